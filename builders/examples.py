@@ -1,0 +1,100 @@
+"""Examples by split and index: what shards, `datasets` builders and streams all call."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+from synthctx_data.assemble import Context, assemble, assemble_and_mend, counts_add_up
+from synthctx_data.example import Concept, Example, Page
+from synthctx_data.layout import Layout
+from synthctx_data.options import Options, as_dict, fingerprint, parse_depth, validate
+from synthctx_data.seeding import Stream, rng
+from synthctx_data.task import CONTEXTS, ConceptExpression, Setting, Task
+from synthctx_data.tokens import load_counter
+from synthctx_data.errors import UsageError
+
+
+class Examples:
+    """The examples of one variant. `make(split, index)` is a pure function of task, variant and options."""
+
+    def __init__(self, task: Task, variant: str, options: Options) -> None:
+        validate(options)
+        self.task = task
+        self.variant = variant
+        self.options = options
+        self._cell = task.variant(variant)
+        _check_read(task, variant, options)
+        self.sizes = task.sizes(options)
+        self.layout = Layout(task.name, load_counter(options.tokenizer))
+        self._depths = parse_depth(options.depth)
+
+    @cached_property
+    def expression(self) -> ConceptExpression:
+        """The concept expression, which reads the corpus if it needs one."""
+        return self._cell.expression(Setting(self.task.name, self.layout, self.options, self.sizes))
+
+    def description(self) -> dict[str, Any]:
+        """Everything that decides the rows, without the paths of this machine, and its fingerprint."""
+        described = {
+            "task": self.task.name,
+            "variant": self.variant,
+            **as_dict(self.options),
+            **self.sizes,
+            "tokenizer": self.layout.counter.identity,
+            **self.expression.sources(),
+        }
+        return {**described, "fingerprint": fingerprint(described)}
+
+    def make(self, split: str, index: int) -> Example:
+        """Example `index` of the split."""
+        concept = self.expression.concept(split, index)
+        context = self._context(split, index, concept)
+        return Example(
+            id=f"{self.task.name}/{self.variant}/{split}/{index:06d}",
+            prompt=context.prompt,
+            completion=concept.completion,
+            question=concept.question,
+            answers=concept.answers,
+            documents=context.documents,
+            needles=context.needles,
+            num_tokens=context.num_tokens,
+            concept_expression=self.expression.name,
+            context_diversity=self._cell.context,
+        )
+
+    def _context(self, split: str, index: int, concept: Concept) -> Context:
+        depths = [self._depth(split, index, hop) for hop in range(len(concept.needles))]
+        budget = self.options.max_tokens
+
+        def fillers() -> Iterator[Page]:
+            return CONTEXTS[self._cell.context](self.expression, split, index, concept)
+
+        def order() -> Stream:
+            return self.expression.rng(split, index, "order")
+
+        if self._counts_add_up:
+            return assemble(self.layout, concept, fillers(), depths, budget, order())
+        return assemble_and_mend(self.layout, concept, fillers, depths, budget, order)
+
+    def _depth(self, split: str, index: int, hop: int) -> float:
+        """The same in every variant of the task."""
+        if self._depths:
+            return self._depths[(index + hop) % len(self._depths)]
+        return rng(self.options.seed, self.task.name, split, index, "depth", hop).uniform()
+
+    @cached_property
+    def _counts_add_up(self) -> bool:
+        split = next(iter(self.sizes))
+        concept = self.expression.concept(split, 0)
+        fillers = CONTEXTS[self._cell.context](self.expression, split, 0, concept)
+        return counts_add_up(self.layout, concept, fillers)
+
+
+def _check_read(task: Task, variant: str, options: Options) -> None:
+    """Refuses an option that this variant would pass over in silence."""
+    readers = {name for cell in task.variants.values() for name in cell.expression.reads}
+    for name in options.changed():
+        if name in readers and name not in task.variant(variant).expression.reads:
+            who = [v for v, cell in task.variants.items() if name in cell.expression.reads]
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag}: {variant} does not read it, only {', '.join(who)} do; leave it out")

@@ -1,0 +1,32 @@
+"""MDQA: a single-hop question, one gold document among many (Liu et al. 2024)."""
+
+from typing import Any
+
+from builders.mdqa_synth.real import Real, RealLimited
+from builders.mdqa_synth.symbolic import Symbolic
+from builders.mdqa_synth.templated import Templated
+from synthctx_data.task import Task, Variant
+
+TASK = Task(
+    name="mdqa_synth",
+    asks="a single-hop question, answered by one gold document among many",
+    variants={
+        "real_haystack": Variant(Real, "haystack"),
+        "real_limited": Variant(RealLimited, "haystack"),
+        "templated_haystack": Variant(Templated, "haystack"),
+        "templated_padding": Variant(Templated, "padding"),
+        "symbolic_haystack": Variant(Symbolic, "haystack"),
+        "symbolic_padding": Variant(Symbolic, "padding"),
+    },
+    train=1260,
+    validation=140,
+)
+
+
+def __getattr__(name: str) -> Any:
+    """`MdqaSynth`, the datasets builder, made when asked for: importing datasets takes longer than listing the tasks."""
+    if name == "MdqaSynth":
+        from builders.base import builder_class
+
+        return builder_class(name, TASK, __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,197 @@
+"""Fill a context to its budget, place the needles by depth, and say where everything stands."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from synthctx_data.errors import BudgetError
+from synthctx_data.example import Concept, Page, PlacedNeedle, Span
+from synthctx_data.layout import Frame, Layout
+from synthctx_data.metrics import mentions, normalize_answer, normalize_answers
+from synthctx_data.seeding import Stream
+
+MIN_FILL = 0.99  # of max_tokens, in every example
+_PROBED_PAGES = 32
+_MENDING_ROUNDS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A user message with its documents and needles (characters of the message), and the tokens of the whole sequence."""
+
+    prompt: str
+    documents: tuple[Span, ...]
+    needles: tuple[PlacedNeedle, ...]
+    num_tokens: int
+
+
+def least_tokens(max_tokens: int) -> int:
+    """The fewest tokens that an example of this budget may have."""
+    return max_tokens - int(max_tokens * (1 - MIN_FILL))
+
+
+def assemble(
+    layout: Layout,
+    concept: Concept,
+    fillers: Iterator[Page],
+    depths: Sequence[float],
+    max_tokens: int,
+    order: Stream,
+    unseen: int = 0,
+) -> Context:
+    """The context of `concept` in a haystack of `fillers`, of at least 99 % of `max_tokens` and at most all of them.
+
+    `fillers` are taken in their order, the most wanted first, and then shuffled by `order`. `depths` has a number in
+    [0, 1] for every needle: 0 puts it before every filler, 1 behind. `unseen` are the tokens (possibly negative) that the
+    whole has beyond the sum of its units; 0 where counts add up.
+
+    Raises: BudgetError if the needles alone are too long, or if the fillers run out.
+    """
+    frame = layout.frame(concept)
+    needles = [needle.page for needle in concept.needles]
+    room = max_tokens - unseen - frame.tokens - _cost(layout, needles)
+    if room < 0:
+        raise BudgetError(
+            f"max_tokens is {max_tokens}, but the prompt and the needle documents of the question "
+            f"{concept.question!r} alone have {max_tokens - room} tokens; raise --max-tokens"
+        )
+    chosen, left = _choose(layout, concept, fillers, room, max_tokens)
+    shuffled = [chosen[i] for i in order.order(len(chosen))]
+    return _render(layout, frame, concept, shuffled, depths, max_tokens - left)
+
+
+def assemble_and_mend(
+    layout: Layout,
+    concept: Concept,
+    fillers: Callable[[], Iterator[Page]],
+    depths: Sequence[float],
+    max_tokens: int,
+    order: Callable[[], Stream],
+) -> Context:
+    """`assemble` for a tokenizer whose counts do not add up: the whole is counted, and made anew until it fits.
+
+    Raises: BudgetError as `assemble` does, and if 16 rounds do not end within the budget.
+    """
+    unseen = 0
+    for _ in range(_MENDING_ROUNDS):
+        context = assemble(layout, concept, fillers(), depths, max_tokens, order(), unseen)
+        tokens = layout.counter.conversation(context.prompt, concept.completion)
+        if least_tokens(max_tokens) <= tokens <= max_tokens:
+            return replace(context, num_tokens=tokens)
+        unseen += tokens - context.num_tokens
+    raise BudgetError(
+        f"max_tokens is {max_tokens}, but under this tokenizer the tokens of a text are not the sum of its documents', "
+        f"and {_MENDING_ROUNDS} attempts ended at {tokens}; take a larger --max-tokens or another --tokenizer"
+    )
+
+
+def _choose(
+    layout: Layout, concept: Concept, fillers: Iterator[Page], room: int, max_tokens: int
+) -> tuple[list[Page], int]:
+    """Fillers of at most `room` tokens, numbers included, and the tokens left over: at most 1 % of `max_tokens`.
+
+    Whole documents as long as they fit. Only where what is left then is too much is the next one cut short, and where
+    what is left is too little for any text, the last one gives up half of its own.
+    """
+    spare = max_tokens - least_tokens(max_tokens)
+    needles = len(concept.needles)
+    chosen: list[Page] = []
+    left = room
+    page = next(fillers, None)
+    while page is not None and left > 0:
+        number = layout.number_tokens(needles + len(chosen) + 1)
+        if page.tokens + number > left:
+            if left <= spare:
+                break
+            piece = _cut(layout, concept, page, left - number, left - number - spare)
+            if piece is None:
+                if not chosen:
+                    break
+                last = chosen.pop()
+                left += last.tokens + layout.number_tokens(needles + len(chosen) + 1)
+                piece = _cut(layout, concept, last, left // 2, 0)
+                if piece is None:
+                    break
+                chosen.append(piece)
+                left -= piece.tokens + layout.number_tokens(needles + len(chosen))
+                continue
+            page = piece
+        chosen.append(page)
+        left -= page.tokens + number
+        page = next(fillers, None)
+    if left > spare:
+        raise BudgetError(_underfull(max_tokens, left, len(chosen), exhausted=page is None))
+    return chosen, left
+
+
+def _cut(layout: Layout, concept: Concept, page: Page, most: int, least: int) -> Page | None:
+    """`layout.cut`, shorter still where the cut would end a word early and so make an answer ("10" of "1066")."""
+    answers = normalize_answers(concept.answers)
+    piece = layout.cut(page, most, least)
+    while piece is not None and mentions(normalize_answer(piece.body), answers):
+        piece = layout.cut(page, piece.tokens - 1, 0)
+    return piece
+
+
+def _underfull(max_tokens: int, left: int, documents: int, exhausted: bool) -> str:
+    if exhausted:
+        return (
+            f"max_tokens is {max_tokens}, but there are documents for {max_tokens - left} tokens only "
+            f"({documents} that may stand in this context); give a larger --corpus or lower --max-tokens"
+        )
+    return (
+        f"max_tokens is {max_tokens}, and no document can be cut to fill the last {left} of them; "
+        "change --max-tokens by a few tokens"
+    )
+
+
+def _cost(layout: Layout, pages: Sequence[Page]) -> int:
+    return sum(page.tokens + layout.number_tokens(i) for i, page in enumerate(pages, 1))
+
+
+def _render(
+    layout: Layout,
+    frame: Frame,
+    concept: Concept,
+    fillers: Sequence[Page],
+    depths: Sequence[float],
+    num_tokens: int,
+) -> Context:
+    parts, at = [frame.head], len(frame.head)
+    documents: list[Span] = []
+    placed: list[PlacedNeedle] = []
+    for number, (page, hop) in enumerate(_place(concept, fillers, depths), 1):
+        line = layout.number(number)
+        body_at = at + len(line)
+        documents.append(Span(at, body_at + page.content.end))
+        if hop is not None:
+            needle = concept.needles[hop]
+            spans = needle.span.shift(body_at), needle.answer.shift(body_at)
+            placed.append(PlacedNeedle(number - 1, hop, *spans))
+        parts += (line, page.body)
+        at = body_at + len(page.body)
+    parts.append(frame.tail)
+    placed.sort(key=lambda needle: needle.hop)
+    return Context("".join(parts), tuple(documents), tuple(placed), num_tokens)
+
+
+def _place(
+    concept: Concept, fillers: Sequence[Page], depths: Sequence[float]
+) -> Iterator[tuple[Page, int | None]]:
+    """The pages of a context in order, each with its hop if it is a needle."""
+    slots = sorted((min(int(d * (len(fillers) + 1)), len(fillers)), d, hop) for hop, d in enumerate(depths))
+    rest = iter(fillers)
+    taken = 0
+    for slot, _, hop in slots:
+        yield from ((page, None) for page in islice(rest, slot - taken))
+        taken = slot
+        yield concept.needles[hop].page, hop
+    yield from ((page, None) for page in rest)
+
+
+def counts_add_up(layout: Layout, concept: Concept, fillers: Iterator[Page]) -> bool:
+    """Whether the sum of the units' counts is the count of the whole, tried on the start of one context."""
+    frame = layout.frame(concept)
+    pages = [needle.page for needle in concept.needles] + list(islice(fillers, _PROBED_PAGES))
+    text = frame.head + "".join(layout.number(i) + page.body for i, page in enumerate(pages, 1)) + frame.tail
+    return layout.counter.conversation(text, concept.completion) == frame.tokens + _cost(layout, pages)

@@ -1,0 +1,112 @@
+"""Pools of documents, and in which order they become distractors."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthctx_data.errors import UsageError
+from synthctx_data.example import Document, Page
+from synthctx_data.layout import Layout
+from synthctx_data.metrics import mentions, normalize_answer, normalize_answers
+from synthctx_data.seeding import Stream
+
+
+class Pool:
+    """Documents that many examples share, each rendered, counted and normalised once, when it is first asked for."""
+
+    def __init__(self, layout: Layout, documents: Sequence[Document]) -> None:
+        self._layout = layout
+        self.documents = documents
+        self._pages: dict[int, Page] = {}
+
+    def page(self, index: int) -> Page:
+        """The page of one document."""
+        page = self._pages.get(index)
+        if page is None:
+            page = self._pages[index] = self._layout.page(self.documents[index])
+        return page
+
+    def pages(
+        self, order: Iterable[int], answers: Sequence[str], without: Collection[int] = ()
+    ) -> Iterator[Page]:
+        """The pages in this order, each once, but for those in `without` and those that mention one of the answers."""
+        unwanted = normalize_answers(answers)
+        seen = set(without)
+        for index in order:
+            if index in seen:
+                continue
+            seen.add(index)
+            page = self.page(index)
+            if page.normal is None:
+                page.normal = normalize_answer(page.body)
+            if not mentions(page.normal, unwanted):
+                yield page
+
+
+class Ranker(Protocol):
+    """Orders the documents of a pool for a question."""
+
+    def order(self, question: str, stream: Stream) -> Iterable[int]:
+        """All documents, the nearest to the question first; `stream` decides where nothing else does."""
+
+
+class Random:
+    """Documents in random order."""
+
+    def __init__(self, documents: Sequence[Document]) -> None:
+        self._count = len(documents)
+
+    def order(self, question: str, stream: Stream) -> Iterable[int]:
+        return stream.order(self._count)
+
+
+class Bm25:
+    """Documents by BM25 (bm25s), and in random order those that share no word with the question."""
+
+    def __init__(self, documents: Sequence[Document]) -> None:
+        self._documents = documents
+
+    @cached_property
+    def _index(self) -> Any:
+        import bm25s
+
+        texts = [f"{document.title} {document.text}" for document in self._documents]
+        index = bm25s.BM25()
+        index.index(bm25s.tokenize(texts, stopwords="en", show_progress=False), show_progress=False)
+        return index
+
+    def scores(self, question: str) -> NDArray[np.float64]:
+        """The score of every document.
+
+        Rounded, because a logarithm's last digit may differ between machines, and must not decide a rank.
+        """
+        import bm25s
+
+        (words,) = bm25s.tokenize([question], stopwords="en", return_ids=False, show_progress=False)
+        known = [word for word in words if word in self._index.vocab_dict]
+        if not known:
+            return np.zeros(len(self._documents))
+        return np.round(self._index.get_scores(known).astype(np.float64), 3)
+
+    def order(self, question: str, stream: Stream) -> Iterator[int]:
+        scores = self.scores(question)
+        found = np.flatnonzero(scores > 0)
+        yield from found[np.argsort(-scores[found], kind="stable")].tolist()
+        rest = np.flatnonzero(scores <= 0)
+        yield from (int(rest[i]) for i in stream.order(len(rest)))
+
+
+RANKERS: dict[str, type[Random] | type[Bm25]] = {"random": Random, "bm25": Bm25}
+
+
+def make_ranker(name: str, documents: Sequence[Document]) -> Ranker:
+    """The ranker that `--distractors` names.
+
+    Raises: UsageError if it is not installed.
+    """
+    if name not in RANKERS:
+        raise UsageError(f"--distractors: expected one of {', '.join(RANKERS)}; got {name!r}")
+    return RANKERS[name](documents)

@@ -1,0 +1,228 @@
+"""A made-up world: people, works, organisations and places, and the relations between them.
+
+Names are put together from invented syllables and plain words, so that no model knows them and no library's word list can
+change them. A world is closed: the place where somebody was born is one of its places, and so relations chain.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+from synthctx_data.example import SPLITS
+from synthctx_data.seeding import Stream, rng
+
+MAX_SIZE = 16384  # entities: every kind has names for a quarter of them in each split
+KINDS = ("person", "work", "organisation", "place")
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """What can be said of a subject: its name, the kind of its subjects, the type of its objects.
+
+    `asks` is a regular expression for the lower-case questions of real people that ask for this relation.
+    """
+
+    name: str
+    subject: str
+    object: str
+    asks: str
+
+
+RELATIONS = (
+    Relation("birthplace", "person", "place", r"^where (was|were|is|did) .*\b(born|from|grow up|raised)\b"),
+    Relation("birth_date", "person", "date", r"^(when|what year|what day) .*\b(born|birthday)\b"),
+    Relation("employer", "person", "organisation", r"\b(play|plays|played|work|works|worked) for\b"),
+    Relation("mentor", "person", "person", r"^who (taught|trained|mentored|influenced)\b"),
+    Relation("prize", "person", "prize", r"^(what|which) .*\b(award|prize|medal|trophy)\b"),
+    Relation("author", "work", "person", r"^who (wrote|writes|composed|created|made|directed|produced|(is|was) the (author|writer))\b"),
+    Relation("lead_actor", "work", "person", r"^who (plays|played|stars|starred|voices|voiced|portrayed|(is|was) the (actor|actress|voice|girl|guy))\b"),
+    Relation("singer", "work", "person", r"^who (sang|sings|sung|recorded|performed|originally|(is|was) the (singer|original singer|lead singer))\b"),
+    Relation("release_date", "work", "date", r"^(when|what year) (did|does|do|was|is|will) .*\b(out|released|air|start|begin|premiere|published|written)\b"),
+    Relation("setting", "work", "place", r"^where (was|is|were|are|did|does|do) .*\b(filmed|set|place|shot|made)\b"),
+    Relation("episodes", "work", "number", r"^how many (episodes|seasons|chapters|books|parts|movies|series)\b"),
+    Relation("founder", "organisation", "person", r"^who (founded|started|established|invented|discovered|built|developed|(is|was) the (founder|inventor))\b"),
+    Relation("founding_year", "organisation", "year", r"^(when|what year) (was|were|did) .*\b(founded|established|created|formed|invented|built|made|introduced|become)\b"),
+    Relation("headquarters", "organisation", "place", r"^where (is|are|was|were) .*\b(located|headquarters|headquartered|based|found|situated|held)\b"),
+    Relation("chief", "organisation", "person", r"^who (owns|owned|runs|heads|leads|(is|was) the (current )?(ceo|owner|president|head|chairman|director|leader|captain|coach))\b"),
+    Relation("employees", "organisation", "count", r"^how many (employees|members|players|teams|states|countries|seats)\b"),
+    Relation("region", "place", "region", r"^(what|which) (state|country|county|region|province|district|continent)\b"),
+    Relation("population", "place", "count", r"\bpopulation\b|^how many people (live|are)\b"),
+    Relation("mayor", "place", "person", r"^who (is|was) the (\w+ ){0,3}(mayor|governor|minister|chief|king|queen|emperor|chancellor|secretary)\b"),
+    Relation("river", "place", "river", r"\b(what|which) (\w+ )?(river|sea|ocean|lake)\b"),
+)  # fmt: skip
+
+BY_SUBJECT: Mapping[str, tuple[Relation, ...]] = {
+    kind: tuple(relation for relation in RELATIONS if relation.subject == kind) for kind in KINDS
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A made-up entity; two of the same kind that share one of the two `parts` of their names are easily confused."""
+
+    kind: str
+    name: str
+    parts: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Entities of every kind, and of each the object of every relation that its kind has (by the relation's name)."""
+
+    entities: tuple[Entity, ...]
+    objects: tuple[Mapping[str, str], ...]
+    by_kind: Mapping[str, tuple[int, ...]]
+    by_part: Mapping[tuple[str, str], tuple[int, ...]] = field(repr=False)
+
+    def namesakes(self, entity: int) -> list[int]:
+        """The entities of the same kind that share a part of this one's name, in order."""
+        of = self.entities[entity]
+        return [i for part in of.parts for i in self.by_part[of.kind, part] if i != entity]
+
+
+def make_world(size: int, split: str, *name: str | int) -> World:
+    """A world of `size` entities (at most MAX_SIZE), the same number of each kind, drawn from the stream `name`.
+
+    No entity of one split has the name of one of another split.
+    """
+    each = size // len(KINDS)
+    entities = tuple(
+        entity for kind in KINDS for entity in _entities(kind, each, split, rng(*name, split, kind))
+    )
+    by_kind: dict[str, list[int]] = {kind: [] for kind in KINDS}
+    by_part: dict[tuple[str, str], list[int]] = {}
+    for i, entity in enumerate(entities):
+        by_kind[entity.kind].append(i)
+        for part in entity.parts:
+            by_part.setdefault((entity.kind, part), []).append(i)
+    people = {kind: [entities[i].name for i in members] for kind, members in by_kind.items()}
+    return World(
+        entities,
+        _objects(entities, people, split, *name),
+        {kind: tuple(members) for kind, members in by_kind.items()},
+        {part: tuple(members) for part, members in by_part.items()},
+    )
+
+
+def _objects(
+    entities: Sequence[Entity], names: Mapping[str, Sequence[str]], split: str, *name: str | int
+) -> tuple[Mapping[str, str], ...]:
+    drawn: dict[str, list[str]] = {}
+    for relation in RELATIONS:
+        subjects = names[relation.subject]
+        stream = rng(*name, split, relation.name)
+        if relation.object in KINDS:
+            options = names[relation.object]
+            picks = stream.integers(len(options) - 1, len(subjects))
+            # Nobody is their own mentor: a pick of oneself moves on to the next.
+            own = relation.object == relation.subject
+            drawn[relation.name] = [options[p + (own and p >= i)] for i, p in enumerate(picks)]
+        else:
+            value = _VALUES[relation.object]
+            drawn[relation.name] = [value(n) for n in stream.integers(2**32, len(subjects))]
+    position = dict.fromkeys(KINDS, 0)
+    objects = []
+    for entity in entities:
+        at = position[entity.kind]
+        objects.append({relation.name: drawn[relation.name][at] for relation in BY_SUBJECT[entity.kind]})
+        position[entity.kind] = at + 1
+    return tuple(objects)
+
+
+def _entities(kind: str, count: int, split: str, stream: Stream) -> list[Entity]:
+    form, firsts, seconds = _NAMES[kind]()
+    mine = firsts[SPLITS.index(split) :: len(SPLITS)]
+    chosen = stream.order(len(mine) * len(seconds))[:count]
+    parts = [(mine[i // len(seconds)], seconds[i % len(seconds)]) for i in chosen]
+    return [Entity(kind, form.format(*pair), pair) for pair in parts]
+
+
+def _joined(starts: str, ends: str) -> list[str]:
+    return [start + end for start in starts.split() for end in ends.split()]
+
+
+_ADJECTIVES = (
+    "amber ancient autumn bitter blue bright broken bronze burning careful cold copper crimson crooked crystal "
+    "dark distant double early eastern empty endless fallen final first floating flying forgotten fragile frozen gentle "
+    "giant glass golden green grey hidden hollow honest hungry idle inner iron ivory jagged last late little lonely lost "
+    "lunar marble midnight narrow nameless northern odd old open painted pale paper patient purple quiet rapid red restless "
+    "rising royal ruined rusty sacred salt scarlet second secret seventh shallow silent silver simple sleeping slow small "
+    "smoky southern stone stolen strange summer swift tall third tiny unseen velvet violet wandering western white wild "
+    "winter wooden yellow young"
+)
+_NOUNS = (
+    "anchor apple arrow ash atlas bakery balcony barrel basket beacon bell bird boat book bottle bridge brother candle canyon "
+    "captain carpet castle cellar chapel chest city clock cloud coast compass corner crown dance daughter desert door dream "
+    "drum eagle echo engine falcon farm feather fence field fire fisher flag flute forest fountain fox garden gate ghost giant "
+    "glove guitar harbor harvest hill horizon horse hour house hunter island journey key kingdom kite ladder lake lantern "
+    "letter library lighthouse lion machine map market mask meadow mirror moon mountain museum needle night oak ocean orchard "
+    "orchid oven owl palace parade path pearl piano pigeon pilot planet pocket prairie promise queen railway raven ribbon "
+    "ring river road rose sailor shadow shepherd ship shore signal sister song spring staircase star station storm stranger "
+    "street summer sword tailor theater thief tide tower traveler tunnel valley village violin voice wagon wall watch well "
+    "whale wheel willow window wolf"
+)
+
+
+@cache
+def words() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Plain adjectives and nouns, each list without repetition."""
+    return tuple(_ADJECTIVES.split()), tuple(_NOUNS.split())
+
+
+def _people() -> tuple[str, list[str], list[str]]:
+    first = _joined("Al Bel Cor Dar El Fen Gar Hal Is Jor Kel Lor Mir Nel Or Per Quin Ros Sel Tam", "a an en eth ia ik in is on or wyn")
+    last = _joined("Ab Bran Cald Dren Esk Farr Gren Hol Ilv Jast Karr Lund Morv Nor Ost Pell Rav Stav Thorn Ulm Vask Wend", "by el er ett ham ic ingen ley man mere ow quist son ter")
+    return "{} {}", first, last
+
+
+def _places() -> tuple[str, list[str], list[str]]:
+    start = _joined("Ar Bor Cas Dun El Fal Gol Har Il Jes Kor Lin Mar Nov Or Pen Quar Ras Sor Tor Ul Vel Wen Yar Zel Bram Clar Gris Sten Tres", "an b d en g ist k m or t")
+    end = (
+        "bank bay burg bury cross dale fell field ford gate haven hill holm keep lea lund mere minster mouth ness port reach ridge "
+        "stad stead stow thorpe vale wick worth"
+    ).split()
+    return "{}{}", start, end
+
+
+def _organisations() -> tuple[str, list[str], list[str]]:
+    start = _joined("Ad Bex Cam Dex Fin Gal Hex In Jax Kin Lux Max Nex Ox Pax Ral Syn Tri Vex Zen", "ara eo ico ima ix olo on or um us")
+    end = (
+        "Airlines;Alliance;Analytics;Architects;Association;Bakeries;Bank;Biologics;Brewery;Broadcasting;Ceramics;Chemicals;Clinics;"
+        "Construction;Dynamics;Electric;Energy;Engineering;Fisheries;Foods;Foundation;Freight;Glassworks;Holdings;Hotels;Insurance;"
+        "Institute;Instruments;Laboratories;Logistics;Mining;Motors;Optics;Outfitters;Press;Railways;Records;Robotics;Shipping;"
+        "Software;Steel;Studios;Textiles;Theatres;Timber;Travel;Union;Vineyards;Watches;Water"
+    ).split(";")
+    return "{} {}", start, end
+
+
+def _works() -> tuple[str, list[str], list[str]]:
+    adjectives, nouns = words()
+    return "The {} {}", [word.title() for word in adjectives], [word.title() for word in nouns]
+
+
+_NAMES: Mapping[str, Callable[[], tuple[str, list[str], list[str]]]] = {
+    "person": cache(_people),
+    "work": cache(_works),
+    "organisation": cache(_organisations),
+    "place": cache(_places),
+}
+
+_MONTHS = "January February March April May June July August September October November December".split()
+_REGIONS = _joined("Ald Ber Cyr Dol Evr Gav Hest Jor Kest Lav Mend Nav Ost Pol Rhen Sav Tyr Vand Wex Yor", "avia enia eria isle land mark onia ora shire une")
+_RIVERS = _joined("Al Br Cl Dr Er Fl Gl Is Kr Lethr Mr Nes Or Pl Rhy Str Thr Um Vr Wy", "ade agan al ava ell enna essa ine ona oth")
+_PRIZES = [f"{adjective.title()} {noun.title()}" for adjective in words()[0] for noun in ("Medal", "Prize", "Award", "Cup", "Fellowship")]
+
+
+def _date(n: int) -> str:
+    return f"{n % 28 + 1} {_MONTHS[n // 28 % 12]} {1850 + n // 336 % 170}"
+
+
+_VALUES: Mapping[str, Callable[[int], str]] = {
+    "date": _date,
+    "year": lambda n: str(1700 + n % 320),
+    "number": lambda n: str(11 + n % 989),
+    "count": lambda n: f"{1_000 + n % 899_000:,}",
+    "region": lambda n: _REGIONS[n % len(_REGIONS)],
+    "river": lambda n: _RIVERS[n % len(_RIVERS)],
+    "prize": lambda n: _PRIZES[n % len(_PRIZES)],
+}

@@ -1,0 +1,47 @@
+"""The errors that synthctx raises, as a tree.
+
+    SynthctxError            something the user can mend; the command line prints it as one line
+    ├── UsageError           a name, an option or a combination that does not exist (exit code 2)
+    ├── CorpusError          a corpus that cannot be read, or that is too small
+    ├── TokenizerError       a tokenizer that cannot be loaded
+    ├── BudgetError          a context that cannot be filled to 99 % of max_tokens without passing it
+    ├── ConflictError        a folder that was built with another configuration
+    ├── BuildError           shards that could not be written
+    └── DatasetError         a built data set that cannot be read
+
+Every message says what was expected, what came, and what to do.
+"""
+
+
+class SynthctxError(Exception):
+    """The root: `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class UsageError(SynthctxError):
+    exit_code = 2
+
+
+class CorpusError(SynthctxError):
+    pass
+
+
+class TokenizerError(SynthctxError):
+    pass
+
+
+class BudgetError(SynthctxError):
+    pass
+
+
+class ConflictError(SynthctxError):
+    pass
+
+
+class BuildError(SynthctxError):
+    pass
+
+
+class DatasetError(SynthctxError):
+    pass

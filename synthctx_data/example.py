@@ -1,0 +1,93 @@
+"""The nouns: what a document, a needle and an example are."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+SPLITS = ("train", "validation")
+
+
+class Span(NamedTuple):
+    """A half-open range of characters."""
+
+    start: int
+    end: int
+
+    def shift(self, by: int) -> "Span":
+        """The same span in a text that begins `by` characters earlier."""
+        return Span(self.start + by, self.end + by)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A passage with its title (which may be empty), both without whitespace at their ends."""
+
+    title: str
+    text: str
+
+
+@dataclass(slots=True, eq=False)
+class Page:
+    """A document as it stands in a prompt, below its number.
+
+    `body` is the text of the prompt, `text_start` the character at which the document's own text begins in it,
+    `tokens` what the body adds to a prompt.
+    """
+
+    document: Document
+    body: str
+    text_start: int
+    tokens: int
+    normal: str | None = None  # the normalised body, once somebody has asked for it
+
+    @property
+    def content(self) -> Span:
+        """The characters of the body that are title and text, not layout."""
+        return Span(0, len(self.body.rstrip()))
+
+
+@dataclass(frozen=True, slots=True)
+class Needle:
+    """A page that the answer needs; `span` and `answer` are characters of the page's body."""
+
+    page: Page
+    span: Span
+    answer: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """What an example asks, before any haystack: a question, its answers, and its needles in hop order.
+
+    `completion` is the answer that a model is trained to write; `answers` are all that are right.
+    """
+
+    question: str
+    completion: str
+    answers: tuple[str, ...]
+    needles: tuple[Needle, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedNeedle:
+    """Where a needle stands: the index of its document, its hop, and characters of the user message."""
+
+    document: int
+    hop: int
+    span: Span
+    answer: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row of a data set; spans are characters of `prompt`, which is the user message."""
+
+    id: str
+    prompt: str
+    completion: str
+    question: str
+    answers: tuple[str, ...]
+    documents: tuple[Span, ...]
+    needles: tuple[PlacedNeedle, ...]
+    num_tokens: int
+    concept_expression: str
+    context_diversity: str

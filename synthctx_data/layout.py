@@ -1,0 +1,96 @@
+"""How one task's prompt is laid out: its `_example.jinja`, rendered in units whose tokens are counted once."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from synthctx_data.example import Concept, Document, Page
+from synthctx_data.prompts import Wording, render, wording
+from synthctx_data.tokens import TokenCounter
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What stands around the documents: the user message is `head`, documents, `tail`.
+
+    `tokens` is the training sequence without any document: chat template, head, tail and answer.
+    """
+
+    head: str
+    tail: str
+    tokens: int
+
+
+class Layout:
+    """Renders and counts the parts of a prompt: the frame, the numbers of documents, and the documents (as pages)."""
+
+    def __init__(self, task: str, counter: TokenCounter) -> None:
+        self.counter = counter
+        self._address = f"{task}/_example"
+        self._titled = wording(self._address, "document", "title", "text")
+        self._untitled = wording(self._address, "document", "text", title="")
+        self._number = wording(self._address, "number", "number")
+        self._number_tokens: list[int] = []
+
+    @cached_property
+    def _head(self) -> str:
+        return render(self._address, "instruction")
+
+    def frame(self, concept: Concept) -> Frame:
+        """What stands around the documents of an example that asks `concept`."""
+        tail = render(self._address, "question", question=concept.question)
+        return Frame(self._head, tail, self.counter.conversation(self._head + tail, concept.completion))
+
+    def number(self, number: int) -> str:
+        """The line above the document of this number, counted from 1."""
+        return self._number.fill(number=str(number))
+
+    def number_tokens(self, number: int) -> int:
+        """Tokens of the line above the document of this number."""
+        while len(self._number_tokens) < number:
+            known = len(self._number_tokens)
+            lines = [self.number(i) for i in range(known + 1, max(2 * known, 256) + 1)]
+            self._number_tokens += self.counter.units(lines)
+        return self._number_tokens[number - 1]
+
+    def page(self, document: Document) -> Page:
+        """The document as it stands in a prompt, counted."""
+        return self.pages([document])[0]
+
+    def pages(self, documents: list[Document]) -> list[Page]:
+        """The documents as they stand in a prompt, counted."""
+        forms = [self._form(document) for document in documents]
+        bodies = [form.fill(title=d.title, text=d.text) for form, d in zip(forms, documents, strict=True)]
+        counts = self.counter.units(bodies)
+        return [
+            Page(document, body, form.span("text", title=document.title, text=document.text).start, tokens)
+            for document, form, body, tokens in zip(documents, forms, bodies, counts, strict=True)
+        ]
+
+    def cut(self, page: Page, most: int, least: int) -> Page | None:
+        """The page with its text cut short to at most `most` tokens: at a space if that keeps `least`, else anywhere.
+
+        None if not even one character of the text can stay.
+        """
+        allowed = most
+        while allowed > 0:
+            end = self._end_of(page, allowed)
+            text = page.document.text[: max(end - page.text_start, 0)].rstrip()
+            if not text:
+                return None
+            words = text.rpartition(" ")[0].rstrip() if page.document.text[len(text) :][:1].strip() else text
+            for candidate in (words, text):
+                piece = self.page(Document(page.document.title, candidate)) if candidate else None
+                if piece and piece.tokens <= most and (piece.tokens >= least or candidate is text):
+                    return piece
+            allowed -= 1
+        return None
+
+    def _end_of(self, page: Page, tokens: int) -> int:
+        """The character of the body at which it has about this many tokens, its layout's last line end counted in."""
+        ends = self.counter.ends(page.body)
+        after = sum(1 for end in ends if end > page.text_start + len(page.document.text))
+        kept = tokens - after
+        return ends[min(kept, len(ends)) - 1] if kept > 0 else 0
+
+    def _form(self, document: Document) -> Wording:
+        return self._titled if document.title else self._untitled

@@ -1,0 +1,88 @@
+"""What a user may choose: sizes, tokenizer, depth, corpus."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from synthctx_data import CONTENT_VERSION
+from synthctx_data.errors import UsageError
+
+MIN_TOKENS, MAX_TOKENS = 512, 1_048_576
+DISTRACTORS = ("bm25", "dense", "random")
+KEY_STYLES = ("uuid", "integer", "word")
+UNIFORM = "uniform"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a build, each with its default; `None` sizes mean the task's own.
+
+    max_tokens: tokens of the whole training sequence, 512 to 1,048,576.
+    tokenizer: a tokenizer.json, a folder that holds one, or a Hub id; None is the bundled one.
+    train, validation: examples of the split.
+    depth: "uniform", or numbers in [0, 1] separated by commas, taken in turn.
+    corpus: files, folders or Hub ids of real documents.
+    distractors: how real distractors are ranked: bm25, dense or random.
+    key_style: what symbolic keys and values look like: uuid, integer or word.
+    """
+
+    max_tokens: int = 32768
+    tokenizer: str | None = None
+    train: int | None = None
+    validation: int | None = None
+    seed: int = 0
+    depth: str = UNIFORM
+    corpus: tuple[str, ...] = ()
+    distractors: str = "bm25"
+    key_style: str = "uuid"
+
+    def changed(self) -> dict[str, Any]:
+        """The options that are not at their default."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+
+
+def validate(options: Options) -> None:
+    """Raises: UsageError for the first option whose value cannot be used."""
+    if not MIN_TOKENS <= options.max_tokens <= MAX_TOKENS:
+        raise UsageError(
+            f"--max-tokens: expected {MIN_TOKENS:,} to {MAX_TOKENS:,} tokens, got {options.max_tokens:,}"
+        )
+    for name in ("train", "validation"):
+        size = getattr(options, name)
+        if size is not None and size < 0:
+            raise UsageError(f"--{name}: expected a number of examples, 0 or more, got {size}")
+    if (options.train, options.validation) == (0, 0):
+        raise UsageError("--train and --validation: expected at least one example, got 0 of both")
+    for name, allowed in (("distractors", DISTRACTORS), ("key_style", KEY_STYLES)):
+        if getattr(options, name) not in allowed:
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag}: expected one of {', '.join(allowed)}; got {getattr(options, name)!r}")
+    parse_depth(options.depth)
+
+
+def parse_depth(depth: str) -> tuple[float, ...]:
+    """The depths that examples take in turn; empty for uniform ones.
+
+    Raises: UsageError if one is not a number in [0, 1].
+    """
+    if depth == UNIFORM:
+        return ()
+    try:
+        depths = tuple(float(part) for part in depth.split(","))
+    except ValueError:
+        depths = (-1.0,)
+    if not all(0 <= d <= 1 for d in depths):
+        raise UsageError(f"--depth: expected uniform, or numbers from 0 to 1 such as 0.0,0.5,1.0; got {depth!r}")
+    return depths
+
+
+def fingerprint(description: dict[str, Any]) -> str:
+    """A short hash of everything that decides the rows of a data set."""
+    text = json.dumps({"content": CONTENT_VERSION, **description}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def as_dict(options: Options) -> dict[str, Any]:
+    """The options as JSON holds them."""
+    return {**asdict(options), "corpus": list(options.corpus)}

@@ -1,0 +1,64 @@
+"""The Arrow schema of a row, and tables of examples."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from synthctx_data.example import Example, PlacedNeedle
+
+_MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
+_SPAN_FIELDS = ("start", "end")
+_NEEDLE_FIELDS = ("document", "hop", "start", "end", "answer_start", "answer_end")
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("prompt", pa.list_(_MESSAGE)),
+        ("completion", pa.list_(_MESSAGE)),
+        ("question", pa.string()),
+        ("answers", pa.list_(pa.string())),
+        ("documents", pa.list_(pa.struct([(name, pa.int32()) for name in _SPAN_FIELDS]))),
+        ("needles", pa.list_(pa.struct([(name, pa.int32()) for name in _NEEDLE_FIELDS]))),
+        ("num_tokens", pa.int32()),
+        ("concept_expression", pa.string()),
+        ("context_diversity", pa.string()),
+    ]
+)
+
+
+def to_table(examples: Sequence[Example]) -> pa.Table:
+    """A table of SCHEMA, one row an example."""
+    columns = [
+        pa.array([example.id for example in examples], pa.string()),
+        _messages("user", [example.prompt for example in examples]),
+        _messages("assistant", [example.completion for example in examples]),
+        pa.array([example.question for example in examples], pa.string()),
+        pa.array([example.answers for example in examples], pa.list_(pa.string())),
+        _records(_SPAN_FIELDS, [example.documents for example in examples]),
+        _records(_NEEDLE_FIELDS, [[_flat(needle) for needle in example.needles] for example in examples]),
+        pa.array([example.num_tokens for example in examples], pa.int32()),
+        pa.array([example.concept_expression for example in examples], pa.string()),
+        pa.array([example.context_diversity for example in examples], pa.string()),
+    ]
+    return pa.table(columns, schema=SCHEMA)
+
+
+def _flat(needle: PlacedNeedle) -> tuple[int, ...]:
+    return (needle.document, needle.hop, *needle.span, *needle.answer)
+
+
+def _messages(role: str, contents: Sequence[str]) -> pa.Array:
+    """A column of conversations of one message each."""
+    fields = [pa.array([role] * len(contents), pa.string()), pa.array(contents, pa.string())]
+    messages = pa.StructArray.from_arrays(fields, fields=list(_MESSAGE))
+    return pa.ListArray.from_arrays(pa.array(range(len(contents) + 1), pa.int32()), messages)
+
+
+def _records(names: Sequence[str], rows: Sequence[Iterable[tuple[int, ...]]]) -> pa.Array:
+    """A column of lists of records of integers; through NumPy, since a dictionary a record costs more than the example."""
+    lists = [np.array(list(row), dtype=np.int32).reshape(-1, len(names)) for row in rows]
+    offsets = np.cumsum([0, *map(len, lists)], dtype=np.int32)
+    flat = np.concatenate(lists) if lists else np.empty((0, len(names)), np.int32)
+    fields = [pa.array(np.ascontiguousarray(flat[:, i])) for i in range(len(names))]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.StructArray.from_arrays(fields, names=list(names)))

@@ -1,0 +1,181 @@
+"""Token counts, under any Hugging Face tokenizer, with its chat template."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Template
+from jinja2.exceptions import TemplateError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.nodes import CallBlock, Node
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+
+from synthctx_data.errors import TokenizerError, UsageError
+
+BUNDLED = Path(__file__).resolve().parent / "tokenizer"
+_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+_SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+# What stands before a unit when it is counted: a unit follows a line end in a prompt too, and many tokenizers
+# treat the very beginning of a text differently.
+_ANCHOR = ".\n"
+
+
+class TokenCounter:
+    """Counts the tokens of units of text and of whole conversations.
+
+    A *unit* is a text that begins with a visible character and ends with a line end. Every tokenizer that splits at line
+    ends gives a text made of units the sum of their counts; `assemble.py` finds out whether this one does.
+    """
+
+    def __init__(self, tokenizer_json: str, config: dict[str, Any], chat_template: str | None) -> None:
+        self._tokenizer = Tokenizer.from_str(tokenizer_json)
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._special = {name: _token_text(config[name]) for name in _SPECIAL if config.get(name)}
+        self._template = _compile(chat_template) if chat_template else None
+        parts = [tokenizer_json, self._special, chat_template]
+        self.identity = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @cached_property
+    def _anchor_tokens(self) -> int:
+        return self.raw(_ANCHOR)
+
+    def raw(self, text: str) -> int:
+        """Tokens of a text on its own, without the special tokens that the tokenizer would add."""
+        return len(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def unit(self, text: str) -> int:
+        """Tokens that a unit adds to a text that it stands in."""
+        return self.raw(_ANCHOR + text) - self._anchor_tokens
+
+    def units(self, texts: Sequence[str]) -> list[int]:
+        """`unit` of each text; faster than one call each, since nobody asks where the tokens stand."""
+        encodings = self._tokenizer.encode_batch_fast(
+            [_ANCHOR + text for text in texts], add_special_tokens=False
+        )
+        return [len(encoding) - self._anchor_tokens for encoding in encodings]
+
+    def ends(self, unit: str) -> list[int]:
+        """The character of the unit at which each of its tokens ends."""
+        offsets = self._tokenizer.encode(_ANCHOR + unit, add_special_tokens=False).offsets
+        return [end - len(_ANCHOR) for _, end in offsets[self._anchor_tokens :]]
+
+    def conversation(self, prompt: str, completion: str) -> int:
+        """Tokens of the training sequence: chat template, user message and answer.
+
+        Without a chat template: both texts on lines of their own, the special tokens that the tokenizer adds, one end token.
+        """
+        if self._template is None:
+            text = f"{prompt}\n{completion}"
+            return len(self._tokenizer.encode(text, add_special_tokens=True)) + 1
+        messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
+        try:
+            return self.raw(self._template.render(messages=messages, add_generation_prompt=False, **self._special))
+        except TemplateError as error:
+            raise TokenizerError(
+                "the tokenizer's chat template must accept one user and one assistant message, "
+                f"and it raised: {error}; mend the template or take the tokenizer.json alone"
+            ) from error
+
+
+def load_counter(spec: str | None = None) -> TokenCounter:
+    """The counter for a tokenizer.json, a folder that holds one, a Hub id, or (None) the bundled tokenizer.
+
+    Raises: UsageError if there is no such tokenizer, TokenizerError if it cannot be read.
+    """
+    folder_or_file = BUNDLED if spec is None else Path(spec).expanduser()
+    if folder_or_file.is_file():
+        return _from_files({_FILES[0]: folder_or_file})
+    if folder_or_file.is_dir():
+        found = {name: folder_or_file / name for name in _FILES if (folder_or_file / name).is_file()}
+        if _FILES[0] not in found:
+            raise UsageError(f"--tokenizer: expected tokenizer.json in the folder {folder_or_file}, found none")
+        return _from_files(found)
+    return _from_files(_download(str(spec)))
+
+
+def _download(repository: str) -> dict[str, Path]:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    found: dict[str, Path] = {}
+    for name in _FILES:
+        try:
+            found[name] = Path(hf_hub_download(repository, name))
+        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+            absent = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
+            if absent and name != _FILES[0]:
+                continue
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UsageError(
+                "--tokenizer: expected a tokenizer.json, a folder that holds one, or a Hub id that can be reached; "
+                f"{repository!r} is neither a file nor a folder, and the Hub says: {reason}"
+            ) from error
+    return found
+
+
+def _from_files(files: dict[str, Path]) -> TokenCounter:
+    path = files[_FILES[0]]
+    try:
+        text = path.read_text(encoding="utf-8")
+        config = json.loads(files[_FILES[1]].read_text(encoding="utf-8")) if _FILES[1] in files else {}
+        chat = files[_FILES[2]].read_text(encoding="utf-8") if _FILES[2] in files else config.get("chat_template")
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise TokenizerError(f"--tokenizer: {path.parent} cannot be read: {error}") from error
+    if isinstance(chat, list):  # several named templates: the one without a purpose of its own
+        chat = next((entry["template"] for entry in chat if entry.get("name") == "default"), None)
+    try:
+        return TokenCounter(text, config, chat)
+    except TokenizerError:
+        raise
+    except Exception as error:  # the library raises the bare Exception
+        raise TokenizerError(
+            f"--tokenizer: expected the tokenizer.json of a fast tokenizer, but {path} does not load: {error}"
+        ) from error
+
+
+def _token_text(token: str | dict[str, Any]) -> str:
+    return token if isinstance(token, str) else str(token["content"])
+
+
+class _Generation(Extension):
+    """Lets the tag that marks the assistant's tokens in a chat template pass through."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Parser) -> Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return CallBlock(self.call_method("_same"), [], [], body).set_lineno(line)
+
+    def _same(self, caller: Callable[[], str]) -> str:
+        return caller()
+
+
+def _compile(chat_template: str) -> Template:
+    """The chat template in the environment that transformers gives it (transformers.utils.chat_template_utils)."""
+
+    def refuse(message: str) -> None:
+        raise TemplateError(message)
+
+    def to_json(value: Any, **options: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, **options)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
+    environment.filters["tojson"] = to_json
+    environment.globals["raise_exception"] = refuse
+    # A fixed day: a template that writes today's date must not make a data set depend on it.
+    environment.globals["strftime_now"] = datetime(2024, 12, 28).strftime
+    try:
+        return environment.from_string(chat_template)
+    except TemplateError as error:
+        raise TokenizerError(f"--tokenizer: the chat template does not compile: {error}") from error
