@@ -163,7 +163,7 @@ def _render(
     for number, (page, hop) in enumerate(_place(concept, fillers, depths), 1):
         line = layout.number(number)
         body_at = at + len(line)
-        documents.append(Span(at, body_at + page.content.end))
+        documents.append(page.content.shift(body_at))
         if hop is not None:
             needle = concept.needles[hop]
             spans = needle.span.shift(body_at), needle.answer.shift(body_at)

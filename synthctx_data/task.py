@@ -77,7 +77,7 @@ class Variant:
     context: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """A task: its name, what it asks (in words), its variants by name, and the paper's sizes."""
 

@@ -1,0 +1,17 @@
+"""Data set builders: `TASKS` by name, and what turns them into files."""
+
+from builders import mdqa_synth
+from synthctx_data.errors import UsageError
+from synthctx_data.task import Task
+
+TASKS: dict[str, Task] = {task.name: task for task in (mdqa_synth.TASK,)}
+
+
+def find_task(name: str) -> Task:
+    """The task of this name.
+
+    Raises: UsageError if there is none.
+    """
+    if name not in TASKS:
+        raise UsageError(f"expected a task, one of {', '.join(TASKS)}; got {name!r}")
+    return TASKS[name]

@@ -1,0 +1,5 @@
+"""`python -m builders` is `synthctx`."""
+
+from builders.cli import main
+
+main()

@@ -1,0 +1,65 @@
+"""The README.md of a built folder: one for all variants, updated and not overwritten as variants are added."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from filelock import FileLock
+from huggingface_hub import CardData, RepoCard
+
+from builders.shards import Build
+from synthctx_data.schema import SCHEMA
+from synthctx_data.task import Task
+
+ROOT = Path(__file__).resolve().parent.parent / "dataset_cards"
+_CARD = "README.md"
+
+
+def update_card(task: Task, build: Build) -> Path:
+    """Writes the variant's files, features and sizes into the card's YAML, and returns the card.
+
+    What the card holds besides stays: other variants, and a text that somebody has edited.
+    """
+    path = build.folder / _CARD
+    with FileLock(build.folder / ".lock"):
+        source = path if path.exists() else ROOT / f"{task.name}.md"
+        card = RepoCard(source.read_text(encoding="utf-8"))
+        splits = _splits(build.target)
+        files = [{"split": split, "path": f"{build.variant}/{split}-*.parquet"} for split in splits]
+        _put(card.data, "configs", {"config_name": build.variant, "data_files": files}, task)
+        _put(card.data, "dataset_info", {"config_name": build.variant, **_info(build.target, splits)}, task)
+        aside = path.with_suffix(".tmp")
+        aside.write_text(str(card), encoding="utf-8")
+        aside.replace(path)
+    return path
+
+
+def _put(data: CardData, key: str, entry: dict[str, Any], task: Task) -> None:
+    """Puts the entry in place of the one with its config name, in the order of the task's variants."""
+    known = {old["config_name"]: old for old in data.get(key) or []}
+    known[entry["config_name"]] = entry
+    order = [*task.variants, *known]
+    data[key] = sorted(known.values(), key=lambda old: order.index(old["config_name"]))
+
+
+def _splits(folder: Path) -> dict[str, list[Path]]:
+    splits: dict[str, list[Path]] = {}
+    for file in sorted(folder.glob("*.parquet")):
+        splits.setdefault(file.name.split("-")[0], []).append(file)
+    return splits
+
+
+def _info(folder: Path, splits: dict[str, list[Path]]) -> dict[str, Any]:
+    from datasets import Features
+
+    sizes = []
+    for split, files in splits.items():
+        metadata = [pq.read_metadata(file) for file in files]
+        groups = [part.row_group(i).total_byte_size for part in metadata for i in range(part.num_row_groups)]
+        sizes.append({"name": split, "num_bytes": sum(groups), "num_examples": sum(part.num_rows for part in metadata)})
+    return {
+        "features": Features.from_arrow_schema(SCHEMA)._to_yaml_list(),
+        "splits": sizes,
+        "download_size": sum(file.stat().st_size for files in splits.values() for file in files),
+        "dataset_size": sum(size["num_bytes"] for size in sizes),
+    }

@@ -1,0 +1,276 @@
+"""Write a variant's shards: the missing ones only, whole or not at all, by local processes or by Ray.
+
+While a build runs, its shards lie in a hidden folder beside the place where they belong; the folder moves there once it is
+complete. So a reader never sees half a variant, and a build that was interrupted goes on where it stopped.
+"""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import active_children, get_context
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from builders import find_task
+from builders.examples import Examples
+from synthctx_data import CONTENT_VERSION, __version__
+from synthctx_data.errors import BuildError, ConflictError
+from synthctx_data.example import Example
+from synthctx_data.options import Options
+from synthctx_data.schema import SCHEMA, to_table
+
+MANIFEST = "build.json"
+_SHARD_TOKENS = 2**24  # about 60 MB of text
+_GROUP_CHARACTERS = 2**23  # of a row group, which is what a stream reads at once
+_GROUP_ROWS = 64
+_SMALL_COLUMNS = ["prompt.list.element.role", "completion.list.element.role", "concept_expression", "context_diversity"]
+_POLL_SECONDS = 0.2
+_MAX_LOST_POOLS = 3  # in a row, without a shard written in between
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A Parquet file: examples `start` to `stop` of a split."""
+
+    split: str
+    number: int
+    count: int
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.split}-{self.number:05d}-of-{self.count:05d}.parquet"
+
+
+@dataclass(frozen=True)
+class Build:
+    """What is built, and the folder for all variants of its task."""
+
+    task: str
+    variant: str
+    options: Options
+    folder: Path
+    shards: int | None = None
+
+    @property
+    def target(self) -> Path:
+        """Where the finished variant lies."""
+        return self.folder / self.variant
+
+    @property
+    def staging(self) -> Path:
+        """Where its shards lie until all of them are there."""
+        return self.folder / f".{self.variant}.partial"
+
+
+def ranges(size: int, count: int) -> list[range]:
+    """The numbers below `size` in at most `count` consecutive ranges of nearly equal size, none of them empty."""
+    count = min(size, count)
+    return [range(size * i // count, size * (i + 1) // count) for i in range(count)]
+
+
+def plan(examples: Examples, shards: int | None) -> list[Shard]:
+    """The shards of every split: `shards` of each, or as many as hold 2**24 tokens each."""
+    planned = []
+    for split, size in examples.sizes.items():
+        parts = ranges(size, shards or -(-size * examples.options.max_tokens // _SHARD_TOKENS))
+        planned += [Shard(split, i, len(parts), part.start, part.stop) for i, part in enumerate(parts)]
+    return planned
+
+
+def build(build: Build, workers: int = 1, ray: str | None = None, progress: Progress = lambda rows: None) -> bool:
+    """Builds the variant, and says whether anything was left to do.
+
+    `progress` is told, again and again, how many more rows are there. `ray` is the address of a Ray cluster whose machines
+    see the same folder.
+
+    Raises: ConflictError if the folder holds another configuration; BuildError if workers die again and again.
+    """
+    examples = _examples(build)
+    manifest = {"synthctx": __version__, "content": CONTENT_VERSION, "shards": build.shards, **examples.description()}
+    if build.target.exists():
+        _refuse_other(build.target, manifest)
+        return False
+    _open_staging(build, manifest)
+    shards = plan(examples, build.shards)
+    missing = [shard for shard in shards if not (build.staging / shard.name).exists()]
+    progress(sum(shard.stop - shard.start for shard in shards if shard not in missing))
+    if ray is not None:
+        _write_by_ray(build, missing, ray, progress)
+    elif workers == 1 or len(missing) == 1:
+        for shard in missing:
+            write_shard(build, shard, progress)
+    else:
+        _write_by_processes(build, missing, workers, progress)
+    build.staging.rename(build.target)
+    return True
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What a variant's folder says it was built from; empty if it says nothing."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return manifest
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def write_shard(build: Build, shard: Shard, progress: Progress) -> None:
+    """Writes one shard into the staging folder, under its name once it is whole."""
+    examples = _examples(build)
+    path = build.staging / shard.name
+    aside = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with pq.ParquetWriter(
+            aside,
+            SCHEMA,
+            compression="zstd",
+            use_dictionary=_SMALL_COLUMNS,
+            write_statistics=["id", "num_tokens"],
+            write_page_index=True,
+        ) as writer:
+            for group in _groups(examples, shard):
+                writer.write_table(to_table(group), row_group_size=len(group))
+                progress(len(group))
+        with open(aside, "rb") as written:
+            os.fsync(written.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=1)
+def _examples(build: Build) -> Examples:
+    """Made once a process: it holds the corpus and the documents that were counted."""
+    return Examples(find_task(build.task), build.variant, build.options)
+
+
+def _groups(examples: Examples, shard: Shard) -> Iterator[list[Example]]:
+    group: list[Example] = []
+    characters = 0
+    for index in range(shard.start, shard.stop):
+        example = examples.make(shard.split, index)
+        group.append(example)
+        characters += len(example.prompt)
+        if characters >= _GROUP_CHARACTERS or len(group) == _GROUP_ROWS:
+            yield group
+            group, characters = [], 0
+    if group:
+        yield group
+
+
+def _open_staging(build: Build, manifest: dict[str, Any]) -> None:
+    if build.staging.exists():
+        _refuse_other(build.staging, manifest)
+        for stale in build.staging.glob("*.tmp"):
+            stale.unlink()
+    build.staging.mkdir(parents=True, exist_ok=True)
+    aside = build.staging / f"{MANIFEST}.tmp"
+    aside.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    aside.replace(build.staging / MANIFEST)
+
+
+def _refuse_other(folder: Path, manifest: dict[str, Any]) -> None:
+    known = read_manifest(folder)
+    if not known and not any(folder.glob("*.parquet")):
+        return
+    differing = [
+        f"{name} {known.get(name)!r} there, {manifest.get(name)!r} asked for"
+        for name in sorted(known.keys() | manifest.keys())
+        if known.get(name) != manifest.get(name) and name not in ("synthctx", "fingerprint")
+    ]
+    if differing:
+        raise ConflictError(
+            f"{folder} was built with another configuration ({'; '.join(differing)}); "
+            "remove that folder, or choose another --output"
+        )
+
+
+def _write_by_processes(build: Build, shards: Sequence[Shard], workers: int, progress: Progress) -> None:
+    missing = list(shards)
+    lost = 0
+    while missing:
+        before = len(missing)
+        try:
+            _run_pool(build, missing, workers, progress)
+        except BrokenProcessPool:
+            pass
+        missing = [shard for shard in missing if not (build.staging / shard.name).exists()]
+        lost = lost + 1 if len(missing) == before else 0
+        if lost == _MAX_LOST_POOLS:
+            raise BuildError(
+                f"worker processes were killed {_MAX_LOST_POOLS} times before any of them finished a shard "
+                f"({len(missing)} are missing); is there enough memory? Lower --workers and call again: what is done is kept"
+            )
+
+
+def _run_pool(build: Build, shards: Sequence[Shard], workers: int, progress: Progress) -> None:
+    context = get_context("spawn")
+    written = context.Value("q", 0)
+    told = 0
+
+    def tell() -> None:
+        nonlocal told
+        now = written.value
+        progress(now - told)
+        told = now
+
+    with ProcessPoolExecutor(min(workers, len(shards)), context, _start_worker, (written,)) as pool:
+        try:
+            pending: set[Future[None]] = {pool.submit(_write_in_worker, build, shard) for shard in shards}
+            while pending:
+                done, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
+                tell()
+                for future in done:
+                    future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in active_children():
+                worker.terminate()
+            raise
+
+
+_written: Any = None
+
+
+def _start_worker(written: Any) -> None:
+    # Ctrl-C reaches every process of the terminal: the parent alone answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    global _written
+    _written = written
+
+
+def _write_in_worker(build: Build, shard: Shard) -> None:
+    def count(rows: int) -> None:
+        with _written.get_lock():
+            _written.value += rows
+
+    write_shard(build, shard, count)
+
+
+def _write_by_ray(build: Build, shards: Sequence[Shard], address: str, progress: Progress) -> None:
+    import ray
+
+    ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
+    write = ray.remote(max_retries=_MAX_LOST_POOLS)(write_shard)
+    pending = {write.remote(build, shard, _ignore): shard for shard in shards}
+    while pending:
+        (done,), _ = ray.wait(list(pending), num_returns=1)
+        ray.get(done)
+        shard = pending.pop(done)
+        progress(shard.stop - shard.start)
+
+
+def _ignore(rows: int) -> None:
+    """No progress within a shard: a machine of a cluster tells of whole ones only."""

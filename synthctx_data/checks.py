@@ -1,0 +1,252 @@
+"""What makes a data set unfit to train on or to test with, found in its rows alone."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import pairwise
+from typing import Any
+
+from synthctx_data.assemble import least_tokens
+from synthctx_data.metrics import mentions, normalize_answer, normalize_answers
+from synthctx_data.tokens import TokenCounter
+
+Row = Mapping[str, Any]
+
+# Every kind of fault, with what is right.
+KINDS = {
+    "spans": "documents follow each other, and every needle and answer reads as itself",
+    "leak": "no answer stands outside its needle",
+    "needles": "no needle is asked for twice",
+    "distractors": "no document stands twice in one haystack",
+    "contexts": "no two examples have the same documents",
+    "splits": "no fact is asked for in two splits",
+    "depth": "the needles' depths are as asked for",
+    "fill": "at least 99 % of max_tokens are used, and never more than all",
+    "tokens": "num_tokens is what the tokenizer counts",
+}
+_UNLIKELY = 1e-4  # the probability below which depths are called skewed
+_DEPTH_BINS = 10
+_FILL_BINS = 10
+_RECOUNTED = 20  # rows of a split whose tokens are counted again
+_BETWEEN = " \ue000 "  # keeps the end of one document and the start of the next from making an answer
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a data set besides its rows; what is not known is not checked.
+
+    max_tokens: the budget; None takes the largest row's tokens for it.
+    depths: the depths that were asked for; empty for uniform ones.
+    counter: the tokenizer that num_tokens was counted with.
+    """
+
+    max_tokens: int | None = None
+    depths: tuple[float, ...] = ()
+    counter: TokenCounter | None = None
+
+
+@dataclass
+class Report:
+    """What was found in one variant: rows by split, faults by kind (each a message), and what to draw.
+
+    fill: rows whose fill is in each tenth of a percent from 99 to 100; the first also holds all below.
+    depth: needles in each tenth of the context.
+    """
+
+    rows: Counter[str] = field(default_factory=Counter)
+    faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    fill: list[int] = field(default_factory=lambda: [0] * _FILL_BINS)
+    depth: list[int] = field(default_factory=lambda: [0] * _DEPTH_BINS)
+
+    @property
+    def ok(self) -> bool:
+        return not any(self.faults.values())
+
+
+class Checker:
+    """Looks at one row after the other: `add` each, then `report`."""
+
+    def __init__(self, expected: Expected) -> None:
+        self._expected = expected
+        self._report = Report()
+        self._needles: dict[bytes, tuple[str, str]] = {}
+        self._facts: dict[bytes, tuple[str, str]] = {}
+        self._contexts: dict[bytes, str] = {}
+        self._tokens: list[tuple[str, int]] = []
+        self._places: list[tuple[int, int]] = []
+
+    def add(self, split: str, row: Row) -> None:
+        """Checks one row of a split."""
+        self._report.rows[split] += 1
+        wrong = wrong_spans(row)
+        if wrong:
+            self._fault("spans", f"{row['id']}: {wrong}")
+            return  # nothing that reads by spans means anything here
+        self._leak(row)
+        self._repetitions(split, row)
+        self._tokens.append((row["id"], row["num_tokens"]))
+        self._places += places(row)
+        self._recount(split, row)
+
+    def report(self) -> Report:
+        """What all rows together came to."""
+        self._check_fill()
+        self._check_depth()
+        return self._report
+
+    def _fault(self, kind: str, message: str) -> None:
+        self._report.faults[kind].append(message)
+
+    def _leak(self, row: Row) -> None:
+        text = _BETWEEN.join(outside_needles(row))
+        answers = normalize_answers(row["answers"])
+        if mentions(normalize_answer(text), answers):
+            self._fault("leak", f"{row['id']}: an answer of {row['answers']!r} stands outside its needle")
+
+    def _repetitions(self, split: str, row: Row) -> None:
+        prompt = row["prompt"][0]["content"]
+        for needle in row["needles"]:
+            text = prompt[needle["start"] : needle["end"]]
+            self._once("needles", self._needles, split, row, f"{needle['hop']} {text}")
+        self._once("splits", self._facts, split, row, f"{row['question']}\n{sorted(row['answers'])}")
+        documents = [prompt[d["start"] : d["end"]] for d in row["documents"]]
+        if row["context_diversity"] != "padding":
+            (text, times), *_ = Counter(documents).most_common(1)
+            if times > 1:
+                self._fault("distractors", f"{row['id']}: {times} times the document {_short(text)}")
+        context = _digest("\n".join(documents))
+        if context in self._contexts:
+            self._fault("contexts", f"{row['id']}: the same documents as {self._contexts[context]}")
+        self._contexts.setdefault(context, row["id"])
+
+    def _once(
+        self, kind: str, known: dict[bytes, tuple[str, str]], split: str, row: Row, text: str
+    ) -> None:
+        """Faults a text that was there before: in another split as `splits`, in the same as `kind`."""
+        key = _digest(text)
+        before = known.setdefault(key, (split, row["id"]))
+        if before[1] == row["id"]:
+            return
+        if before[0] != split:
+            self._fault("splits", f"{row['id']}: the same fact as {before[1]}: {_short(text)}")
+        elif kind != "splits":
+            self._fault(kind, f"{row['id']}: the same needle as {before[1]}: {_short(text)}")
+
+    def _recount(self, split: str, row: Row) -> None:
+        counter = self._expected.counter
+        if counter is None or self._report.rows[split] > _RECOUNTED:
+            return
+        tokens = counter.conversation(row["prompt"][0]["content"], row["completion"][0]["content"])
+        if tokens != row["num_tokens"]:
+            self._fault("tokens", f"{row['id']}: num_tokens is {row['num_tokens']}, the tokenizer counts {tokens}")
+
+    def _check_fill(self) -> None:
+        budget = self._expected.max_tokens or max((tokens for _, tokens in self._tokens), default=1)
+        for name, tokens in self._tokens:
+            if not least_tokens(budget) <= tokens <= budget:
+                self._fault("fill", f"{name}: {tokens} tokens, {tokens / budget:.1%} of max_tokens {budget}")
+            tenth = math.floor((tokens / budget - 0.99) * 100 * _FILL_BINS)
+            self._report.fill[min(max(tenth, 0), _FILL_BINS - 1)] += 1
+
+    def _check_depth(self) -> None:
+        for place, slots in self._places:
+            self._report.depth[place * _DEPTH_BINS // slots] += 1
+        if self._expected.depths:
+            allowed = self._expected.depths
+            for place, slots in self._places:
+                if place not in {min(int(d * slots), slots - 1) for d in allowed}:
+                    depth = place / max(slots - 1, 1)
+                    self._fault("depth", f"a needle at depth {depth:.2f}, where {', '.join(map(str, allowed))} were asked for")
+            return
+        probability = uniform_probability(self._places)
+        if probability < _UNLIKELY:
+            self._fault("depth", f"depths are not uniform: chi-square over tenths of the context, p = {probability:.1e}")
+
+
+def wrong_spans(row: Row) -> str:
+    """What is wrong with the spans of a row; empty if nothing."""
+    prompt = row["prompt"][0]["content"]
+    documents = row["documents"]
+    edges = [edge for d in documents for edge in (d["start"], d["end"])]
+    if any(a > b for a, b in pairwise([0, *edges, len(prompt)])):
+        return f"documents overlap or end beyond the {len(prompt)} characters of the prompt"
+    if not row["needles"]:
+        return "no needle"
+    right = normalize_answers(row["answers"])
+    if normalize_answer(row["completion"][0]["content"]) not in right:
+        return f"the completion {row['completion'][0]['content']!r} is none of the answers {row['answers']!r}"
+    for needle in row["needles"]:
+        if not 0 <= needle["document"] < len(documents):
+            return f"needle {needle['hop']} is in document {needle['document']} of {len(documents)}"
+        document = documents[needle["document"]]
+        edges = [document["start"], needle["start"], needle["answer_start"], needle["answer_end"], needle["end"], document["end"]]
+        if any(a > b for a, b in pairwise(edges)) or needle["start"] == needle["end"]:
+            return f"needle {needle['hop']} or its answer is not inside document {needle['document']}"
+    last = row["needles"][-1]
+    text = prompt[last["answer_start"] : last["answer_end"]]
+    if normalize_answer(text) not in right:
+        return f"the answer span reads {text!r}, and the answers are {row['answers']!r}"
+    return ""
+
+
+def outside_needles(row: Row) -> Iterable[str]:
+    """The documents' text outside the needles, in pieces."""
+    prompt = row["prompt"][0]["content"]
+    needles = defaultdict(list)
+    for needle in row["needles"]:
+        needles[needle["document"]].append((needle["start"], needle["end"]))
+    for number, document in enumerate(row["documents"]):
+        at = document["start"]
+        for start, end in sorted(needles[number]):
+            yield prompt[at:start]
+            at = end
+        yield prompt[at : document["end"]]
+
+
+def places(row: Row) -> list[tuple[int, int]]:
+    """For every needle: how many distractors stand before it, and how many places there are for it (one more than those)."""
+    at = sorted(needle["document"] for needle in row["needles"])
+    slots = len(row["documents"]) - len(set(at)) + 1
+    return [(needle["document"] - at.index(needle["document"]), slots) for needle in row["needles"]]
+
+
+def uniform_probability(drawn: Sequence[tuple[int, int]]) -> float:
+    """How likely places this uneven are if every one of the places is as likely: chi-square over up to ten bins.
+
+    Contexts of few documents fall into bins unevenly even so; what each bin would hold is summed place by place.
+    """
+    bins = min(_DEPTH_BINS, len(drawn) // 5)
+    if bins < 2:
+        return 1.0
+    seen = [0.0] * bins
+    expected = [0.0] * bins
+    for place, slots in drawn:
+        seen[place * bins // slots] += 1
+    for slots, count in Counter(slots for _, slots in drawn).items():
+        for place in range(slots):
+            expected[place * bins // slots] += count / slots
+    filled = [(s, e) for s, e in zip(seen, expected, strict=True) if e > 0]
+    return chi_square_tail(sum((s - e) ** 2 / e for s, e in filled), len(filled) - 1)
+
+
+def chi_square_tail(value: float, freedom: int) -> float:
+    """The probability that a chi-square variable of `freedom` degrees exceeds `value`."""
+    if freedom <= 0:
+        return 1.0
+    half = value / 2
+    even = freedom % 2 == 0
+    tail = math.exp(-half) if even else math.erfc(math.sqrt(half))
+    for k in range(2 if even else 1, freedom, 2):
+        tail += math.exp(k / 2 * math.log(half) - half - math.lgamma(k / 2 + 1)) if half else 0.0
+    return min(tail, 1.0)
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return repr(line if len(line) <= 60 else line[:57] + "...")
