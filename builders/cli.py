@@ -66,7 +66,7 @@ def list_() -> None:
     from builders.views import grid
 
     out.print(grid(TASKS.values()))
-    out.print("Build some:  synthctx build mdqa_synth templated_haystack symbolic_haystack --max-tokens 4096")
+    out.print("Build:  synthctx build mdqa_synth templated_haystack symbolic_haystack --max-tokens 4096", soft_wrap=True)
 
 
 @app.command()
@@ -81,6 +81,7 @@ def build(
     depth: Annotated[str, typer.Option(help="Where needles stand: uniform, or depths from 0 (first) to 1 (last), taken in turn, e.g. 0.0,0.5,1.0.")] = UNIFORM,
     corpus: Annotated[list[str] | None, typer.Option(help="Real questions and documents, for real variants: .jsonl, .jsonl.gz, .parquet, .txt or .md, a folder of them, or a Hub id. May be given again.", show_default=False)] = None,
     distractors: Annotated[str, typer.Option(help="How real distractors are ranked: bm25, dense or random.")] = Options.distractors,
+    dense_model: Annotated[str, typer.Option(help="The encoder for --distractors dense: a folder or a Hub id.")] = Options.dense_model,
     key_style: Annotated[str, typer.Option(help="What symbolic keys and values are: uuid, integer or word.")] = Options.key_style,
     output: Annotated[Path, typer.Option(help="Folder that the data set goes into, as OUTPUT/TASK.")] = Path("synthctx"),
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. Any number gives the same rows. [default: one a core]", show_default=False)] = None,
@@ -95,7 +96,7 @@ def build(
     from builders.shards import Build
     from builders.shards import build as build_variant
 
-    options = Options(max_tokens, tokenizer, train, validation, seed, depth, tuple(corpus or ()), distractors, key_style)
+    options = Options(max_tokens, tokenizer, train, validation, seed, depth, tuple(corpus or ()), distractors, dense_model, key_style)
     found = find_task(task)
     for variant in variants:
         found.variant(variant)

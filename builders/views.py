@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -14,13 +15,14 @@ _MESSAGES = 3  # of each kind of fault
 
 
 def grid(tasks: Iterable[Task]) -> Table:
-    """Every variant with its axes, its sizes, and what it needs."""
-    table = Table("task", "variant", "concept expression", "context", "train + validation", "needs", title="Tasks and variants")
+    """Every variant with its examples (to train + to validate on), and what it needs."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("task", "variant", "examples", "needs"):
+        table.add_column(column, no_wrap=column != "needs")
     for task in tasks:
         for name, variant in task.variants.items():
-            expression = variant.expression
             sizes = f"{task.train} + {task.validation}"
-            table.add_row(task.name, name, expression.name, variant.context, sizes, expression.needs or "nothing")
+            table.add_row(task.name, name, sizes, variant.expression.needs or "nothing")
     return table
 
 
@@ -33,7 +35,7 @@ def example(row: dict[str, Any]) -> Text:
         depth = needle["document"] / max(len(documents) - 1, 1)
         text.append(f"needle in document {needle['document'] + 1} of {len(documents)} (depth {depth:.2f})\n", "dim")
     text.append(f"{row['num_tokens']:,} tokens\n\n", "dim")
-    text.append(prompt[: documents[0]["start"]])
+    text.append(prompt[: documents[0]["start"]].rpartition("\n\n")[0] + "\n\n")
     shown = sorted({needle["document"] for needle in needles})
     before = 0
     for number in shown:
@@ -48,7 +50,7 @@ def example(row: dict[str, Any]) -> Text:
         text.append("\n")
         before = number + 1
     _fold(text, len(documents) - before)
-    text.append(prompt[documents[-1]["end"] :].rstrip() + "\n\n")
+    text.append("\n" + prompt[documents[-1]["end"] :].strip() + "\n\n")
     text.append(row["completion"][0]["content"], "bold green")
     return text
 
@@ -56,7 +58,7 @@ def example(row: dict[str, Any]) -> Text:
 def report(name: str, found: Report, recounted: bool) -> Table:
     """What was checked, what was found, and how full and how deep the examples are."""
     rows = ", ".join(f"{count} {split}" for split, count in found.rows.items())
-    table = Table("check", "faults", "what is right, or what was found", title=f"{name}: {rows}")
+    table = Table("check", "faults", "what is right, or what was found", title=f"{name}: {rows}", box=box.SIMPLE_HEAD)
     for kind, right in KINDS.items():
         faults = found.faults.get(kind, [])
         if faults:

@@ -99,7 +99,7 @@ def _choose(
     left = room
     page = next(fillers, None)
     while page is not None and left > 0:
-        number = layout.number_tokens(needles + len(chosen) + 1)
+        number = layout.number(needles + len(chosen) + 1)[1]
         if page.tokens + number > left:
             if left <= spare:
                 break
@@ -108,12 +108,12 @@ def _choose(
                 if not chosen:
                     break
                 last = chosen.pop()
-                left += last.tokens + layout.number_tokens(needles + len(chosen) + 1)
+                left += last.tokens + layout.number(needles + len(chosen) + 1)[1]
                 piece = _cut(layout, concept, last, left // 2, 0)
                 if piece is None:
                     break
                 chosen.append(piece)
-                left -= piece.tokens + layout.number_tokens(needles + len(chosen))
+                left -= piece.tokens + layout.number(needles + len(chosen))[1]
                 continue
             page = piece
         chosen.append(page)
@@ -146,7 +146,7 @@ def _underfull(max_tokens: int, left: int, documents: int, exhausted: bool) -> s
 
 
 def _cost(layout: Layout, pages: Sequence[Page]) -> int:
-    return sum(page.tokens + layout.number_tokens(i) for i, page in enumerate(pages, 1))
+    return sum(page.tokens + layout.number(i)[1] for i, page in enumerate(pages, 1))
 
 
 def _render(
@@ -161,9 +161,9 @@ def _render(
     documents: list[Span] = []
     placed: list[PlacedNeedle] = []
     for number, (page, hop) in enumerate(_place(concept, fillers, depths), 1):
-        line = layout.number(number)
+        line, _ = layout.number(number)
         body_at = at + len(line)
-        documents.append(page.content.shift(body_at))
+        documents.append(Span(body_at, body_at + page.text.end))
         if hop is not None:
             needle = concept.needles[hop]
             spans = needle.span.shift(body_at), needle.answer.shift(body_at)
@@ -193,5 +193,5 @@ def counts_add_up(layout: Layout, concept: Concept, fillers: Iterator[Page]) -> 
     """Whether the sum of the units' counts is the count of the whole, tried on the start of one context."""
     frame = layout.frame(concept)
     pages = [needle.page for needle in concept.needles] + list(islice(fillers, _PROBED_PAGES))
-    text = frame.head + "".join(layout.number(i) + page.body for i, page in enumerate(pages, 1)) + frame.tail
+    text = frame.head + "".join(layout.number(i)[0] + page.body for i, page in enumerate(pages, 1)) + frame.tail
     return layout.counter.conversation(text, concept.completion) == frame.tokens + _cost(layout, pages)

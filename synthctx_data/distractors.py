@@ -99,14 +99,47 @@ class Bm25:
         yield from (int(rest[i]) for i in stream.order(len(rest)))
 
 
-RANKERS: dict[str, type[Random] | type[Bm25]] = {"random": Random, "bm25": Bm25}
+class Dense:
+    """Documents by the inner product of embeddings, from any sentence-transformers or transformers encoder.
 
+    An encoder without a pooling of its own gets the mean over tokens, which is Contriever's. Scores that differ by less than
+    a thousandth count as equal, yet two machines may rank such documents differently.
 
-def make_ranker(name: str, documents: Sequence[Document]) -> Ranker:
-    """The ranker that `--distractors` names.
-
-    Raises: UsageError if it is not installed.
+    Raises: UsageError if sentence-transformers is not installed, or if there is no such model.
     """
-    if name not in RANKERS:
-        raise UsageError(f"--distractors: expected one of {', '.join(RANKERS)}; got {name!r}")
-    return RANKERS[name](documents)
+
+    def __init__(self, documents: Sequence[Document], model: str) -> None:
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise UsageError(
+                '--distractors dense: expected sentence-transformers, which is not installed; pip install "synthctx[dense]"'
+            ) from error
+        try:
+            self._model = SentenceTransformer(model, device=None)
+        except (OSError, ValueError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UsageError(
+                f"--dense-model: expected a folder or a Hub id of an encoder that can be reached, got {model!r}: {reason}"
+            ) from error
+        self._documents = documents
+
+    @cached_property
+    def _embeddings(self) -> NDArray[np.float32]:
+        return self._embed([f"{document.title} {document.text}".strip() for document in self._documents])
+
+    def _embed(self, texts: list[str]) -> NDArray[np.float32]:
+        embeddings: NDArray[np.float32] = self._model.encode(texts, convert_to_numpy=True, show_progress_bar=False)
+        return embeddings
+
+    def order(self, question: str, stream: Stream) -> Iterable[int]:
+        scores = np.round(self._embeddings @ self._embed([question])[0], 3)
+        ranks: list[int] = np.argsort(-scores, kind="stable").tolist()
+        return ranks
+
+
+def make_ranker(name: str, documents: Sequence[Document], dense_model: str) -> Ranker:
+    """The ranker that `--distractors` names; `dense_model` is read by `dense` alone."""
+    if name == "dense":
+        return Dense(documents, dense_model)
+    return {"random": Random, "bm25": Bm25}[name](documents)

@@ -29,20 +29,15 @@ class Document:
 class Page:
     """A document as it stands in a prompt, below its number.
 
-    `body` is the text of the prompt, `text_start` the character at which the document's own text begins in it,
-    `tokens` what the body adds to a prompt.
+    `body` is the text of the prompt, `tokens` what it adds to one; the document's own text stands at `text` in the body, and
+    is the last of it that is not layout.
     """
 
     document: Document
     body: str
-    text_start: int
+    text: Span
     tokens: int
     normal: str | None = None  # the normalised body, once somebody has asked for it
-
-    @property
-    def content(self) -> Span:
-        """The characters of the body that are title and text, not layout."""
-        return Span(0, len(self.body.rstrip()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class Layout:
         self._titled = wording(self._address, "document", "title", "text")
         self._untitled = wording(self._address, "document", "text", title="")
         self._number = wording(self._address, "number", "number")
-        self._number_tokens: list[int] = []
+        self._numbers: list[tuple[str, int]] = []
 
     @cached_property
     def _head(self) -> str:
@@ -40,17 +40,13 @@ class Layout:
         tail = render(self._address, "question", question=concept.question)
         return Frame(self._head, tail, self.counter.conversation(self._head + tail, concept.completion))
 
-    def number(self, number: int) -> str:
-        """The line above the document of this number, counted from 1."""
-        return self._number.fill(number=str(number))
-
-    def number_tokens(self, number: int) -> int:
-        """Tokens of the line above the document of this number."""
-        while len(self._number_tokens) < number:
-            known = len(self._number_tokens)
-            lines = [self.number(i) for i in range(known + 1, max(2 * known, 256) + 1)]
-            self._number_tokens += self.counter.units(lines)
-        return self._number_tokens[number - 1]
+    def number(self, number: int) -> tuple[str, int]:
+        """The line above the document of this number (the first has 1), and its tokens."""
+        while len(self._numbers) < number:
+            known = len(self._numbers)
+            lines = [self._number.fill(number=str(i)) for i in range(known + 1, max(2 * known, 256) + 1)]
+            self._numbers += zip(lines, self.counter.units(lines), strict=True)
+        return self._numbers[number - 1]
 
     def page(self, document: Document) -> Page:
         """The document as it stands in a prompt, counted."""
@@ -62,7 +58,7 @@ class Layout:
         bodies = [form.fill(title=d.title, text=d.text) for form, d in zip(forms, documents, strict=True)]
         counts = self.counter.units(bodies)
         return [
-            Page(document, body, form.span("text", title=document.title, text=document.text).start, tokens)
+            Page(document, body, form.span("text", title=document.title, text=document.text), tokens)
             for document, form, body, tokens in zip(documents, forms, bodies, counts, strict=True)
         ]
 
@@ -74,7 +70,7 @@ class Layout:
         allowed = most
         while allowed > 0:
             end = self._end_of(page, allowed)
-            text = page.document.text[: max(end - page.text_start, 0)].rstrip()
+            text = page.document.text[: max(end - page.text.start, 0)].rstrip()
             if not text:
                 return None
             words = text.rpartition(" ")[0].rstrip() if page.document.text[len(text) :][:1].strip() else text
@@ -88,7 +84,7 @@ class Layout:
     def _end_of(self, page: Page, tokens: int) -> int:
         """The character of the body at which it has about this many tokens, its layout's last line end counted in."""
         ends = self.counter.ends(page.body)
-        after = sum(1 for end in ends if end > page.text_start + len(page.document.text))
+        after = sum(1 for end in ends if end > page.text.end)
         kept = tokens - after
         return ends[min(kept, len(ends)) - 1] if kept > 0 else 0
 

@@ -24,6 +24,7 @@ class Options:
     depth: "uniform", or numbers in [0, 1] separated by commas, taken in turn.
     corpus: files, folders or Hub ids of real documents.
     distractors: how real distractors are ranked: bm25, dense or random.
+    dense_model: the encoder that ranks them if distractors is dense: a folder or a Hub id.
     key_style: what symbolic keys and values look like: uuid, integer or word.
     """
 
@@ -35,6 +36,7 @@ class Options:
     depth: str = UNIFORM
     corpus: tuple[str, ...] = ()
     distractors: str = "bm25"
+    dense_model: str = "facebook/contriever"
     key_style: str = "uuid"
 
     def changed(self) -> dict[str, Any]:
@@ -58,6 +60,8 @@ def validate(options: Options) -> None:
         if getattr(options, name) not in allowed:
             flag = name.replace("_", "-")
             raise UsageError(f"--{flag}: expected one of {', '.join(allowed)}; got {getattr(options, name)!r}")
+    if options.distractors != "dense" and options.dense_model != Options.dense_model:
+        raise UsageError("--dense-model: it is read with --distractors dense only; add that or leave it out")
     parse_depth(options.depth)
 
 

@@ -14,7 +14,7 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.nodes import CallBlock, Node
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 from synthctx_data.errors import TokenizerError, UsageError
 
@@ -22,9 +22,9 @@ BUNDLED = Path(__file__).resolve().parent / "tokenizer"
 _FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
-# What stands before a unit when it is counted: a unit follows a line end in a prompt too, and many tokenizers
-# treat the very beginning of a text differently.
-_ANCHOR = ".\n"
+# What stands around a unit when it is counted: in a prompt too, a unit follows a line end and something visible follows it.
+# Many tokenizers treat the very beginning of a text differently, and those like GPT-2's the line ends at its very end.
+_BEFORE, _AFTER = ".\n", "D"
 
 
 class TokenCounter:
@@ -39,13 +39,16 @@ class TokenCounter:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._special = {name: _token_text(config[name]) for name in _SPECIAL if config.get(name)}
+        # As transformers does: what the configuration names is a token, wherever it stands in a text.
+        self._tokenizer.add_tokens([_added(entry) for entry in config.get("added_tokens_decoder", {}).values()])
+        self._tokenizer.add_special_tokens(list(self._special.values()))
         self._template = _compile(chat_template) if chat_template else None
-        parts = [tokenizer_json, self._special, chat_template]
+        parts = [tokenizer_json, self._special, config.get("added_tokens_decoder"), chat_template]
         self.identity = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @cached_property
-    def _anchor_tokens(self) -> int:
-        return self.raw(_ANCHOR)
+    def _around(self) -> int:
+        return self.raw(_BEFORE + _AFTER)
 
     def raw(self, text: str) -> int:
         """Tokens of a text on its own, without the special tokens that the tokenizer would add."""
@@ -53,19 +56,20 @@ class TokenCounter:
 
     def unit(self, text: str) -> int:
         """Tokens that a unit adds to a text that it stands in."""
-        return self.raw(_ANCHOR + text) - self._anchor_tokens
+        return self.raw(_BEFORE + text + _AFTER) - self._around
 
     def units(self, texts: Sequence[str]) -> list[int]:
         """`unit` of each text; faster than one call each, since nobody asks where the tokens stand."""
         encodings = self._tokenizer.encode_batch_fast(
-            [_ANCHOR + text for text in texts], add_special_tokens=False
+            [_BEFORE + text + _AFTER for text in texts], add_special_tokens=False
         )
-        return [len(encoding) - self._anchor_tokens for encoding in encodings]
+        return [len(encoding) - self._around for encoding in encodings]
 
     def ends(self, unit: str) -> list[int]:
         """The character of the unit at which each of its tokens ends."""
-        offsets = self._tokenizer.encode(_ANCHOR + unit, add_special_tokens=False).offsets
-        return [end - len(_ANCHOR) for _, end in offsets[self._anchor_tokens :]]
+        offsets = self._tokenizer.encode(_BEFORE + unit + _AFTER, add_special_tokens=False).offsets
+        ends = [end - len(_BEFORE) for _, end in offsets]
+        return [end for end in ends if 0 < end <= len(unit)]
 
     def conversation(self, prompt: str, completion: str) -> int:
         """Tokens of the training sequence: chat template, user message and answer.
@@ -143,6 +147,11 @@ def _from_files(files: dict[str, Path]) -> TokenCounter:
 
 def _token_text(token: str | dict[str, Any]) -> str:
     return token if isinstance(token, str) else str(token["content"])
+
+
+def _added(entry: dict[str, Any]) -> AddedToken:
+    flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
+    return AddedToken(entry["content"], **{flag: entry[flag] for flag in flags if flag in entry})
 
 
 class _Generation(Extension):

@@ -33,8 +33,8 @@ class Real(ConceptExpression):
     """
 
     name = "real"
-    reads = frozenset({"corpus", "distractors"})
-    needs = "--corpus with questions, e.g. nq-open-oracle.jsonl.gz of Lost in the Middle"
+    reads = frozenset({"corpus", "distractors", "dense_model"})
+    needs = "--corpus: questions with gold passages"
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
@@ -43,7 +43,9 @@ class Real(ConceptExpression):
         self._corpus = read_corpus(setting.options.corpus)
         self._questions = self._shuffled()
         self._pool = Pool(setting.layout, self._corpus.documents)
-        self._ranker = make_ranker(setting.options.distractors, self._corpus.documents)
+        self._ranker = make_ranker(
+            setting.options.distractors, self._corpus.documents, setting.options.dense_model
+        )
         asked = sum(setting.sizes.values())
         if len(self._questions) < asked:
             raise CorpusError(
@@ -58,9 +60,9 @@ class Real(ConceptExpression):
     def concept(self, split: str, index: int) -> Concept:
         question, found = self._at(split, index)
         page = self._pool.page(question.gold)
-        answer = found.shift(page.text_start)
+        answer = found.shift(page.text.start)
         text = page.body[answer.start : answer.end]
-        return Concept(question.text, text, question.answers, (Needle(page, page.content, answer),))
+        return Concept(question.text, text, question.answers, (Needle(page, Span(0, page.text.end), answer),))
 
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
         question, _ = self._at(split, index)

@@ -34,7 +34,7 @@ class Symbolic(ConceptExpression):
         at = self.rng(split, index, "entry").below(_ENTRIES)
         key, value = pairs[at]
         page = self.setting.layout.page(self._document(pairs))
-        line = page.text_start + sum(len(self._entry.fill(key=k, value=v)) + 1 for k, v in pairs[:at])
+        line = page.text.start + sum(len(self._entry.fill(key=k, value=v)) + 1 for k, v in pairs[:at])
         length = len(self._entry.fill(key=key, value=value))
         needle = Needle(
             page,

@@ -65,7 +65,7 @@ class Templated(ConceptExpression):
         chapter, number, relation = self._pick(split, index)
         article = chapter.articles[number]
         page = chapter.pool.page(number)
-        sentence, answer = (span.shift(page.text_start) for span in article.statements[relation])
+        sentence, answer = (span.shift(page.text.start) for span in article.statements[relation])
         text = page.body[answer.start : answer.end]
         asked = self.rng(split, index, "question").choice(self._wordings(f"ask_{relation}", split))
         question = asked.fill(subject=article.document.title)

@@ -1,0 +1,37 @@
+# make data: environment, data set, an example. make test: everything that CI runs.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+MAX_TOKENS ?= 32768
+VARIANTS := templated_haystack symbolic_haystack
+
+.PHONY: data test test-slow lint bench
+
+data: .venv/core
+	$(BIN)/synthctx build mdqa_synth $(VARIANTS) --max-tokens $(MAX_TOKENS)
+	$(BIN)/synthctx show synthctx/mdqa_synth templated_haystack
+
+test: lint
+	$(BIN)/python -m pytest --numprocesses 2
+
+test-slow: .venv/dev
+	$(BIN)/python -m pytest --numprocesses 2 -m "slow or not slow"
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/core
+	$(BIN)/python benchmarks/build.py $(if $(CORPUS),--corpus $(CORPUS))
+
+.venv/core: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	touch $@
+
+.venv/dev: .venv/core
+	$(PIP) torch
+	$(PIP) --editable '.[dev]'
+	touch $@

@@ -1,0 +1,127 @@
+"""Real files for tests: a corpus, tokenizers of every make, and builds."""
+
+import os
+from pathlib import Path
+
+import pytest
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+from builders import TASKS  # noqa: E402
+from builders.examples import Examples  # noqa: E402
+from synthctx_data.options import Options  # noqa: E402
+
+CORPUS = Path(__file__).parent / "data" / "nq-open-oracle-500.jsonl.gz"
+VARIANTS = [(task, variant) for task in TASKS for variant in TASKS[task].variants]
+
+
+def options_for(variant: str, **options: object) -> Options:
+    """Small options with which the variant can be built."""
+    options.setdefault("max_tokens", 1024)
+    options.setdefault("train", 12)
+    options.setdefault("validation", 4)
+    if variant.startswith("real"):
+        options.setdefault("corpus", (str(CORPUS),))
+    return Options(**options)
+
+
+def examples_for(task: str, variant: str, **options: object) -> Examples:
+    return Examples(TASKS[task], variant, options_for(variant, **options))
+
+
+def every_example(examples: Examples) -> list:
+    return [examples.make(split, i) for split, size in examples.sizes.items() for i in range(size)]
+
+
+TEXTS = [
+    "Read the numbered documents below. One of them answers the question that follows; the others do not.\n\n",
+    "Document [1]\nThe Silent Harbor\nThe Silent Harbor was written by Dorla Hamley in 1923.\n\n",
+    "Question: who wrote it?\nAnswer with a short phrase, taken from the documents word for word.\n",
+    "The quick brown fox jumps over the lazy dog, 1,234 times; was it là-bas? Ünïcödé says so.\n\n",
+] * 8
+
+
+def _byte_level() -> Tokenizer:
+    """As GPT-2 and Llama 3: words with their space, then bytes, then merges."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False))
+    return tokenizer
+
+
+def _metaspace() -> Tokenizer:
+    """As Llama 2: no splitting at all, a mark before the text and for each space, bytes for what is unknown."""
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    trainer = trainers.BpeTrainer(
+        vocab_size=700,
+        special_tokens=["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))],
+        limit_alphabet=100,
+        show_progress=False,
+    )
+    lines = [line for text in TEXTS for line in text.split("\n") if line]
+    tokenizer.train_from_iterator(lines, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing("<s> $A", None, [("<s>", 1)])
+    return tokenizer
+
+
+def _unigram() -> Tokenizer:
+    """As T5: line ends become spaces."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Replace(Regex(r"\s+"), " ")
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.train_from_iterator(TEXTS, trainers.UnigramTrainer(vocab_size=300, unk_token="<unk>", special_tokens=["<unk>"], show_progress=False))
+    return tokenizer
+
+
+def _words() -> Tokenizer:
+    """A token a word or a sign."""
+    tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.train_from_iterator(TEXTS, trainers.WordLevelTrainer(special_tokens=["<unk>"], show_progress=False))
+    return tokenizer
+
+
+def _bytes() -> Tokenizer:
+    """A token a byte."""
+    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return tokenizer
+
+
+def _across_lines() -> Tokenizer:
+    """Merges across line ends: the count of a text is not the sum of its lines'."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer.train_from_iterator(
+        ["\n\nDocument [", "]\nThe ", ".\n\nDocument [", "s.\n\nD"] * 9,
+        trainers.BpeTrainer(vocab_size=330, initial_alphabet=alphabet, show_progress=False),
+    )
+    return tokenizer
+
+
+MAKES = {
+    "byte_level": _byte_level,
+    "metaspace": _metaspace,
+    "unigram": _unigram,
+    "words": _words,
+    "bytes": _bytes,
+    "across_lines": _across_lines,
+}
+
+
+@pytest.fixture(scope="session")
+def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Paths of tokenizer.json files by make."""
+    folder = tmp_path_factory.mktemp("tokenizers")
+    paths = {}
+    for name, make in MAKES.items():
+        (folder / name).mkdir()
+        paths[name] = str(folder / name / "tokenizer.json")
+        make().save(paths[name])
+    return paths

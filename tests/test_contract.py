@@ -1,0 +1,181 @@
+"""What every variant of every task keeps. A new variant joins by being listed in its task."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from builders import TASKS
+from builders.card import ROOT as CARDS
+from synthctx_data.assemble import least_tokens
+from synthctx_data.checks import Checker, Expected
+from synthctx_data.errors import BudgetError
+from synthctx_data.options import KEY_STYLES
+from synthctx_data.prompts import ROOT as PROMPTS
+from synthctx_data.schema import SCHEMA, to_table
+from tests.conftest import MAKES, VARIANTS, every_example, examples_for
+
+each_variant = pytest.mark.parametrize(("task", "variant"), VARIANTS, ids="/".join)
+
+
+def rows(examples) -> list[tuple[str, dict]]:
+    made = every_example(examples)
+    return [(example.id.split("/")[2], row) for example, row in zip(made, to_table(made).to_pylist(), strict=True)]
+
+
+@each_variant
+def test_an_example_is_a_pure_function_of_its_index(task: str, variant: str) -> None:
+    forwards = every_example(examples_for(task, variant))
+    other = examples_for(task, variant)
+    assert [other.make("train", i) for i in reversed(range(12))] == forwards[11::-1]
+
+
+@each_variant
+def test_another_seed_gives_other_examples(task: str, variant: str) -> None:
+    one, other = (every_example(examples_for(task, variant, seed=seed)) for seed in (0, 1))
+    assert not {example.prompt for example in one} & {example.prompt for example in other}
+
+
+@each_variant
+def test_more_examples_leave_the_first_as_they_are(task: str, variant: str) -> None:
+    few, many = (examples_for(task, variant, train=train) for train in (5, 20))
+    assert [few.make("train", i) for i in range(5)] == [many.make("train", i) for i in range(5)]
+
+
+@each_variant
+def test_check_finds_nothing(task: str, variant: str) -> None:
+    examples = examples_for(task, variant, train=100, validation=20, max_tokens=2048)
+    checker = Checker(Expected(2048, (), examples.layout.counter))
+    for split, row in rows(examples):
+        checker.add(split, row)
+    report = checker.report()
+    assert report.ok, dict(report.faults)
+
+
+@each_variant
+def test_the_last_needle_answers_and_nothing_else_does(task: str, variant: str) -> None:
+    for example in every_example(examples_for(task, variant)):
+        needle = example.needles[-1]
+        assert example.prompt[needle.answer.start : needle.answer.end] == example.completion
+        assert [n.hop for n in example.needles] == list(range(len(example.needles)))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_variants_are_paired(task: str) -> None:
+    """The same index has the same depth in every variant, and the same needles in both contexts of an expression."""
+    made = {v: every_example(examples_for(task, v, max_tokens=4096, key_style="uuid")) for v in TASKS[task].variants}
+    for variant, examples in made.items():
+        for mine, base in zip(examples, next(iter(made.values())), strict=True):
+            assert mine.num_tokens >= least_tokens(4096)
+            for a, b in zip(depths(mine), depths(base), strict=True):
+                assert a[0] < b[1]
+                assert b[0] < a[1], variant
+    for expression in {name.split("_")[0] for name in made}:
+        contexts = [made[f"{expression}_{c}"] for c in ("haystack", "padding") if f"{expression}_{c}" in made]
+        for pair in zip(*contexts, strict=True):
+            assert len({(e.question, e.answers, needle_texts(e)) for e in pair}) == 1
+
+
+def depths(example) -> list[tuple[float, float]]:
+    """The range of depths that would have put each needle where it is."""
+    at = sorted(needle.document for needle in example.needles)
+    slots = len(example.documents) - len(at) + 1
+    places = [needle.document - at.index(needle.document) for needle in example.needles]
+    return [(place / slots, (place + 1) / slots) for place in places]
+
+
+def needle_texts(example) -> tuple[str, ...]:
+    return tuple(example.prompt[slice(*example.documents[n.document])] for n in example.needles)
+
+
+@each_variant
+@pytest.mark.parametrize("depth", ["0", "1", "0,0.5,1"])
+def test_given_depths_are_kept(task: str, variant: str, depth: str) -> None:
+    asked = [float(part) for part in depth.split(",")]
+    for index, example in enumerate(every_example(examples_for(task, variant, depth=depth, validation=0))):
+        low, high = depths(example)[0]
+        assert low <= asked[index % len(asked)] <= high
+
+
+@each_variant
+def test_depths_are_spread_over_the_context(task: str, variant: str) -> None:
+    examples = examples_for(task, variant, train=60, validation=0, max_tokens=4096)
+    tenths = Counter(int(10 * depths(example)[0][0]) for example in every_example(examples))
+    assert len(tenths) >= 8
+
+
+options = st.fixed_dictionaries(
+    {
+        "max_tokens": st.one_of(st.integers(512, 700), st.integers(700, 5000)),
+        "seed": st.integers(0, 10**6),
+        "depth": st.sampled_from(["uniform", "0.0,0.5,1.0", "0.25"]),
+        "make": st.sampled_from([None, *MAKES]),
+        "variant": st.sampled_from(VARIANTS),
+        "key_style": st.sampled_from(KEY_STYLES),
+        "distractors": st.sampled_from(["bm25", "random"]),
+        "index": st.integers(0, 11),
+    }
+)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(options=options)
+def test_budget_and_spans_hold_for_any_options(tokenizers, options: dict) -> None:
+    task, variant = options.pop("variant")
+    make, index = options.pop("make"), options.pop("index")
+    reads = TASKS[task].variant(variant).expression.reads
+    for name in ("key_style", "distractors"):
+        if name not in reads:
+            del options[name]
+    tokenizer = tokenizers[make] if make else None
+    examples = examples_for(task, variant, tokenizer=tokenizer, **options)
+    try:
+        example = examples.make("train", index)
+    except BudgetError as error:
+        # A token a byte: 512 of them do not hold a question and its passage. Nothing else may fail.
+        assert "alone have" in str(error)
+        assume(False)
+    counted = examples.layout.counter.conversation(example.prompt, example.completion)
+    assert counted == example.num_tokens
+    assert least_tokens(options["max_tokens"]) <= counted <= options["max_tokens"]
+    for span in example.documents:
+        text = example.prompt[span.start : span.end]
+        assert text == text.strip() != ""
+        assert re.search(r"\]\n$", example.prompt[: span.start])
+        assert example.prompt[span.end : span.end + 2] == "\n\n"
+    for needle in example.needles:
+        document = example.documents[needle.document]
+        edges = [document.start, needle.span.start, needle.answer.start, needle.answer.end, needle.span.end, document.end]
+        assert edges == sorted(edges)
+    assert example.prompt[slice(*example.needles[-1].answer)] == example.completion
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_card_and_templates_are_there(task: str) -> None:
+    card = (CARDS / f"{task}.md").read_text()
+    for variant in TASKS[task].variants:
+        assert f"`{variant}`" in card
+        concept = variant.split("_")[0]
+        assert concept == "real" or Path(PROMPTS / task / f"{concept}.jinja").exists()
+    for field in SCHEMA.names:
+        assert f"`{field}`" in card
+
+
+@each_variant
+def test_rows_have_the_schema(task: str, variant: str) -> None:
+    examples = every_example(examples_for(task, variant))
+    table = to_table(examples)
+    table.validate(full=True)
+    assert table.schema == SCHEMA
+    for example, row in zip(examples, table.to_pylist(), strict=True):
+        assert row["prompt"] == [{"role": "user", "content": example.prompt}]
+        assert row["completion"] == [{"role": "assistant", "content": example.completion}]
+        assert [(d["start"], d["end"]) for d in row["documents"]] == list(example.documents)
+        assert row["needles"] == [
+            {"document": n.document, "hop": n.hop, "start": n.span.start, "end": n.span.end,
+             "answer_start": n.answer.start, "answer_end": n.answer.end}
+            for n in example.needles
+        ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Fine-tuning on synthctx data sets (to come)."""
