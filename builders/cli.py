@@ -1,6 +1,7 @@
 """The `synthctx` command."""
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,7 +40,8 @@ def main() -> None:
     except SynthctxError as error:
         code = _complain(str(error), error.exit_code)
     except typer.TyperException as error:
-        code = _complain(f"{error.format_message()} (try --help)", error.exit_code)
+        given = shlex.join(sys.argv[1:])
+        code = _complain(f"{error.format_message().rstrip('.')}; got: {given} (try --help)", error.exit_code)
     except (OSError, MemoryError) as error:
         code = _complain(f"{type(error).__name__}: {error}", 1)
     sys.exit(code or 0)

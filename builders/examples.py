@@ -28,6 +28,10 @@ class Examples:
         self.layout = Layout(task.name, load_counter(options.tokenizer))
         self._depths = parse_depth(options.depth)
 
+    def __reduce__(self) -> tuple[type["Examples"], tuple[Task, str, Options]]:
+        """Travels to another process as what it is made from."""
+        return Examples, (self.task, self.variant, self.options)
+
     @cached_property
     def expression(self) -> ConceptExpression:
         """The concept expression, which reads the corpus if it needs one."""

@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import active_children, get_context
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +139,8 @@ def write_shard(build: Build, shard: Shard, progress: Progress) -> None:
             write_statistics=["id", "num_tokens"],
             write_page_index=True,
         ) as writer:
-            for group in _groups(examples, shard):
+            for group in _groups(examples, shard, progress):
                 writer.write_table(to_table(group), row_group_size=len(group))
-                progress(len(group))
         with open(aside, "rb") as written:
             os.fsync(written.fileno())
         aside.replace(path)
@@ -155,13 +154,14 @@ def _examples(build: Build) -> Examples:
     return Examples(find_task(build.task), build.variant, build.options)
 
 
-def _groups(examples: Examples, shard: Shard) -> Iterator[list[Example]]:
+def _groups(examples: Examples, shard: Shard, progress: Progress) -> Iterator[list[Example]]:
     group: list[Example] = []
     characters = 0
     for index in range(shard.start, shard.stop):
         example = examples.make(shard.split, index)
         group.append(example)
         characters += len(example.prompt)
+        progress(1)
         if characters >= _GROUP_CHARACTERS or len(group) == _GROUP_ROWS:
             yield group
             group, characters = [], 0
@@ -216,7 +216,7 @@ def _write_by_processes(build: Build, shards: Sequence[Shard], workers: int, pro
 
 def _run_pool(build: Build, shards: Sequence[Shard], workers: int, progress: Progress) -> None:
     context = get_context("spawn")
-    written = context.Value("q", 0)
+    written, stop = context.Value("q", 0), context.Event()
     told = 0
 
     def tell() -> None:
@@ -225,7 +225,7 @@ def _run_pool(build: Build, shards: Sequence[Shard], workers: int, progress: Pro
         progress(now - told)
         told = now
 
-    with ProcessPoolExecutor(min(workers, len(shards)), context, _start_worker, (written,)) as pool:
+    with ProcessPoolExecutor(min(workers, len(shards)), context, _start_worker, (written, stop)) as pool:
         try:
             pending: set[Future[None]] = {pool.submit(_write_in_worker, build, shard) for shard in shards}
             while pending:
@@ -234,27 +234,35 @@ def _run_pool(build: Build, shards: Sequence[Shard], workers: int, progress: Pro
                 for future in done:
                     future.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in active_children():
-                worker.terminate()
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
-_written: Any = None
+class _StoppedError(Exception):
+    """The parent wants no more of this shard."""
 
 
-def _start_worker(written: Any) -> None:
+_shared: tuple[Any, Any] | None = None  # in a worker: the rows that all have made, and whether to stop
+
+
+def _start_worker(written: Any, stop: Any) -> None:
     # Ctrl-C reaches every process of the terminal: the parent alone answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    global _written
-    _written = written
+    global _shared  # noqa: PLW0603: what a pool gives its workers at their start has no other place
+    _shared = written, stop
 
 
 def _write_in_worker(build: Build, shard: Shard) -> None:
+    assert _shared is not None
+    written, stop = _shared
+
     def count(rows: int) -> None:
-        with _written.get_lock():
-            _written.value += rows
+        if stop.is_set():
+            raise _StoppedError
+        with written.get_lock():
+            written.value += rows
 
     write_shard(build, shard, count)
 

@@ -13,6 +13,7 @@ from synthctx_data.seeding import Stream
 MIN_FILL = 0.99  # of max_tokens, in every example
 _PROBED_PAGES = 32
 _MENDING_ROUNDS = 16
+_MOST_TRIES = 64  # documents that cannot be cut to what is left, in one context
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,33 +95,36 @@ def _choose(
     what is left is too little for any text, the last one gives up half of its own.
     """
     spare = max_tokens - least_tokens(max_tokens)
-    needles = len(concept.needles)
+    before = len(concept.needles) + 1
     chosen: list[Page] = []
     left = room
+    tries = 0
     page = next(fillers, None)
-    while page is not None and left > 0:
-        number = layout.number(needles + len(chosen) + 1)[1]
+    while page is not None and left > 0 and tries < _MOST_TRIES:
+        number = layout.number(before + len(chosen))[1]
+        fitting: Page | None = page
         if page.tokens + number > left:
             if left <= spare:
                 break
-            piece = _cut(layout, concept, page, left - number, left - number - spare)
-            if piece is None:
-                if not chosen:
-                    break
-                last = chosen.pop()
-                left += last.tokens + layout.number(needles + len(chosen) + 1)[1]
-                piece = _cut(layout, concept, last, left // 2, 0)
-                if piece is None:
-                    break
-                chosen.append(piece)
-                left -= piece.tokens + layout.number(needles + len(chosen))[1]
-                continue
-            page = piece
-        chosen.append(page)
-        left -= page.tokens + number
-        page = next(fillers, None)
+            fitting = _cut(layout, concept, page, left - number, left - number - spare)
+        if fitting is not None:
+            chosen.append(fitting)
+            left -= fitting.tokens + number
+            page = next(fillers, None)
+            continue
+        tries += 1
+        if not chosen:
+            page = next(fillers, None)
+            continue
+        last = chosen.pop()
+        number = layout.number(before + len(chosen))[1]
+        left += last.tokens + number
+        half = _cut(layout, concept, last, min(left // 2, last.tokens - 1), 0)
+        if half is not None:
+            chosen.append(half)
+            left -= half.tokens + number
     if left > spare:
-        raise BudgetError(_underfull(max_tokens, left, len(chosen), exhausted=page is None))
+        raise BudgetError(_underfull(max_tokens, left, len(chosen), exhausted=page is None and tries == 0))
     return chosen, left
 
 
@@ -140,8 +144,8 @@ def _underfull(max_tokens: int, left: int, documents: int, exhausted: bool) -> s
             f"({documents} that may stand in this context); give a larger --corpus or lower --max-tokens"
         )
     return (
-        f"max_tokens is {max_tokens}, and no document can be cut to fill the last {left} of them; "
-        "change --max-tokens by a few tokens"
+        f"max_tokens is {max_tokens}, and beside {documents or 'no'} other documents the needles leave {left} tokens: more than "
+        "1 %, and too few for any document; raise --max-tokens"
     )
 
 

@@ -135,8 +135,9 @@ def test_budget_and_spans_hold_for_any_options(tokenizers, options: dict) -> Non
     try:
         example = examples.make("train", index)
     except BudgetError as error:
-        # A token a byte: 512 of them do not hold a question and its passage. Nothing else may fail.
-        assert "alone have" in str(error)
+        # A token a byte: 512 of them do not hold a question and its passage, or hold them and no other document.
+        assert options["max_tokens"] < 1500
+        assert "alone have" in str(error) or "beside no other documents" in str(error)
         assume(False)
     counted = examples.layout.counter.conversation(example.prompt, example.completion)
     assert counted == example.num_tokens

@@ -60,8 +60,8 @@ visible = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z", "M"
 def test_units_add_up_where_a_tokenizer_splits_at_line_ends(tokenizers, make: str, lines: list[str]) -> None:
     counter = load_counter(tokenizers[make])
     units = [f"{line}\n\n" for line in lines]
-    whole = "Start.\n" + "".join(units)
-    assert counter.raw(whole) == counter.raw("Start.\n") + sum(counter.units(units))
+    whole = "Start.\n" + "".join(units) + "End"
+    assert counter.raw(whole) == counter.raw("Start.\nEnd") + sum(counter.units(units))
     assert counter.units(units) == [counter.unit(unit) for unit in units]
 
 

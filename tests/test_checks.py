@@ -1,0 +1,224 @@
+"""Every fault is planted in rows that have none, and found; nothing else is."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chi2
+
+from synthctx_data.checks import KINDS, Checker, Expected, Report, chi_square_tail, places, uniform_probability
+from synthctx_data.schema import to_table
+from synthctx_data.seeding import rng
+from tests.conftest import every_example, examples_for
+
+EXAMPLES = examples_for("mdqa_synth", "templated_haystack", train=60, validation=20, max_tokens=1024)
+ROWS = to_table(every_example(EXAMPLES)).to_pylist()
+Rows = list[dict]
+
+
+def check(rows: Rows, **expected: object) -> Report:
+    checker = Checker(Expected(**{"max_tokens": 1024, "counter": EXAMPLES.layout.counter, **expected}))
+    for row in rows:
+        checker.add(row["id"].split("/")[2], row)
+    return checker.report()
+
+
+def found(rows: Rows, **expected: object) -> set[str]:
+    return {kind for kind, faults in check(rows, **expected).faults.items() if faults}
+
+
+def put(row: dict, number: int, text: str) -> None:
+    """Replaces the text of a document by another of the same number of characters."""
+    span = row["documents"][number]
+    size = span["end"] - span["start"]
+    prompt = row["prompt"][0]["content"]
+    row["prompt"][0]["content"] = prompt[: span["start"]] + text[:size].ljust(size, ".") + prompt[span["end"] :]
+
+
+def document(row: dict, number: int) -> str:
+    return row["prompt"][0]["content"][row["documents"][number]["start"] : row["documents"][number]["end"]]
+
+
+def longest(row: dict, but: int) -> int:
+    """The number of the longest document that is no needle's and not `but`."""
+    taken = {but, *(needle["document"] for needle in row["needles"])}
+    sizes = {i: d["end"] - d["start"] for i, d in enumerate(row["documents"]) if i not in taken}
+    return max(sizes, key=lambda i: sizes[i])
+
+
+def plant_leak(rows: Rows) -> None:
+    put(rows[3], longest(rows[3], -1), f"so it was {rows[3]['answers'][0]} after all")
+
+
+def plant_leak_in_the_needles_own_document(rows: Rows) -> None:
+    needle = rows[3]["needles"][0]
+    rows[3]["documents"][needle["document"]]["end"] = needle["end"]
+    needle["start"] = needle["answer_start"]
+    needle["end"] = needle["answer_end"]
+    rows[3]["answers"].append(document(rows[3], needle["document"]).split()[0])
+
+
+def plant_wrong_answer_span(rows: Rows) -> None:
+    rows[3]["needles"][0]["answer_end"] -= 1
+
+
+def plant_wrong_document(rows: Rows) -> None:
+    needle = rows[3]["needles"][0]
+    needle["document"] = (needle["document"] + 1) % len(rows[3]["documents"])
+
+
+def plant_document_that_is_not_there(rows: Rows) -> None:
+    rows[3]["needles"][0]["document"] = 10_000
+
+
+def plant_overlapping_documents(rows: Rows) -> None:
+    rows[3]["documents"][1]["start"] = rows[3]["documents"][0]["end"] - 1
+
+
+def plant_span_beyond_the_prompt(rows: Rows) -> None:
+    rows[3]["documents"][-1]["end"] = 10**7
+
+
+def plant_wrong_completion(rows: Rows) -> None:
+    rows[3]["completion"][0]["content"] = "something else"
+
+
+def plant_no_needle(rows: Rows) -> None:
+    rows[3]["needles"] = []
+
+
+def plant_same_distractor_twice(rows: Rows) -> None:
+    row = rows[3]
+    big = longest(row, -1)
+    other = longest(row, big)
+    text = document(row, other)
+    put(row, big, text)
+    row["documents"][big]["end"] = row["documents"][big]["start"] + len(text)
+
+
+def plant_same_needle_twice(rows: Rows) -> None:
+    rows[3] = {**copy.deepcopy(rows[4]), "id": rows[3]["id"], "question": "another one?"}
+    put(rows[3], longest(rows[3], -1), "another haystack")
+
+
+def plant_same_context_twice(rows: Rows) -> None:
+    """Another sentence of the same document is asked for in the same haystack."""
+    row = copy.deepcopy(rows[4])
+    needle = row["needles"][0]
+    span = row["documents"][needle["document"]]
+    text = document(row, needle["document"])
+    title = text.split("\n")[0]
+    row["answers"] = [title]
+    row["completion"][0]["content"] = title
+    needle.update(start=span["start"], end=span["end"], answer_start=span["start"], answer_end=span["start"] + len(title))
+    rows[3] = {**row, "id": rows[3]["id"], "question": "another one?"}
+
+
+def plant_same_fact_in_two_splits(rows: Rows) -> None:
+    rows[-1] = {**copy.deepcopy(rows[4]), "id": rows[-1]["id"]}
+    put(rows[-1], longest(rows[-1], -1), "another haystack")
+
+
+def plant_same_question_in_two_splits(rows: Rows) -> None:
+    rows[-1]["question"] = rows[4]["question"]
+    rows[-1]["answers"] = [*rows[-1]["answers"], "zzz"]
+    rows[4]["answers"] = rows[-1]["answers"] = sorted({*rows[4]["answers"], *rows[-1]["answers"]})
+
+
+def plant_underfill(rows: Rows) -> None:
+    rows[30]["num_tokens"] = 1013
+
+
+def plant_overfill(rows: Rows) -> None:
+    rows[30]["num_tokens"] = 1025
+
+
+def plant_wrong_count(rows: Rows) -> None:
+    rows[3]["num_tokens"] = 1018 if rows[3]["num_tokens"] != 1018 else 1019
+
+
+PLANTED: list[tuple[Callable[[Rows], None], set[str]]] = [
+    (plant_leak, {"leak", "tokens"}),
+    (plant_leak_in_the_needles_own_document, {"leak"}),
+    (plant_wrong_answer_span, {"spans"}),
+    (plant_wrong_document, {"spans"}),
+    (plant_document_that_is_not_there, {"spans"}),
+    (plant_overlapping_documents, {"spans"}),
+    (plant_span_beyond_the_prompt, {"spans"}),
+    (plant_wrong_completion, {"spans"}),
+    (plant_no_needle, {"spans"}),
+    (plant_same_distractor_twice, {"distractors", "tokens"}),
+    (plant_same_needle_twice, {"needles", "tokens"}),
+    (plant_same_context_twice, {"contexts", "leak", "tokens"}),
+    (plant_same_fact_in_two_splits, {"splits", "tokens"}),
+    (plant_same_question_in_two_splits, {"splits"}),
+    (plant_underfill, {"fill"}),
+    (plant_overfill, {"fill"}),
+    (plant_wrong_count, {"tokens"}),
+]
+
+
+def test_rows_without_a_fault_have_none() -> None:
+    assert found(ROWS) == set()
+
+
+@pytest.mark.parametrize(("plant", "faults"), PLANTED, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_planted_fault_is_found_and_no_other(plant: Callable[[Rows], None], faults: set[str]) -> None:
+    rows = copy.deepcopy(ROWS)
+    plant(rows)
+    seen = found(rows)
+    wanted = faults - {"tokens"}  # a text that was replaced often has another number of tokens, but need not
+    assert wanted <= seen <= faults | ({"tokens"} if "tokens" in faults else set())
+    report = check(rows)
+    assert all(any(row["id"] in message for row in rows) for kind in seen for message in report.faults[kind])
+
+
+def at_depth(depth: str, count: int) -> Rows:
+    made = examples_for("mdqa_synth", "templated_haystack", train=count, validation=0, max_tokens=1024, depth=depth)
+    return to_table(every_example(made)).to_pylist()
+
+
+@pytest.mark.parametrize("depth", ["0.0", "0.5", "1.0", "0.4,0.5,0.6"])
+def test_depths_at_few_places_are_skewed_and_as_asked_for(depth: str) -> None:
+    rows = at_depth(depth, 60)
+    assert found(rows) == {"depth"}
+    asked = tuple(map(float, depth.split(",")))
+    assert found(rows, depths=asked) == set()
+    assert found(rows, depths=(0.9,)) == {"depth"}
+
+
+def test_uniform_depths_are_seldom_called_skewed() -> None:
+    """Over contexts of 2 to 40 documents: one in 10,000 would be, so none of 300 is."""
+    for trial in range(300):
+        stream = rng("uniform", trial)
+        slots = [2 + n for n in stream.integers(39, 200)]
+        assert uniform_probability([(stream.below(n), n) for n in slots]) > 1e-4
+
+
+def test_a_lean_to_one_end_is_skewed() -> None:
+    stream = rng("lean")
+    assert uniform_probability([(int(30 * stream.uniform() ** 1.5), 30) for _ in range(1000)]) < 1e-4
+
+
+@given(st.floats(0, 200), st.integers(1, 30))
+def test_the_tail_of_chi_square_is_scipys(value: float, freedom: int) -> None:
+    assert chi_square_tail(value, freedom) == pytest.approx(chi2.sf(value, freedom), rel=1e-9, abs=1e-300)
+
+
+def test_places_count_the_distractors_before_each_needle() -> None:
+    row = {"documents": [None] * 6, "needles": [{"document": 4}, {"document": 0}]}
+    assert places(row) == [(3, 5), (0, 5)]
+
+
+def test_without_a_budget_the_largest_row_is_it() -> None:
+    assert found(ROWS, max_tokens=None) <= {"fill"}
+    small = copy.deepcopy(ROWS)
+    small[0]["num_tokens"] = 500
+    assert "fill" in found(small, max_tokens=None)
+
+
+def test_every_kind_is_planted() -> None:
+    planted = set.union(*(faults for _, faults in PLANTED)) | {"depth"}
+    assert planted == set(KINDS)

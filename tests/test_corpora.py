@@ -1,0 +1,144 @@
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders.mdqa_synth.real import find_answer, usable_questions
+from synthctx_data.corpora import passages, read_corpus
+from synthctx_data.errors import CorpusError, UsageError
+from synthctx_data.example import Document
+from synthctx_data.metrics import mentions, normalize_answer, normalize_answers
+from tests.conftest import CORPUS
+
+GOLD = {"title": "T", "text": "It was in 1901.", "isgold": True, "hasanswer": True}
+QUESTION = {"question": "when?", "answers": ["1901"], "ctxs": [GOLD]}
+
+
+def write(path: Path, *rows: object) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def test_the_real_corpus_is_read_whole() -> None:
+    corpus = read_corpus([str(CORPUS)])
+    assert len(corpus.questions) == 500
+    assert 480 <= len(corpus.documents) <= 500
+    usable = list(usable_questions(corpus))
+    assert len(usable) >= 480
+    for question, span in usable:
+        text = corpus.documents[question.gold].text[span.start : span.end]
+        assert normalize_answer(text) in normalize_answers(question.answers)
+    assert len({question.gold for question, _ in usable}) == len(usable)
+
+
+def test_rows_of_every_format_are_the_same_documents(tmp_path: Path) -> None:
+    rows = [{"title": "A", "text": "One two."}, {"title": "", "text": "Three."}]
+    write(tmp_path / "a.jsonl", *rows)
+    with gzip.open(tmp_path / "b.jsonl.gz", "wt") as packed:
+        packed.writelines(json.dumps(row) + "\n\n" for row in rows)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "c.parquet")
+    expected = (Document("A", "One two."), Document("", "Three."))
+    corpora = [read_corpus([str(tmp_path / name)]) for name in ("a.jsonl", "b.jsonl.gz", "c.parquet")]
+    assert all(corpus.documents == expected for corpus in corpora)
+    assert read_corpus([str(tmp_path)]).documents == expected  # the folder: duplicates count once
+
+
+def test_several_corpora_are_one(tmp_path: Path) -> None:
+    questions = write(tmp_path / "q.jsonl", QUESTION)
+    more = write(tmp_path / "more.jsonl", {"text": "Another."})
+    corpus = read_corpus([questions, more])
+    assert corpus.documents == (Document("T", "It was in 1901."), Document("", "Another."))
+    assert corpus.identity != read_corpus([more, questions]).identity
+
+
+def test_the_identity_is_of_the_rows_not_of_the_path(tmp_path: Path) -> None:
+    one, other = write(tmp_path / "one.jsonl", QUESTION), write(tmp_path / "other.jsonl", QUESTION)
+    assert read_corpus([one]).identity == read_corpus([other]).identity
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"query": "x"}, r"line 2: expected fields .*'text' is missing, found query"),
+        ({"question": "x", "answers": ["a"]}, r"line 2: .*'ctxs' is missing"),
+        ({**QUESTION, "answers": "1901"}, r"line 2: expected answers to be a list, got str '1901'"),
+        ({**QUESTION, "answers": []}, r"line 2: expected answers to be a list of texts"),
+        ({**QUESTION, "answers": [1901]}, r"line 2: expected answers to be a list of texts, got list \[1901\]"),
+        ({**QUESTION, "ctxs": []}, r"line 2: expected ctxs with exactly one document .* found 0 among 0"),
+        ({**QUESTION, "ctxs": [GOLD, GOLD]}, r"found 2 among 2"),
+        ({**QUESTION, "ctxs": [GOLD, "x"]}, r"expected a document with text and title, got str 'x'"),
+        ({**QUESTION, "question": None}, r"expected question to be a text, got NoneType None"),
+        ({"text": 7}, r"expected text to be a text, got int 7"),
+        ({"text": " "}, r"expected text to hold something"),
+        ({"text": "x", "title": 7}, r"expected title to be a text, got int 7"),
+        ([1], r"line 2: expected a JSON object, got list \[1\]"),
+    ],
+)
+def test_bad_rows_say_where_and_what(tmp_path: Path, row: object, message: str) -> None:
+    with pytest.raises(CorpusError, match=message):
+        read_corpus([write(tmp_path / "bad.jsonl", QUESTION, row)])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.jsonl", b"", "it is empty"),
+        ("blank.txt", b"\n\n \n", "it is empty"),
+        ("latin.jsonl", b'{"text": "caf\xe9"}\n', r"line 1: expected UTF-8, found the byte 0xe9 at position 13"),
+        ("latin.txt", b"caf\xe9", r"expected UTF-8, found the byte 0xe9 at position 3"),
+        ("broken.jsonl", b'{"text": \n', r"line 1: expected one JSON object a line"),
+        ("broken.jsonl.gz", b"not gzip", "cannot be read"),
+        ("cut.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 1000)[:-20], "cannot be read"),
+        ("broken.parquet", b"PAR1 not really", "expected a Parquet file"),
+    ],
+)
+def test_bad_files_say_which_and_why(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorpusError, match=message) as caught:
+        read_corpus([str(tmp_path / name)])
+    assert name in str(caught.value)
+
+
+def test_what_is_neither_file_nor_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="neither file nor folder"):
+        read_corpus([str(tmp_path / "absent.jsonl")])
+    with pytest.raises(UsageError, match="neither file nor folder"):
+        read_corpus(["nobody/nothing"])
+    with pytest.raises(CorpusError, match="in the folder"):
+        read_corpus([str(tmp_path)])
+    (tmp_path / "x.docx").write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"expected a file \.jsonl"):
+        read_corpus([str(tmp_path / "x.docx")])
+
+
+@given(st.lists(st.text(st.sampled_from("ab \n"), max_size=300)))
+def test_passages_are_the_text_cut_at_paragraph_ends(parts: list[str]) -> None:
+    text = "\n\n".join(parts)
+    cut = list(passages(text))
+    assert " ".join(cut).split() == text.split()
+    paragraphs = [p.strip() for p in text.split("\n\n") if p.strip()]
+    assert sum(len(passage.split("\n")) >= 1 for passage in cut) <= max(len(paragraphs), 1)
+    assert all(len(passage.split()) >= 100 for passage in cut[:-1])
+
+
+@pytest.mark.parametrize(
+    ("answers", "text", "found"),
+    [
+        (["10"], "in 1066, 10 men", "10"),
+        (["10"], "in 1066", None),
+        (["the king", "King"], "a King and the king", "the king"),
+        (["KING"], "a King", "King"),
+        (["a.b"], "axb a.b", "a.b"),
+        (["The"], "The end", None),
+        (["(x"], "see (x)", "(x"),
+    ],
+)
+def test_an_answer_is_found_as_whole_words(answers: list[str], text: str, found: str | None) -> None:
+    span = find_answer(answers, text)
+    assert (text[span.start : span.end] if span else None) == found
+    assert found is None or mentions(normalize_answer(text), normalize_answers(answers))
