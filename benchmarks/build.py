@@ -13,7 +13,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-VARIANTS = ("templated_haystack", "templated_padding", "symbolic_haystack", "symbolic_padding", "real_haystack", "real_limited")
+VARIANTS = (
+    "templated_haystack",
+    "templated_padding",
+    "symbolic_haystack",
+    "symbolic_padding",
+    "real_haystack",
+    "real_limited",
+)
 _PASS_TOKENS = 4_000_000  # tokenized again for the ratio: more would only take longer
 
 

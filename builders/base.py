@@ -1,7 +1,7 @@
 """`datasets` builders: MdqaSynth(config_name="symbolic_haystack", max_tokens=4096).download_and_prepare()."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar
 
@@ -21,13 +21,13 @@ _PARTS = 64  # that the examples of a split can be shared between (`num_proc`)
 
 
 @dataclass
-class SynthConfig(datasets.BuilderConfig):
+class SynthConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has no types
     """A variant's name and its options."""
 
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
 
 
-class SynthBuilder(datasets.ArrowBasedBuilder):
+class SynthBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     """Builds the variants of one task; the cache knows a build by everything that decides its rows.
 
     Raises: SynthctxError, when it is made, for a variant, an option or a corpus that cannot be used.
@@ -39,7 +39,7 @@ class SynthBuilder(datasets.ArrowBasedBuilder):
 
     def __init__(self, cache_dir: str | None = None, config_name: str | None = None, **options: Any) -> None:
         self.TASK.variant(str(config_name))
-        mine = {field.name: options.pop(field.name) for field in fields(Options) if field.name in options}
+        mine = {f.name: options.pop(f.name) for f in fields(Options) if f.name in options}
         chosen = Options(**mine)
         self.examples = Examples(self.TASK, str(config_name), chosen)
         options.setdefault("hash", self.examples.description()["fingerprint"])

@@ -6,13 +6,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from builders import TASKS, find_task
+from builders import TASKS, find_task, flags
 from synthctx_data import __version__
 from synthctx_data.errors import BuildError, SynthctxError, UsageError
 from synthctx_data.options import UNIFORM, Options, parse_depth
@@ -25,11 +24,6 @@ app = typer.Typer(
 )
 out = Console()
 err = Console(stderr=True)
-
-TaskName = Annotated[str, typer.Argument(help="A task, e.g. mdqa_synth.", show_default=False)]
-Folder = Annotated[
-    str, typer.Argument(help="A built folder, e.g. synthctx/mdqa_synth, or a Hub id.", show_default=False)
-]
 
 
 def main() -> None:
@@ -53,9 +47,7 @@ def _complain(message: str, code: int) -> int:
 
 
 @app.callback(invoke_without_command=True)
-def top(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
+def top(version: flags.Version = False) -> None:
     """Synthetic long-context data sets: list what there is, build it, look at it, check it."""
     if version:
         print(f"synthctx {__version__}")
@@ -68,28 +60,30 @@ def list_() -> None:
     from builders.views import grid
 
     out.print(grid(TASKS.values()))
-    out.print("Build:  synthctx build mdqa_synth templated_haystack symbolic_haystack --max-tokens 4096", soft_wrap=True)
+    out.print(
+        "Build:  synthctx build mdqa_synth templated_haystack symbolic_haystack --max-tokens 4096", soft_wrap=True
+    )
 
 
 @app.command()
 def build(
-    task: TaskName,
-    variants: Annotated[list[str], typer.Argument(metavar="VARIANT...", help="Variants, e.g. symbolic_haystack.", show_default=False)],
-    max_tokens: Annotated[int, typer.Option(help="Tokens of the whole training sequence, chat template and answer included; 512 to 1048576.")] = Options.max_tokens,
-    tokenizer: Annotated[str | None, typer.Option(help="What counts them: a tokenizer.json, a folder that holds one, or a Hub id. [default: the bundled one]", show_default=False)] = None,
-    train: Annotated[int | None, typer.Option(help="Examples to train on. [default: the paper's, e.g. 1260 for MDQA]", show_default=False)] = None,
-    validation: Annotated[int | None, typer.Option(help="Examples to validate on. [default: the paper's, e.g. 140 for MDQA]", show_default=False)] = None,
-    seed: Annotated[int, typer.Option(help="Another seed gives other examples.")] = Options.seed,
-    depth: Annotated[str, typer.Option(help="Where needles stand: uniform, or depths from 0 (first) to 1 (last), taken in turn, e.g. 0.0,0.5,1.0.")] = UNIFORM,
-    corpus: Annotated[list[str] | None, typer.Option(help="Real questions and documents, for real variants: .jsonl, .jsonl.gz, .parquet, .txt or .md, a folder of them, or a Hub id. May be given again.", show_default=False)] = None,
-    distractors: Annotated[str, typer.Option(help="How real distractors are ranked: bm25, dense or random.")] = Options.distractors,
-    dense_model: Annotated[str, typer.Option(help="The encoder for --distractors dense: a folder or a Hub id.")] = Options.dense_model,
-    key_style: Annotated[str, typer.Option(help="What symbolic keys and values are: uuid, integer or word.")] = Options.key_style,
-    output: Annotated[Path, typer.Option(help="Folder that the data set goes into, as OUTPUT/TASK.")] = Path("synthctx"),
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes. Any number gives the same rows. [default: one a core]", show_default=False)] = None,
-    shards: Annotated[int | None, typer.Option(min=1, help="Parquet files of each split. Any number gives the same rows. [default: one for 2**24 tokens]", show_default=False)] = None,
-    ray: Annotated[str | None, typer.Option(help="Build on the Ray cluster of this address, e.g. auto, instead of in processes.", show_default=False)] = None,
-) -> None:  # fmt: skip
+    task: flags.Task,
+    variants: flags.Variants,
+    max_tokens: flags.MaxTokens = Options.max_tokens,
+    tokenizer: flags.Tokenizer = None,
+    train: flags.Train = None,
+    validation: flags.Validation = None,
+    seed: flags.Seed = Options.seed,
+    depth: flags.Depth = UNIFORM,
+    corpus: flags.Corpus = None,
+    distractors: flags.Distractors = Options.distractors,
+    dense_model: flags.DenseModel = Options.dense_model,
+    key_style: flags.KeyStyle = Options.key_style,
+    output: flags.Output = Path("synthctx"),
+    workers: flags.Workers = None,
+    shards: flags.Shards = None,
+    ray: flags.Ray = None,
+) -> None:
     """Build variants of a task as Parquet files that load_dataset opens.
 
     Called again after an interruption, it goes on where it stopped.
@@ -98,7 +92,9 @@ def build(
     from builders.shards import Build
     from builders.shards import build as build_variant
 
-    options = Options(max_tokens, tokenizer, train, validation, seed, depth, tuple(corpus or ()), distractors, dense_model, key_style)
+    options = Options(
+        max_tokens, tokenizer, train, validation, seed, depth, tuple(corpus or ()), distractors, dense_model, key_style
+    )
     found = find_task(task)
     for variant in variants:
         found.variant(variant)
@@ -118,12 +114,7 @@ def build(
 
 
 @app.command()
-def show(
-    folder: Folder,
-    variant: Annotated[str, typer.Argument(help="A variant, e.g. symbolic_haystack.", show_default=False)],
-    split: Annotated[str, typer.Option(help="train or validation.")] = "train",
-    index: Annotated[int, typer.Option(min=0, help="Which example of the split.")] = 0,
-) -> None:
+def show(folder: flags.Folder, variant: flags.Variant, split: flags.Split = "train", index: flags.Index = 0) -> None:
     """Show one example: its needles coloured, the haystack folded."""
     from builders.folder import find_variants
     from builders.views import example
@@ -140,12 +131,12 @@ def show(
 
 @app.command()
 def check(
-    folder: Folder,
-    variants: Annotated[list[str] | None, typer.Argument(metavar="[VARIANT]...", help="Variants; all of the folder if none is given.", show_default=False)] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="The budget. [default: what build.json says, else the largest row's tokens]", show_default=False)] = None,
-    depth: Annotated[str | None, typer.Option(help="The depths asked for. [default: what build.json says, else uniform]", show_default=False)] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="The tokenizer, to count num_tokens again. [default: the bundled one where it was used]", show_default=False)] = None,
-) -> None:  # fmt: skip
+    folder: flags.Folder,
+    variants: flags.SomeVariants = None,
+    max_tokens: flags.Budget = None,
+    depth: flags.AskedDepth = None,
+    tokenizer: flags.UsedTokenizer = None,
+) -> None:
     """Check a data set for faults: leaks, repetitions, skewed depths, underfull contexts, wrong spans.
 
     The exit code is 1 if there is a fault.

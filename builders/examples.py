@@ -5,13 +5,13 @@ from functools import cached_property
 from typing import Any
 
 from synthctx_data.assemble import Context, assemble, assemble_and_mend, counts_add_up
+from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Example, Page
 from synthctx_data.layout import Layout
 from synthctx_data.options import Options, as_dict, fingerprint, parse_depth, validate
 from synthctx_data.seeding import Stream, rng
 from synthctx_data.task import CONTEXTS, ConceptExpression, Setting, Task
 from synthctx_data.tokens import load_counter
-from synthctx_data.errors import UsageError
 
 
 class Examples:

@@ -35,7 +35,7 @@ class Variant:
         """How many rows there are; None if only reading them would tell."""
         if not self.local:
             return None
-        return sum(_open(file).metadata.num_rows for _, file in self._files())
+        return sum(int(_open(file).metadata.num_rows) for _, file in self._files())
 
     def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Every row with its split.

@@ -4,6 +4,7 @@ While a build runs, its shards lie in a hidden folder beside the place where the
 complete. So a reader never sees half a variant, and a build that was interrupted goes on where it stopped.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -141,7 +142,7 @@ def write_shard(build: Build, shard: Shard, progress: Progress) -> None:
         ) as writer:
             for group in _groups(examples, shard, progress):
                 writer.write_table(to_table(group), row_group_size=len(group))
-        with open(aside, "rb") as written:
+        with aside.open("rb") as written:
             os.fsync(written.fileno())
         aside.replace(path)
     finally:
@@ -201,10 +202,8 @@ def _write_by_processes(build: Build, shards: Sequence[Shard], workers: int, pro
     lost = 0
     while missing:
         before = len(missing)
-        try:
+        with contextlib.suppress(BrokenProcessPool):
             _run_pool(build, missing, workers, progress)
-        except BrokenProcessPool:
-            pass
         missing = [shard for shard in missing if not (build.staging / shard.name).exists()]
         lost = lost + 1 if len(missing) == before else 0
         if lost == _MAX_LOST_POOLS:
@@ -243,14 +242,15 @@ class _StoppedError(Exception):
     """The parent wants no more of this shard."""
 
 
-_shared: tuple[Any, Any] | None = None  # in a worker: the rows that all have made, and whether to stop
+# In a worker: the rows that all have made, and whether to stop. What a pool gives its workers has no other place.
+_shared: tuple[Any, Any] | None = None
 
 
 def _start_worker(written: Any, stop: Any) -> None:
     # Ctrl-C reaches every process of the terminal: the parent alone answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    global _shared  # noqa: PLW0603: what a pool gives its workers at their start has no other place
+    global _shared  # noqa: PLW0603
     _shared = written, stop
 
 

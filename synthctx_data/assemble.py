@@ -179,9 +179,7 @@ def _render(
     return Context("".join(parts), tuple(documents), tuple(placed), num_tokens)
 
 
-def _place(
-    concept: Concept, fillers: Sequence[Page], depths: Sequence[float]
-) -> Iterator[tuple[Page, int | None]]:
+def _place(concept: Concept, fillers: Sequence[Page], depths: Sequence[float]) -> Iterator[tuple[Page, int | None]]:
     """The pages of a context in order, each with its hop if it is a needle."""
     slots = sorted((min(int(d * (len(fillers) + 1)), len(fillers)), d, hop) for hop, d in enumerate(depths))
     rest = iter(fillers)

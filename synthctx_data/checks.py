@@ -121,9 +121,7 @@ class Checker:
             self._fault("contexts", f"{row['id']}: the same documents as {self._contexts[context]}")
         self._contexts.setdefault(context, row["id"])
 
-    def _once(
-        self, kind: str, known: dict[bytes, tuple[str, str]], split: str, row: Row, text: str
-    ) -> None:
+    def _once(self, kind: str, known: dict[bytes, tuple[str, str]], split: str, row: Row, text: str) -> None:
         """Faults a text that was there before: in another split as `splits`, in the same as `kind`."""
         key = _digest(text)
         before = known.setdefault(key, (split, row["id"]))
@@ -158,36 +156,45 @@ class Checker:
             for place, slots in self._places:
                 if place not in {min(int(d * slots), slots - 1) for d in allowed}:
                     depth = place / max(slots - 1, 1)
-                    self._fault("depth", f"a needle at depth {depth:.2f}, where {', '.join(map(str, allowed))} were asked for")
+                    self._fault(
+                        "depth", f"a needle at depth {depth:.2f}, where {', '.join(map(str, allowed))} were asked for"
+                    )
             return
         probability = uniform_probability(self._places)
         if probability < _UNLIKELY:
-            self._fault("depth", f"depths are not uniform: chi-square over tenths of the context, p = {probability:.1e}")
+            self._fault(
+                "depth", f"depths are not uniform: chi-square over tenths of the context, p = {probability:.1e}"
+            )
 
 
 def wrong_spans(row: Row) -> str:
     """What is wrong with the spans of a row; empty if nothing."""
-    prompt = row["prompt"][0]["content"]
+    prompt, completion = row["prompt"][0]["content"], row["completion"][0]["content"]
     documents = row["documents"]
     edges = [edge for d in documents for edge in (d["start"], d["end"])]
     if any(a > b for a, b in pairwise([0, *edges, len(prompt)])):
         return f"documents overlap or end beyond the {len(prompt)} characters of the prompt"
+    right = normalize_answers(row["answers"])
+    if normalize_answer(completion) not in right:
+        return f"the completion {completion!r} is none of the answers {row['answers']!r}"
     if not row["needles"]:
         return "no needle"
-    right = normalize_answers(row["answers"])
-    if normalize_answer(row["completion"][0]["content"]) not in right:
-        return f"the completion {row['completion'][0]['content']!r} is none of the answers {row['answers']!r}"
-    for needle in row["needles"]:
-        if not 0 <= needle["document"] < len(documents):
-            return f"needle {needle['hop']} is in document {needle['document']} of {len(documents)}"
-        document = documents[needle["document"]]
-        edges = [document["start"], needle["start"], needle["answer_start"], needle["answer_end"], needle["end"], document["end"]]
-        if any(a > b for a, b in pairwise(edges)) or needle["start"] == needle["end"]:
-            return f"needle {needle['hop']} or its answer is not inside document {needle['document']}"
+    wrong = next(filter(None, (_wrong_needle(needle, documents) for needle in row["needles"])), "")
     last = row["needles"][-1]
     text = prompt[last["answer_start"] : last["answer_end"]]
-    if normalize_answer(text) not in right:
+    if not wrong and normalize_answer(text) not in right:
         return f"the answer span reads {text!r}, and the answers are {row['answers']!r}"
+    return wrong
+
+
+def _wrong_needle(needle: Mapping[str, int], documents: Sequence[Mapping[str, int]]) -> str:
+    if not 0 <= needle["document"] < len(documents):
+        return f"needle {needle['hop']} is in document {needle['document']} of {len(documents)}"
+    document = documents[needle["document"]]
+    inner = [needle[edge] for edge in ("start", "answer_start", "answer_end", "end")]
+    edges = [document["start"], *inner, document["end"]]
+    if any(a > b for a, b in pairwise(edges)) or needle["start"] == needle["end"]:
+        return f"needle {needle['hop']} or its answer is not inside document {needle['document']}"
     return ""
 
 

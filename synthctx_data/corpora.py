@@ -96,13 +96,11 @@ def _field(row: Mapping[str, Any], name: str, kind: type, place: str) -> Any:
         found = ", ".join(map(str, row)) or "none"
         raise CorpusError(f"{place}: expected fields {_SHAPES}; {name!r} is missing, found {found}")
     if not isinstance(row[name], kind):
-        raise CorpusError(
-            f"{place}: expected {name} to be a {_TYPE_NAMES[kind]}, got {_short(row[name])}"
-        )
+        raise CorpusError(f"{place}: expected {name} to be a {_TYPE_NAMES[kind]}, got {_short(row[name])}")
     return row[name]
 
 
-_TYPE_NAMES = {str: "text", list: "list"}
+_TYPE_NAMES: dict[type, str] = {str: "text", list: "list"}
 
 
 def _short(value: object) -> str:
@@ -151,7 +149,7 @@ def _file_rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _json_rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    with gzip.open(file) if file.name.endswith(".gz") else open(file, "rb") as lines:
+    with gzip.open(file) if file.name.endswith(".gz") else file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -161,7 +159,9 @@ def _json_rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             except UnicodeDecodeError as error:
                 raise CorpusError(_not_utf8(place, error)) from error
             except json.JSONDecodeError as error:
-                raise CorpusError(f"{place}: expected one JSON object a line, and it does not parse: {error}") from error
+                raise CorpusError(
+                    f"{place}: expected one JSON object a line, and it does not parse: {error}"
+                ) from error
             if not isinstance(row, dict):
                 raise CorpusError(f"{place}: expected a JSON object, got {_short(row)}")
             yield place, row

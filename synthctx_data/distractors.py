@@ -29,9 +29,7 @@ class Pool:
             page = self._pages[index] = self._layout.page(self.documents[index])
         return page
 
-    def pages(
-        self, order: Iterable[int], answers: Sequence[str], without: Collection[int] = ()
-    ) -> Iterator[Page]:
+    def pages(self, order: Iterable[int], answers: Sequence[str], without: Collection[int] = ()) -> Iterator[Page]:
         """The pages in this order, each once, but for those in `without` and those that mention one of the answers."""
         unwanted = normalize_answers(answers)
         seen = set(without)
@@ -89,7 +87,8 @@ class Bm25:
         known = [word for word in words if word in self._index.vocab_dict]
         if not known:
             return np.zeros(len(self._documents))
-        return np.round(self._index.get_scores(known).astype(np.float64), 3)
+        scores: NDArray[np.float64] = self._index.get_scores(known).astype(np.float64).round(3)
+        return scores
 
     def order(self, question: str, stream: Stream) -> Iterator[int]:
         scores = self.scores(question)
@@ -142,4 +141,4 @@ def make_ranker(name: str, documents: Sequence[Document], dense_model: str) -> R
     """The ranker that `--distractors` names; `dense_model` is read by `dense` alone."""
     if name == "dense":
         return Dense(documents, dense_model)
-    return {"random": Random, "bm25": Bm25}[name](documents)
+    return Random(documents) if name == "random" else Bm25(documents)

@@ -86,9 +86,7 @@ def make_world(size: int, split: str, *name: str | int) -> World:
     No entity of one split has the name of one of another split.
     """
     each = size // len(KINDS)
-    entities = tuple(
-        entity for kind in KINDS for entity in _entities(kind, each, split, rng(*name, split, kind))
-    )
+    entities = tuple(entity for kind in KINDS for entity in _entities(kind, each, split, rng(*name, split, kind)))
     by_kind: dict[str, list[int]] = {kind: [] for kind in KINDS}
     by_part: dict[tuple[str, str], list[int]] = {}
     for i, entity in enumerate(entities):
@@ -170,28 +168,114 @@ def words() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _people() -> tuple[str, list[str], list[str]]:
-    first = _joined("Al Bel Cor Dar El Fen Gar Hal Is Jor Kel Lor Mir Nel Or Per Quin Ros Sel Tam", "a an en eth ia ik in is on or wyn")
-    last = _joined("Ab Bran Cald Dren Esk Farr Gren Hol Ilv Jast Karr Lund Morv Nor Ost Pell Rav Stav Thorn Ulm Vask Wend", "by el er ett ham ic ingen ley man mere ow quist son ter")
+    first = _joined(
+        "Al Bel Cor Dar El Fen Gar Hal Is Jor Kel Lor Mir Nel Or Per Quin Ros Sel Tam",
+        "a an en eth ia ik in is on or wyn",
+    )
+    last = _joined(
+        "Ab Bran Cald Dren Esk Farr Gren Hol Ilv Jast Karr Lund Morv Nor Ost Pell Rav Stav Thorn Ulm Vask Wend",
+        "by el er ett ham ic ingen ley man mere ow quist son ter",
+    )
     return "{} {}", first, last
 
 
 def _places() -> tuple[str, list[str], list[str]]:
-    start = _joined("Ar Bor Cas Dun El Fal Gol Har Il Jes Kor Lin Mar Nov Or Pen Quar Ras Sor Tor Ul Vel Wen Yar Zel Bram Clar Gris Sten Tres", "an b d en g ist k m or t")
-    end = (
-        "bank bay burg bury cross dale fell field ford gate haven hill holm keep lea lund mere minster mouth ness port reach ridge "
-        "stad stead stow thorpe vale wick worth"
-    ).split()
+    start = _joined(
+        "Ar Bor Cas Dun El Fal Gol Har Il Jes Kor Lin Mar Nov Or Pen Quar Ras Sor Tor Ul Vel Wen Yar Zel Bram Clar Gris Sten Tres",
+        "an b d en g ist k m or t",
+    )
+    end = [
+        "bank",
+        "bay",
+        "burg",
+        "bury",
+        "cross",
+        "dale",
+        "fell",
+        "field",
+        "ford",
+        "gate",
+        "haven",
+        "hill",
+        "holm",
+        "keep",
+        "lea",
+        "lund",
+        "mere",
+        "minster",
+        "mouth",
+        "ness",
+        "port",
+        "reach",
+        "ridge",
+        "stad",
+        "stead",
+        "stow",
+        "thorpe",
+        "vale",
+        "wick",
+        "worth",
+    ]
     return "{}{}", start, end
 
 
 def _organisations() -> tuple[str, list[str], list[str]]:
-    start = _joined("Ad Bex Cam Dex Fin Gal Hex In Jax Kin Lux Max Nex Ox Pax Ral Syn Tri Vex Zen", "ara eo ico ima ix olo on or um us")
-    end = (
-        "Airlines;Alliance;Analytics;Architects;Association;Bakeries;Bank;Biologics;Brewery;Broadcasting;Ceramics;Chemicals;Clinics;"
-        "Construction;Dynamics;Electric;Energy;Engineering;Fisheries;Foods;Foundation;Freight;Glassworks;Holdings;Hotels;Insurance;"
-        "Institute;Instruments;Laboratories;Logistics;Mining;Motors;Optics;Outfitters;Press;Railways;Records;Robotics;Shipping;"
-        "Software;Steel;Studios;Textiles;Theatres;Timber;Travel;Union;Vineyards;Watches;Water"
-    ).split(";")
+    start = _joined(
+        "Ad Bex Cam Dex Fin Gal Hex In Jax Kin Lux Max Nex Ox Pax Ral Syn Tri Vex Zen",
+        "ara eo ico ima ix olo on or um us",
+    )
+    end = [
+        "Airlines",
+        "Alliance",
+        "Analytics",
+        "Architects",
+        "Association",
+        "Bakeries",
+        "Bank",
+        "Biologics",
+        "Brewery",
+        "Broadcasting",
+        "Ceramics",
+        "Chemicals",
+        "Clinics",
+        "Construction",
+        "Dynamics",
+        "Electric",
+        "Energy",
+        "Engineering",
+        "Fisheries",
+        "Foods",
+        "Foundation",
+        "Freight",
+        "Glassworks",
+        "Holdings",
+        "Hotels",
+        "Insurance",
+        "Institute",
+        "Instruments",
+        "Laboratories",
+        "Logistics",
+        "Mining",
+        "Motors",
+        "Optics",
+        "Outfitters",
+        "Press",
+        "Railways",
+        "Records",
+        "Robotics",
+        "Shipping",
+        "Software",
+        "Steel",
+        "Studios",
+        "Textiles",
+        "Theatres",
+        "Timber",
+        "Travel",
+        "Union",
+        "Vineyards",
+        "Watches",
+        "Water",
+    ]
     return "{} {}", start, end
 
 
@@ -207,10 +291,32 @@ _NAMES: Mapping[str, Callable[[], tuple[str, list[str], list[str]]]] = {
     "place": cache(_places),
 }
 
-_MONTHS = "January February March April May June July August September October November December".split()
-_REGIONS = _joined("Ald Ber Cyr Dol Evr Gav Hest Jor Kest Lav Mend Nav Ost Pol Rhen Sav Tyr Vand Wex Yor", "avia enia eria isle land mark onia ora shire une")
-_RIVERS = _joined("Al Br Cl Dr Er Fl Gl Is Kr Lethr Mr Nes Or Pl Rhy Str Thr Um Vr Wy", "ade agan al ava ell enna essa ine ona oth")
-_PRIZES = [f"{adjective.title()} {noun.title()}" for adjective in words()[0] for noun in ("Medal", "Prize", "Award", "Cup", "Fellowship")]
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+_REGIONS = _joined(
+    "Ald Ber Cyr Dol Evr Gav Hest Jor Kest Lav Mend Nav Ost Pol Rhen Sav Tyr Vand Wex Yor",
+    "avia enia eria isle land mark onia ora shire une",
+)
+_RIVERS = _joined(
+    "Al Br Cl Dr Er Fl Gl Is Kr Lethr Mr Nes Or Pl Rhy Str Thr Um Vr Wy", "ade agan al ava ell enna essa ine ona oth"
+)
+_PRIZES = [
+    f"{adjective.title()} {noun.title()}"
+    for adjective in words()[0]
+    for noun in ("Medal", "Prize", "Award", "Cup", "Fellowship")
+]
 
 
 def _date(n: int) -> str:

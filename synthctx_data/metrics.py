@@ -23,7 +23,4 @@ def normalize_answers(answers: Iterable[str]) -> tuple[str, ...]:
 
 def mentions(normal_text: str, normal_answers: Iterable[str]) -> bool:
     """Whether a normalised text holds one of the normalised answers as whole words ("10" is not in "1066")."""
-    for answer in normal_answers:
-        if answer in normal_text and f" {answer} " in f" {normal_text} ":
-            return True
-    return False
+    return any(answer in normal_text and f" {answer} " in f" {normal_text} " for answer in normal_answers)

@@ -47,9 +47,7 @@ class Options:
 def validate(options: Options) -> None:
     """Raises: UsageError for the first option whose value cannot be used."""
     if not MIN_TOKENS <= options.max_tokens <= MAX_TOKENS:
-        raise UsageError(
-            f"--max-tokens: expected {MIN_TOKENS:,} to {MAX_TOKENS:,} tokens, got {options.max_tokens:,}"
-        )
+        raise UsageError(f"--max-tokens: expected {MIN_TOKENS:,} to {MAX_TOKENS:,} tokens, got {options.max_tokens:,}")
     for name in ("train", "validation"):
         size = getattr(options, name)
         if size is not None and size < 0:

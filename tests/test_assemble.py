@@ -27,7 +27,9 @@ def test_the_least_is_99_percent_rounded_up() -> None:
 
 def test_needles_that_are_too_long_are_an_error_that_says_how_long() -> None:
     with pytest.raises(BudgetError, match=r"max_tokens is 512, but .* alone have \d+ tokens"):
-        assemble(LAYOUT, concept("10 " + "word " * 600), repeat(LAYOUT.page(Document("", "x"))), [0.5], 512, rng("order"))
+        assemble(
+            LAYOUT, concept("10 " + "word " * 600), repeat(LAYOUT.page(Document("", "x"))), [0.5], 512, rng("order")
+        )
 
 
 def test_fillers_that_run_out_are_an_error_that_says_how_many() -> None:
@@ -47,7 +49,11 @@ def test_a_cut_makes_no_answer() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    texts=st.lists(st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=400), min_size=1, max_size=4),
+    texts=st.lists(
+        st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=400),
+        min_size=1,
+        max_size=4,
+    ),
     max_tokens=st.integers(512, 900),
 )
 def test_any_text_can_be_cut_to_fill_the_budget(texts: list[str], max_tokens: int) -> None:
@@ -60,7 +66,9 @@ def test_any_text_can_be_cut_to_fill_the_budget(texts: list[str], max_tokens: in
     assert least_tokens(max_tokens) <= tokens <= max_tokens
 
 
-@pytest.mark.parametrize(("make", "adds_up"), [("byte_level", True), ("words", True), ("metaspace", True), ("across_lines", False)])
+@pytest.mark.parametrize(
+    ("make", "adds_up"), [("byte_level", True), ("words", True), ("metaspace", True), ("across_lines", False)]
+)
 def test_the_probe_finds_tokenizers_whose_counts_do_not_add_up(tokenizers, make: str, adds_up: bool) -> None:
     layout = Layout("mdqa_synth", load_counter(tokenizers[make]))
     fillers = repeat(layout.page(Document("The other", "This sentence ends.")))

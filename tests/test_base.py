@@ -50,6 +50,8 @@ def test_the_cache_knows_what_decides_the_rows(tmp_path: Path) -> None:
         ("real_haystack", {}, "need --corpus"),
     ],
 )
-def test_bad_options_are_refused_when_the_builder_is_made(tmp_path: Path, variant: str, options: dict, message: str) -> None:
+def test_bad_options_are_refused_when_the_builder_is_made(
+    tmp_path: Path, variant: str, options: dict, message: str
+) -> None:
     with pytest.raises(UsageError, match=message):
         MdqaSynth(config_name=variant, cache_dir=str(tmp_path), **options)

@@ -20,7 +20,9 @@ def add(folder: Path, variant: str, train: int = 6, validation: int = 3) -> Path
 
 def test_a_card_gains_variants_and_keeps_what_was_written_in_it(tmp_path: Path) -> None:
     path = add(tmp_path, "symbolic_padding")
-    path.write_text(path.read_text().replace("# mdqa_synth", "# Edited by hand").replace("language:", "pretty_thing: 7\nlanguage:"))
+    path.write_text(
+        path.read_text().replace("# mdqa_synth", "# Edited by hand").replace("language:", "pretty_thing: 7\nlanguage:")
+    )
     add(tmp_path, "templated_padding", validation=0)
     again = add(tmp_path, "symbolic_padding")
     card = DatasetCard.load(path)

@@ -112,7 +112,9 @@ def plant_same_context_twice(rows: Rows) -> None:
     title = text.split("\n")[0]
     row["answers"] = [title]
     row["completion"][0]["content"] = title
-    needle.update(start=span["start"], end=span["end"], answer_start=span["start"], answer_end=span["start"] + len(title))
+    needle.update(
+        start=span["start"], end=span["end"], answer_start=span["start"], answer_end=span["start"] + len(title)
+    )
     rows[3] = {**row, "id": rows[3]["id"], "question": "another one?"}
 
 

@@ -39,7 +39,9 @@ def test_load_dataset_word_for_word_offline(built: Path, tmp_path: Path) -> None
     )
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     ran = subprocess.run([sys.executable, "-c", code], cwd=built, env=environment, capture_output=True, text=True)
-    assert ran.stdout.strip() == "{'train': 8, 'validation': 3} mdqa_synth/symbolic_haystack/train/000000 True", ran.stderr
+    assert ran.stdout.strip() == "{'train': 8, 'validation': 3} mdqa_synth/symbolic_haystack/train/000000 True", (
+        ran.stderr
+    )
 
 
 def test_list_names_every_variant_and_what_it_needs(tmp_path: Path) -> None:
@@ -55,7 +57,9 @@ def test_list_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
 
 
 def test_show_folds_the_haystack_and_shows_the_needle(built: Path) -> None:
-    said = synthctx("show", "synthctx/mdqa_synth", "templated_haystack", "--split", "validation", "--index", 2, cwd=built).stdout
+    said = synthctx(
+        "show", "synthctx/mdqa_synth", "templated_haystack", "--split", "validation", "--index", 2, cwd=built
+    ).stdout
     assert said.startswith("mdqa_synth/templated_haystack/validation/000002\n")
     assert re.search(r"needle in document \d+ of \d+ \(depth [01]\.\d\d\)", said)
     assert "··· " in said
@@ -71,7 +75,9 @@ def test_check_finds_nothing_in_what_was_built(built: Path) -> None:
 
 
 def test_check_exits_with_1_on_a_fault(tmp_path: Path) -> None:
-    synthctx("build", "mdqa_synth", "symbolic_padding", "--max-tokens", 1024, "--train", 60, "--depth", "0.5", cwd=tmp_path)
+    synthctx(
+        "build", "mdqa_synth", "symbolic_padding", "--max-tokens", 1024, "--train", 60, "--depth", "0.5", cwd=tmp_path
+    )
     assert synthctx("check", "synthctx/mdqa_synth", cwd=tmp_path).returncode == 0
     skewed = synthctx("check", "synthctx/mdqa_synth", "--depth", "uniform", cwd=tmp_path)
     assert skewed.returncode == 1
@@ -120,7 +126,11 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("arguments", "code", "message"), BAD, ids=lambda value: " ".join(map(str, value))[:60] if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    BAD,
+    ids=lambda value: " ".join(map(str, value))[:60] if isinstance(value, tuple) else "",
+)
 def test_bad_input_is_one_clear_line(tmp_path: Path, arguments: tuple, code: int, message: str) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -152,7 +162,11 @@ def test_a_read_only_folder(tmp_path: Path) -> None:
 
 def test_a_wheel_works_from_any_directory(tmp_path: Path) -> None:
     """Templates, cards and the tokenizer travel with it."""
-    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path / "dist", ROOT], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path / "dist", ROOT],
+        check=True,
+        capture_output=True,
+    )
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     site = tmp_path / "site"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", site, wheel]
@@ -160,10 +174,21 @@ def test_a_wheel_works_from_any_directory(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     environment = {"PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}
     code = "import builders; print(builders.__file__)"
-    where = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, **environment}, capture_output=True, text=True)
+    where = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, **environment}, capture_output=True, text=True
+    )
     assert where.stdout.startswith(str(site))
     command = [sys.executable, site / "bin" / "synthctx"]
-    for arguments in (("build", "mdqa_synth", "symbolic_padding", "templated_haystack", *SMALL), ("check", "synthctx/mdqa_synth")):
-        ran = subprocess.run([*command, *arguments], cwd=tmp_path / "elsewhere", env={**os.environ, **environment}, capture_output=True, text=True)
+    for arguments in (
+        ("build", "mdqa_synth", "symbolic_padding", "templated_haystack", *SMALL),
+        ("check", "synthctx/mdqa_synth"),
+    ):
+        ran = subprocess.run(
+            [*command, *arguments],
+            cwd=tmp_path / "elsewhere",
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+        )
         assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "elsewhere" / "synthctx" / "mdqa_synth" / "README.md").read_text().count("config_name: ") == 4

@@ -121,7 +121,9 @@ options = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(options=options)
 def test_budget_and_spans_hold_for_any_options(tokenizers, options: dict) -> None:
     task, variant = options.pop("variant")
@@ -149,7 +151,14 @@ def test_budget_and_spans_hold_for_any_options(tokenizers, options: dict) -> Non
         assert example.prompt[span.end : span.end + 2] == "\n\n"
     for needle in example.needles:
         document = example.documents[needle.document]
-        edges = [document.start, needle.span.start, needle.answer.start, needle.answer.end, needle.span.end, document.end]
+        edges = [
+            document.start,
+            needle.span.start,
+            needle.answer.start,
+            needle.answer.end,
+            needle.span.end,
+            document.end,
+        ]
         assert edges == sorted(edges)
     assert example.prompt[slice(*example.needles[-1].answer)] == example.completion
 

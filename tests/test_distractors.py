@@ -1,3 +1,4 @@
+import itertools
 import math
 from collections import Counter
 from pathlib import Path
@@ -23,6 +24,7 @@ LAYOUT = Layout("mdqa_synth", load_counter())
 
 def slow_bm25(question: str, documents: list[Document], k1: float = 1.5, b: float = 0.75) -> list[float]:
     """Lucene's BM25, term by term."""
+
     def words(text: str) -> list[str]:
         return bm25s.tokenize([text], stopwords="en", return_ids=False, show_progress=False)[0]
 
@@ -39,7 +41,9 @@ def slow_bm25(question: str, documents: list[Document], k1: float = 1.5, b: floa
     return scores
 
 
-@pytest.mark.parametrize("question", ["who got the first nobel prize in physics", "when was the constitution written", "zzz qqq", ""])
+@pytest.mark.parametrize(
+    "question", ["who got the first nobel prize in physics", "when was the constitution written", "zzz qqq", ""]
+)
 def test_bm25_equals_the_slow_one(question: str) -> None:
     documents = list(DOCUMENTS[:60])
     ranker = Bm25(documents)
@@ -48,11 +52,14 @@ def test_bm25_equals_the_slow_one(question: str) -> None:
     order = list(ranker.order(question, rng("order")))
     assert sorted(order) == list(range(60))
     ranked = [slow[i] for i in order]
-    assert all(a >= b - 2e-3 for a, b in zip(ranked, ranked[1:], strict=False))
+    assert all(a >= b - 2e-3 for a, b in itertools.pairwise(ranked))
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.sampled_from(["the", "physics", "1901", "war", "king", "a", "and"]), min_size=1, max_size=3), st.sets(st.integers(0, 99)))
+@given(
+    st.lists(st.sampled_from(["the", "physics", "1901", "war", "king", "a", "and"]), min_size=1, max_size=3),
+    st.sets(st.integers(0, 99)),
+)
 def test_a_pool_gives_every_document_that_may_stand_there_once(answer: list[str], without: set[int]) -> None:
     pool = Pool(LAYOUT, DOCUMENTS[:100])
     order = [*rng("order").order(100), 3, 4, 5]
@@ -88,7 +95,9 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("encoder")
     torch.manual_seed(0)
-    config = BertConfig(vocab_size=8192, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    config = BertConfig(
+        vocab_size=8192, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
     BertModel(config).save_pretrained(folder)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(BUNDLED, model_max_length=512)
     tokenizer.chat_template = None  # sentence-transformers would read texts as messages
@@ -113,7 +122,7 @@ def test_dense_ranks_by_the_inner_product_of_mean_embeddings(encoder: Path) -> N
     order = list(make_ranker("dense", documents, str(encoder)).order(question, rng("x")))
     assert sorted(order) == list(range(20))
     ranked = [scores[i] for i in order]
-    assert all(a >= b - 2e-3 for a, b in zip(ranked, ranked[1:], strict=False))
+    assert all(a >= b - 2e-3 for a, b in itertools.pairwise(ranked))
 
 
 @pytest.mark.filterwarnings("ignore")

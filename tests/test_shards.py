@@ -31,7 +31,13 @@ def digest(folder: Path) -> dict[str, str]:
     return digests
 
 
-def made(folder: Path, variant: str = "symbolic_haystack", options: Options = OPTIONS, shards: int | None = None, **how: object) -> Path:
+def made(
+    folder: Path,
+    variant: str = "symbolic_haystack",
+    options: Options = OPTIONS,
+    shards: int | None = None,
+    **how: object,
+) -> Path:
     job = Build("mdqa_synth", variant, options, folder, shards)
     build(job, **how)
     return job.target
@@ -65,7 +71,18 @@ def test_a_second_process_with_another_hash_seed_gives_the_same_files(tmp_path: 
 
 def start(folder: Path, workers: int, max_tokens: int = 32768) -> subprocess.Popen:
     command = [sys.executable, "-m", "builders", "build", "mdqa_synth", "symbolic_haystack", "--output", str(folder)]
-    command += ["--train", "300", "--validation", "10", "--shards", "30", "--workers", str(workers), "--max-tokens", str(max_tokens)]
+    command += [
+        "--train",
+        "300",
+        "--validation",
+        "10",
+        "--shards",
+        "30",
+        "--workers",
+        str(workers),
+        "--max-tokens",
+        str(max_tokens),
+    ]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
 
 
@@ -113,7 +130,9 @@ def test_a_killed_worker_does_not_stop_a_build(tmp_path: Path) -> None:
     if not children.exists():
         process.kill()
         pytest.skip("needs /proc")
-    worker = [int(pid) for pid in children.read_text().split() if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()][0]
+    worker = next(
+        int(pid) for pid in children.read_text().split() if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
     os.kill(worker, signal.SIGKILL)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said

@@ -28,7 +28,11 @@ def folder(request, tmp_path: Path, tokenizers: dict[str, str]) -> Path:
         return BUNDLED
     shutil.copy(tokenizers["byte_level"], tmp_path)
     template = MARKED if request.param == "marked" else LLAMA_LIKE
-    config = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": {"content": "</s>", "__type": "AddedToken"}}
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<s>",
+        "eos_token": {"content": "</s>", "__type": "AddedToken"},
+    }
     if request.param == "llama_like":
         (tmp_path / "chat_template.jinja").write_text(template)
     elif request.param == "marked":

@@ -43,9 +43,7 @@ class Real(ConceptExpression):
         self._corpus = read_corpus(setting.options.corpus)
         self._questions = self._shuffled()
         self._pool = Pool(setting.layout, self._corpus.documents)
-        self._ranker = make_ranker(
-            setting.options.distractors, self._corpus.documents, setting.options.dense_model
-        )
+        self._ranker = make_ranker(setting.options.distractors, self._corpus.documents, setting.options.dense_model)
         asked = sum(setting.sizes.values())
         if len(self._questions) < asked:
             raise CorpusError(

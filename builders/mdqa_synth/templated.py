@@ -127,9 +127,7 @@ class Templated(ConceptExpression):
         return articles
 
 
-def _article(
-    entity: int, subject: str, said: Sequence[tuple[str, Wording]], objects: Mapping[str, str]
-) -> Article:
+def _article(entity: int, subject: str, said: Sequence[tuple[str, Wording]], objects: Mapping[str, str]) -> Article:
     sentences: list[str] = []
     statements: dict[str, tuple[Span, Span]] = {}
     at = 0

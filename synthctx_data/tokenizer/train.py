@@ -17,9 +17,7 @@ from synthctx_data.entities import RELATIONS, make_world
 VOCABULARY = 8192
 PASSAGES = 2000
 SPECIAL = ("<|pad|>", "<|user|>", "<|assistant|>", "<|end|>")
-_SPLIT = (
-    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+_SPLIT = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 def texts(questions: Path) -> Iterator[str]:

@@ -1,0 +1,86 @@
+"""The arguments and options of the `synthctx` command, each with its help."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+Version = Annotated[bool, Option("--version", help="Print the version.", is_eager=True)]
+
+# build
+Task = Annotated[str, Argument(help="A task, e.g. mdqa_synth.", show_default=False)]
+Variants = Annotated[
+    list[str], Argument(help="Variants, e.g. symbolic_haystack.", show_default=False, metavar="VARIANT...")
+]
+MaxTokens = Annotated[
+    int, Option(help="Tokens of the whole training sequence, chat template and answer included; 512 to 1048576.")
+]
+Tokenizer = Annotated[
+    str | None,
+    Option(
+        help="What counts them: a tokenizer.json, a folder that holds one, or a Hub id. Default: the bundled one.",
+        show_default=False,
+    ),
+]
+Train = Annotated[
+    int | None, Option(help="Examples to train on. Default: the paper's, e.g. 1260 for MDQA.", show_default=False)
+]
+Validation = Annotated[
+    int | None, Option(help="Examples to validate on. Default: the paper's, e.g. 140 for MDQA.", show_default=False)
+]
+Seed = Annotated[int, Option(help="Another seed gives other examples.")]
+Depth = Annotated[
+    str,
+    Option(help="Where needles stand: uniform, or depths from 0 (first) to 1 (last), taken in turn, e.g. 0.0,0.5,1.0."),
+]
+Corpus = Annotated[
+    list[str] | None,
+    Option(
+        help="Real questions and documents: .jsonl, .jsonl.gz, .parquet, .txt, .md, a folder of them, or a Hub id; repeatable.",
+        show_default=False,
+    ),
+]
+Distractors = Annotated[str, Option(help="How real distractors are ranked: bm25, dense or random.")]
+DenseModel = Annotated[str, Option(help="The encoder for --distractors dense: a folder or a Hub id.")]
+KeyStyle = Annotated[str, Option(help="What symbolic keys and values are: uuid, integer or word.")]
+Output = Annotated[Path, Option(help="Folder that the data set goes into, as OUTPUT/TASK.")]
+Workers = Annotated[
+    int | None,
+    Option(help="Processes. Any number gives the same rows. Default: one a core.", show_default=False, min=1),
+]
+Shards = Annotated[
+    int | None,
+    Option(
+        help="Parquet files of each split. Any number gives the same rows. Default: one for 2**24 tokens.",
+        show_default=False,
+        min=1,
+    ),
+]
+Ray = Annotated[
+    str | None,
+    Option(help="Build on the Ray cluster of this address, e.g. auto, instead of in processes.", show_default=False),
+]
+
+# show and check
+Folder = Annotated[str, Argument(help="A built folder, e.g. synthctx/mdqa_synth, or a Hub id.", show_default=False)]
+Variant = Annotated[str, Argument(help="A variant, e.g. symbolic_haystack.", show_default=False)]
+Split = Annotated[str, Option(help="train or validation.")]
+Index = Annotated[int, Option(help="Which example of the split.", min=0)]
+SomeVariants = Annotated[
+    list[str] | None,
+    Argument(help="Variants; all of the folder if none is given.", show_default=False, metavar="[VARIANT]..."),
+]
+Budget = Annotated[
+    int | None,
+    Option(help="The budget. Default: what build.json says, else the largest row's tokens.", show_default=False),
+]
+AskedDepth = Annotated[
+    str | None, Option(help="The depths asked for. Default: what build.json says, else uniform.", show_default=False)
+]
+UsedTokenizer = Annotated[
+    str | None,
+    Option(
+        help="The tokenizer, to count num_tokens again. Default: the bundled one where it was used.",
+        show_default=False,
+    ),
+]
