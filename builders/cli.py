@@ -169,7 +169,7 @@ def check(
 def _progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """A progress bar on standard error, which is gone when the work is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(what, total=total)
         yield lambda rows: bar.advance(task, rows)
 
