@@ -13,14 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-VARIANTS = (
-    "templated_haystack",
-    "templated_padding",
-    "symbolic_haystack",
-    "symbolic_padding",
-    "real_haystack",
-    "real_limited",
-)
+VARIANTS = ("templated_haystack", "templated_padding", "symbolic_haystack", "symbolic_padding", "real_haystack")
 _PASS_TOKENS = 4_000_000  # tokenized again for the ratio: more would only take longer
 
 

@@ -59,7 +59,7 @@ class Examples:
             completion=concept.completion,
             question=concept.question,
             answers=concept.answers,
-            documents=context.documents,
+            edges=context.edges,
             needles=context.needles,
             num_tokens=context.num_tokens,
             concept_expression=self.expression.name,

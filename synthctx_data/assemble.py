@@ -1,11 +1,12 @@
 """Fill a context to its budget, place the needles by depth, and say where everything stands."""
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import accumulate, chain, islice
 
 from synthctx_data.errors import BudgetError
-from synthctx_data.example import Concept, Page, PlacedNeedle, Span
+from synthctx_data.example import Concept, Page, PlacedNeedle
 from synthctx_data.layout import Frame, Layout
 from synthctx_data.metrics import mentions, normalize_answer, normalize_answers
 from synthctx_data.seeding import Stream
@@ -18,10 +19,10 @@ _MOST_TRIES = 64  # documents that cannot be cut to what is left, in one context
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A user message with its documents and needles (characters of the message), and the tokens of the whole sequence."""
+    """A user message, the edges of its documents, its needles (characters of the message), and the whole sequence's tokens."""
 
     prompt: str
-    documents: tuple[Span, ...]
+    edges: "array[int]"
     needles: tuple[PlacedNeedle, ...]
     num_tokens: int
 
@@ -95,17 +96,13 @@ def _choose(
     what is left is too little for any text, the last one gives up half of its own.
     """
     spare = max_tokens - least_tokens(max_tokens)
-    before = len(concept.needles) + 1
-    chosen: list[Page] = []
-    left = room
+    before = len(concept.needles)
+    chosen, left, page = _take_whole(layout, fillers, before, room)
     tries = 0
-    page = next(fillers, None)
-    while page is not None and left > 0 and tries < _MOST_TRIES:
-        number = layout.number(before + len(chosen))[1]
+    while page is not None and left > spare and tries < _MOST_TRIES:
+        number = layout.number_tokens(before + len(chosen))
         fitting: Page | None = page
         if page.tokens + number > left:
-            if left <= spare:
-                break
             fitting = _cut(layout, concept, page, left - number, left - number - spare)
         if fitting is not None:
             chosen.append(fitting)
@@ -117,7 +114,7 @@ def _choose(
             page = next(fillers, None)
             continue
         last = chosen.pop()
-        number = layout.number(before + len(chosen))[1]
+        number = layout.number_tokens(before + len(chosen))
         left += last.tokens + number
         half = _cut(layout, concept, last, min(left // 2, last.tokens - 1), 0)
         if half is not None:
@@ -126,6 +123,20 @@ def _choose(
     if left > spare:
         raise BudgetError(_underfull(max_tokens, left, len(chosen), exhausted=page is None and tries == 0))
     return chosen, left
+
+
+def _take_whole(layout: Layout, fillers: Iterator[Page], before: int, room: int) -> tuple[list[Page], int, Page | None]:
+    """Fillers up to the first that does not fit, the tokens left over, and that one (None if they ran out)."""
+    chosen: list[Page] = []
+    numbers = layout.numbers(before).tokens
+    for page in fillers:
+        at = before + len(chosen)
+        cost = page.tokens + (numbers[at] if at < len(numbers) else layout.number_tokens(at))
+        if cost > room:
+            return chosen, room, page
+        room -= cost
+        chosen.append(page)
+    return chosen, room, None
 
 
 def _cut(layout: Layout, concept: Concept, page: Page, most: int, least: int) -> Page | None:
@@ -150,7 +161,7 @@ def _underfull(max_tokens: int, left: int, documents: int, exhausted: bool) -> s
 
 
 def _cost(layout: Layout, pages: Sequence[Page]) -> int:
-    return sum(page.tokens + layout.number(i)[1] for i, page in enumerate(pages, 1))
+    return sum(page.tokens for page in pages) + sum(layout.numbers(len(pages)).tokens[: len(pages)])
 
 
 def _render(
@@ -161,39 +172,40 @@ def _render(
     depths: Sequence[float],
     num_tokens: int,
 ) -> Context:
-    parts, at = [frame.head], len(frame.head)
-    documents: list[Span] = []
-    placed: list[PlacedNeedle] = []
-    for number, (page, hop) in enumerate(_place(concept, fillers, depths), 1):
-        line, _ = layout.number(number)
-        body_at = at + len(line)
-        documents.append(Span(body_at, body_at + page.text.end))
-        if hop is not None:
-            needle = concept.needles[hop]
-            spans = needle.span.shift(body_at), needle.answer.shift(body_at)
-            placed.append(PlacedNeedle(number - 1, hop, *spans))
-        parts += (line, page.body)
-        at = body_at + len(page.body)
-    parts.append(frame.tail)
-    placed.sort(key=lambda needle: needle.hop)
-    return Context("".join(parts), tuple(documents), tuple(placed), num_tokens)
+    pages, at = _place(concept, fillers, depths)
+    lines = layout.numbers(len(pages)).lines
+    parts = [frame.head, *chain.from_iterable(zip(lines, [page.body for page in pages], strict=False)), frame.tail]
+    ends = list(accumulate(map(len, parts)))
+    starts = ends[1:-1:2]  # of the bodies: where the lines above them end
+    edges = array(
+        "i", chain.from_iterable((start, start + page.text.end) for start, page in zip(starts, pages, strict=True))
+    )
+    needles = tuple(
+        PlacedNeedle(number, hop, needle.span.shift(starts[number]), needle.answer.shift(starts[number]))
+        for hop, (number, needle) in enumerate(zip(at, concept.needles, strict=True))
+    )
+    return Context("".join(parts), edges, needles, num_tokens)
 
 
-def _place(concept: Concept, fillers: Sequence[Page], depths: Sequence[float]) -> Iterator[tuple[Page, int | None]]:
-    """The pages of a context in order, each with its hop if it is a needle."""
+def _place(concept: Concept, fillers: Sequence[Page], depths: Sequence[float]) -> tuple[list[Page], list[int]]:
+    """The pages of a context in order, and the index among them of every needle, in hop order."""
     slots = sorted((min(int(d * (len(fillers) + 1)), len(fillers)), d, hop) for hop, d in enumerate(depths))
-    rest = iter(fillers)
+    pages: list[Page] = []
+    at = [0] * len(slots)
     taken = 0
     for slot, _, hop in slots:
-        yield from ((page, None) for page in islice(rest, slot - taken))
+        pages += fillers[taken:slot]
         taken = slot
-        yield concept.needles[hop].page, hop
-    yield from ((page, None) for page in rest)
+        at[hop] = len(pages)
+        pages.append(concept.needles[hop].page)
+    pages += fillers[taken:]
+    return pages, at
 
 
 def counts_add_up(layout: Layout, concept: Concept, fillers: Iterator[Page]) -> bool:
     """Whether the sum of the units' counts is the count of the whole, tried on the start of one context."""
     frame = layout.frame(concept)
     pages = [needle.page for needle in concept.needles] + list(islice(fillers, _PROBED_PAGES))
-    text = frame.head + "".join(layout.number(i)[0] + page.body for i, page in enumerate(pages, 1)) + frame.tail
+    lines = layout.numbers(len(pages)).lines
+    text = frame.head + "".join(line + page.body for line, page in zip(lines, pages, strict=False)) + frame.tail
     return layout.counter.conversation(text, concept.completion) == frame.tokens + _cost(layout, pages)

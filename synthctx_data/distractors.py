@@ -33,11 +33,12 @@ class Pool:
         """The pages in this order, each once, but for those in `without` and those that mention one of the answers."""
         unwanted = normalize_answers(answers)
         seen = set(without)
+        known = self._pages
         for index in order:
             if index in seen:
                 continue
             seen.add(index)
-            page = self.page(index)
+            page = known.get(index) or self.page(index)
             if page.normal is None:
                 page.normal = normalize_answer(page.body)
             if not mentions(page.normal, unwanted):

@@ -1,5 +1,6 @@
 """The nouns: what a document, a needle and an example are."""
 
+from array import array
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -74,15 +75,23 @@ class PlacedNeedle:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row of a data set; spans are characters of `prompt`, which is the user message."""
+    """One row of a data set; spans are characters of `prompt`, which is the user message.
+
+    `edges` are the start and the end of every document in turn: flat, since there can be thousands of them.
+    """
 
     id: str
     prompt: str
     completion: str
     question: str
     answers: tuple[str, ...]
-    documents: tuple[Span, ...]
+    edges: "array[int]"
     needles: tuple[PlacedNeedle, ...]
     num_tokens: int
     concept_expression: str
     context_diversity: str
+
+    @property
+    def documents(self) -> tuple[Span, ...]:
+        """Where each document stands."""
+        return tuple(map(Span, self.edges[::2], self.edges[1::2]))

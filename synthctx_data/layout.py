@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from synthctx_data.example import Concept, Document, Page
 from synthctx_data.prompts import Wording, render, wording
@@ -20,6 +21,13 @@ class Frame:
     tokens: int
 
 
+class Numbers(NamedTuple):
+    """The lines above documents 1, 2, 3 and so on, and the tokens of each."""
+
+    lines: list[str]
+    tokens: list[int]
+
+
 class Layout:
     """Renders and counts the parts of a prompt: the frame, the numbers of documents, and the documents (as pages)."""
 
@@ -29,7 +37,7 @@ class Layout:
         self._titled = wording(self._address, "document", "title", "text")
         self._untitled = wording(self._address, "document", "text", title="")
         self._number = wording(self._address, "number", "number")
-        self._numbers: list[tuple[str, int]] = []
+        self._numbers = Numbers([], [])
 
     @cached_property
     def _head(self) -> str:
@@ -40,13 +48,18 @@ class Layout:
         tail = render(self._address, "question", question=concept.question)
         return Frame(self._head, tail, self.counter.conversation(self._head + tail, concept.completion))
 
-    def number(self, number: int) -> tuple[str, int]:
-        """The line above the document of this number (the first has 1), and its tokens."""
-        while len(self._numbers) < number:
-            known = len(self._numbers)
-            lines = [self._number.fill(number=str(i)) for i in range(known + 1, max(2 * known, 256) + 1)]
-            self._numbers += zip(lines, self.counter.units(lines), strict=True)
-        return self._numbers[number - 1]
+    def numbers(self, count: int) -> "Numbers":
+        """The lines above at least the first `count` documents, and their tokens."""
+        known = len(self._numbers.lines)
+        if known < count:
+            lines = [self._number.fill(number=str(i)) for i in range(known + 1, max(2 * known, count, 256) + 1)]
+            self._numbers.lines.extend(lines)
+            self._numbers.tokens.extend(self.counter.units(lines))
+        return self._numbers
+
+    def number_tokens(self, index: int) -> int:
+        """Tokens of the line above the document of this index."""
+        return self.numbers(index + 1).tokens[index]
 
     def page(self, document: Document) -> Page:
         """The document as it stands in a prompt, counted."""

@@ -1,9 +1,10 @@
 """The Arrow schema of a row, and tables of examples."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from synthctx_data.example import Example, PlacedNeedle
 
@@ -35,8 +36,8 @@ def to_table(examples: Sequence[Example]) -> pa.Table:
         _messages("assistant", [example.completion for example in examples]),
         pa.array([example.question for example in examples], pa.string()),
         pa.array([example.answers for example in examples], pa.list_(pa.string())),
-        _records(_SPAN_FIELDS, [example.documents for example in examples]),
-        _records(_NEEDLE_FIELDS, [[_flat(needle) for needle in example.needles] for example in examples]),
+        _records(_SPAN_FIELDS, [np.frombuffer(example.edges, np.intc) for example in examples]),
+        _records(_NEEDLE_FIELDS, [np.ravel([_flat(needle) for needle in example.needles]) for example in examples]),
         pa.array([example.num_tokens for example in examples], pa.int32()),
         pa.array([example.concept_expression for example in examples], pa.string()),
         pa.array([example.context_diversity for example in examples], pa.string()),
@@ -55,10 +56,10 @@ def _messages(role: str, contents: Sequence[str]) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(range(len(contents) + 1), pa.int32()), messages)
 
 
-def _records(names: Sequence[str], rows: Sequence[Iterable[tuple[int, ...]]]) -> pa.Array:
-    """A column of lists of records of integers; through NumPy, since a dictionary a record costs more than the example."""
-    lists = [np.array(list(row), dtype=np.int32).reshape(-1, len(names)) for row in rows]
-    offsets = np.cumsum([0, *map(len, lists)], dtype=np.int32)
-    flat = np.concatenate(lists) if lists else np.empty((0, len(names)), np.int32)
-    fields = [pa.array(np.ascontiguousarray(flat[:, i])) for i in range(len(names))]
+def _records(names: Sequence[str], rows: Sequence[NDArray[np.int_ | np.intc]]) -> pa.Array:
+    """A column of lists of records of integers, each row flat; as dictionaries they would cost more than the example."""
+    width = len(names)
+    offsets = np.cumsum([0, *(len(row) // width for row in rows)], dtype=np.int32)
+    flat = np.concatenate([np.empty(0, np.int32), *rows]).astype(np.int32)
+    fields = [pa.array(np.ascontiguousarray(flat[i::width])) for i in range(width)]
     return pa.ListArray.from_arrays(pa.array(offsets), pa.StructArray.from_arrays(fields, names=list(names)))

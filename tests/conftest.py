@@ -15,6 +15,7 @@ from synthctx_data.options import Options
 
 CORPUS = Path(__file__).parent / "data" / "nq-open-oracle-500.jsonl.gz"
 VARIANTS = [(task, variant) for task in TASKS for variant in TASKS[task].variants]
+IDS = [f"{task}-{variant}" for task, variant in VARIANTS]
 
 
 def options_for(variant: str, **options: object) -> Options:

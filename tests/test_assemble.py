@@ -43,7 +43,7 @@ def test_a_cut_makes_no_answer() -> None:
     filler = LAYOUT.page(Document("", "1066" * 400))
     for budget in range(512, 560):
         context = assemble(LAYOUT, concept(), repeat(filler), [0.0], budget, rng("order"))
-        outside = context.prompt[context.documents[0].end :]
+        outside = context.prompt[context.edges[1] :]
         assert not mentions(normalize_answer(outside.replace("[10]", "")), ("10",))
 
 

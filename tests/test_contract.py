@@ -16,9 +16,9 @@ from synthctx_data.errors import BudgetError
 from synthctx_data.options import KEY_STYLES
 from synthctx_data.prompts import ROOT as PROMPTS
 from synthctx_data.schema import SCHEMA, to_table
-from tests.conftest import MAKES, VARIANTS, every_example, examples_for
+from tests.conftest import IDS, MAKES, VARIANTS, every_example, examples_for
 
-each_variant = pytest.mark.parametrize(("task", "variant"), VARIANTS, ids="/".join)
+each_variant = pytest.mark.parametrize(("task", "variant"), VARIANTS, ids=IDS)
 
 
 def rows(examples) -> list[tuple[str, dict]]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from builders.shards import Build, build, ranges, read_manifest
 from synthctx_data.errors import ConflictError
 from synthctx_data.options import Options
-from tests.conftest import CORPUS, VARIANTS, options_for
+from tests.conftest import CORPUS, IDS, VARIANTS, options_for
 
 OPTIONS = Options(max_tokens=1024, train=30, validation=5)
 
@@ -51,7 +51,7 @@ def test_ranges_share_all_numbers_evenly(size: int, count: int) -> None:
     assert all(parts)
 
 
-@pytest.mark.parametrize(("task", "variant"), VARIANTS, ids="/".join)
+@pytest.mark.parametrize(("task", "variant"), VARIANTS, ids=IDS)
 def test_any_number_of_workers_and_shards_gives_the_same_rows(tmp_path: Path, task: str, variant: str) -> None:
     options = options_for(variant, train=9, validation=3)
     one = digest(made(tmp_path / "1", variant, options))
