@@ -49,6 +49,11 @@ class Needle:
     span: Span
     answer: Span
 
+    @property
+    def text(self) -> str:
+        """The answer as it stands there."""
+        return self.page.body[self.answer.start : self.answer.end]
+
 
 @dataclass(frozen=True, slots=True)
 class Concept:
