@@ -79,6 +79,7 @@ def build(
     distractors: flags.Distractors = Options.distractors,
     dense_model: flags.DenseModel = Options.dense_model,
     key_style: flags.KeyStyle = Options.key_style,
+    hops: flags.Hops = Options.hops,
     output: flags.Output = Path("synthctx"),
     workers: flags.Workers = None,
     shards: flags.Shards = None,
@@ -93,7 +94,17 @@ def build(
     from builders.shards import build as build_variant
 
     options = Options(
-        max_tokens, tokenizer, train, validation, seed, depth, tuple(corpus or ()), distractors, dense_model, key_style
+        max_tokens=max_tokens,
+        tokenizer=tokenizer,
+        train=train,
+        validation=validation,
+        seed=seed,
+        depth=depth,
+        corpus=tuple(corpus or ()),
+        distractors=distractors,
+        dense_model=dense_model,
+        key_style=key_style,
+        hops=hops,
     )
     found = find_task(task)
     for variant in variants:

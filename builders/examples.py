@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-from synthctx_data.assemble import Context, assemble, assemble_and_mend, counts_add_up
+from synthctx_data.assemble import Context, counts_add_up, fit
 from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Example, Page
 from synthctx_data.layout import Layout
-from synthctx_data.options import Options, as_dict, fingerprint, parse_depth, validate
+from synthctx_data.options import COMMON, Options, as_dict, fingerprint, parse_depth, validate
 from synthctx_data.seeding import Stream, rng
 from synthctx_data.task import CONTEXTS, ConceptExpression, Setting, Task
 from synthctx_data.tokens import load_counter
@@ -56,9 +56,9 @@ class Examples:
         return Example(
             id=f"{self.task.name}/{self.variant}/{split}/{index:06d}",
             prompt=context.prompt,
-            completion=concept.completion,
+            completion=context.completion,
             question=concept.question,
-            answers=concept.answers,
+            answers=(context.completion,) if concept.cites else concept.answers,
             edges=context.edges,
             needles=context.needles,
             num_tokens=context.num_tokens,
@@ -76,9 +76,7 @@ class Examples:
         def order() -> Stream:
             return self.expression.rng(split, index, "order")
 
-        if self._counts_add_up:
-            return assemble(self.layout, concept, fillers(), depths, budget, order())
-        return assemble_and_mend(self.layout, concept, fillers, depths, budget, order)
+        return fit(self.layout, concept, fillers, depths, budget, order, self._counts_add_up)
 
     def _depth(self, split: str, index: int, hop: int) -> float:
         """The same in every variant of the task."""
@@ -96,9 +94,8 @@ class Examples:
 
 def _check_read(task: Task, variant: str, options: Options) -> None:
     """Refuses an option that this variant would pass over in silence."""
-    readers = {name for cell in task.variants.values() for name in cell.expression.reads}
     for name in options.changed():
-        if name in readers and name not in task.variant(variant).expression.reads:
+        if name not in COMMON and name not in task.variant(variant).expression.reads:
             who = [v for v, cell in task.variants.items() if name in cell.expression.reads]
-            flag = name.replace("_", "-")
-            raise UsageError(f"--{flag}: {variant} does not read it, only {', '.join(who)} do; leave it out")
+            others = f"only {', '.join(who)} do" if who else f"no variant of {task.name} does"
+            raise UsageError(f"--{name.replace('_', '-')}: {variant} does not read it, {others}; leave it out")

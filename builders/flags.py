@@ -43,6 +43,9 @@ Corpus = Annotated[
 Distractors = Annotated[str, Option(help="How real distractors are ranked: bm25, dense or random.")]
 DenseModel = Annotated[str, Option(help="The encoder for --distractors dense: a folder or a Hub id.")]
 KeyStyle = Annotated[str, Option(help="What symbolic keys and values are: uuid, integer or word.")]
+Hops = Annotated[
+    str, Option(help="Hops of multi-hop questions, with weights if not equally many: 2,3,4 or 2:6,3:3,4:1.")
+]
 Output = Annotated[Path, Option(help="Folder that the data set goes into, as OUTPUT/TASK.")]
 Workers = Annotated[
     int | None,

@@ -4,27 +4,29 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain, islice
+from operator import itemgetter
 
 from synthctx_data.errors import BudgetError
-from synthctx_data.example import Concept, Page, PlacedNeedle
+from synthctx_data.example import Concept, Page, PlacedNeedle, cite
 from synthctx_data.layout import Frame, Layout
 from synthctx_data.metrics import mentions, normalize_answer, normalize_answers
 from synthctx_data.seeding import Stream
 
 MIN_FILL = 0.99  # of max_tokens, in every example
 _PROBED_PAGES = 32
-_MENDING_ROUNDS = 16
+_MOST_ROUNDS = 16
 _MOST_TRIES = 64  # documents that cannot be cut to what is left, in one context
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A user message, the edges of its documents, its needles (characters of the message), and the whole sequence's tokens."""
+    """A user message and its answer, the edges of its documents, its needles (characters of the message), and all tokens."""
 
     prompt: str
+    completion: str
     edges: "array[int]"
     needles: tuple[PlacedNeedle, ...]
-    num_tokens: int
+    num_tokens: int = 0
 
 
 def least_tokens(max_tokens: int) -> int:
@@ -49,6 +51,8 @@ def assemble(
 
     Raises: BudgetError if the needles alone are too long, or if the fillers run out.
     """
+    if concept.cites:
+        concept = replace(concept, completion=cite([_planned_number(max_tokens)] * len(concept.needles)))
     frame = layout.frame(concept)
     needles = [needle.page for needle in concept.needles]
     room = max_tokens - unseen - frame.tokens - _cost(layout, needles)
@@ -59,31 +63,49 @@ def assemble(
         )
     chosen, left = _choose(layout, concept, fillers, room, max_tokens)
     shuffled = [chosen[i] for i in order.order(len(chosen))]
-    return _render(layout, frame, concept, shuffled, depths, max_tokens - left)
+    context = _render(layout, frame, concept, shuffled, depths)
+    context = replace(context, num_tokens=max_tokens - left)
+    if not concept.cites:
+        return context
+    completion = cite(needle.document for needle in context.needles)
+    grown = layout.frame(replace(concept, completion=completion)).tokens - frame.tokens
+    return replace(context, completion=completion, num_tokens=context.num_tokens + grown)
 
 
-def assemble_and_mend(
+def _planned_number(max_tokens: int) -> int:
+    """A document's index of about as many digits as a context of this budget has: documents have 30 tokens or more."""
+    return min(99, max_tokens // 30) if max_tokens < 4096 else 998
+
+
+def fit(
     layout: Layout,
     concept: Concept,
     fillers: Callable[[], Iterator[Page]],
     depths: Sequence[float],
     max_tokens: int,
     order: Callable[[], Stream],
+    adds_up: bool,
 ) -> Context:
-    """`assemble` for a tokenizer whose counts do not add up: the whole is counted, and made anew until it fits.
+    """`assemble`, again and again until what came out keeps the budget.
+
+    Once is enough, unless the tokenizer's counts do not add up (the whole is counted then), or the answer is made of document
+    numbers that turn out shorter or longer than those it was planned with.
 
     Raises: BudgetError as `assemble` does, and if 16 rounds do not end within the budget.
     """
+    least = least_tokens(max_tokens)
     unseen = 0
-    for _ in range(_MENDING_ROUNDS):
+    for _ in range(_MOST_ROUNDS):
         context = assemble(layout, concept, fillers(), depths, max_tokens, order(), unseen)
-        tokens = layout.counter.conversation(context.prompt, concept.completion)
-        if least_tokens(max_tokens) <= tokens <= max_tokens:
-            return replace(context, num_tokens=tokens)
-        unseen += tokens - context.num_tokens
+        if not adds_up:
+            tokens = layout.counter.conversation(context.prompt, context.completion)
+            context = replace(context, num_tokens=tokens)
+        if least <= context.num_tokens <= max_tokens:
+            return context
+        unseen += context.num_tokens - (least + max_tokens) // 2
     raise BudgetError(
         f"max_tokens is {max_tokens}, but under this tokenizer the tokens of a text are not the sum of its documents', "
-        f"and {_MENDING_ROUNDS} attempts ended at {tokens}; take a larger --max-tokens or another --tokenizer"
+        f"and {_MOST_ROUNDS} attempts ended at {context.num_tokens}; take a larger --max-tokens or another --tokenizer"
     )
 
 
@@ -170,7 +192,6 @@ def _render(
     concept: Concept,
     fillers: Sequence[Page],
     depths: Sequence[float],
-    num_tokens: int,
 ) -> Context:
     pages, at = _place(concept, fillers, depths)
     lines = layout.numbers(len(pages)).lines
@@ -180,11 +201,17 @@ def _render(
     edges = array(
         "i", chain.from_iterable((start, start + page.text.end) for start, page in zip(starts, pages, strict=True))
     )
-    needles = tuple(
-        PlacedNeedle(number, hop, needle.span.shift(starts[number]), needle.answer.shift(starts[number]))
-        for hop, (number, needle) in enumerate(zip(at, concept.needles, strict=True))
-    )
-    return Context("".join(parts), edges, needles, num_tokens)
+    if concept.cites:
+        needles = [
+            PlacedNeedle(i, 0, needle.span.shift(starts[i]), layout.number_span(i).shift(starts[i] - len(lines[i])))
+            for i, needle in sorted(zip(at, concept.needles, strict=True), key=itemgetter(0))
+        ]
+    else:
+        needles = [
+            PlacedNeedle(i, hop, needle.span.shift(starts[i]), needle.answer.shift(starts[i]))
+            for hop, (i, needle) in enumerate(zip(at, concept.needles, strict=True))
+        ]
+    return Context("".join(parts), concept.completion, edges, tuple(needles))
 
 
 def _place(concept: Concept, fillers: Sequence[Page], depths: Sequence[float]) -> tuple[list[Page], list[int]]:

@@ -18,6 +18,7 @@ Row = Mapping[str, Any]
 KINDS = {
     "spans": "documents follow each other, and every needle and answer reads as itself",
     "leak": "no answer stands outside its needle",
+    "shortcut": "no document but a hop's own links its subject and its answer",
     "needles": "no needle is asked for twice",
     "distractors": "no document stands twice in one haystack",
     "contexts": "no two examples have the same documents",
@@ -85,6 +86,7 @@ class Checker:
             self._fault("spans", f"{row['id']}: {wrong}")
             return  # nothing that reads by spans means anything here
         self._leak(row)
+        self._shortcut(row)
         self._repetitions(split, row)
         self._tokens.append((row["id"], row["num_tokens"]))
         self._places += places(row)
@@ -100,16 +102,29 @@ class Checker:
         self._report.faults[kind].append(message)
 
     def _leak(self, row: Row) -> None:
-        text = _BETWEEN.join(outside_needles(row))
-        answers = normalize_answers(row["answers"])
-        if mentions(normalize_answer(text), answers):
+        text = normalize_answer(_BETWEEN.join(outside_last_needle(row)))
+        if mentions(text, normalize_answers(row["answers"])):
             self._fault("leak", f"{row['id']}: an answer of {row['answers']!r} stands outside its needle")
+
+    def _shortcut(self, row: Row) -> None:
+        if len(row["needles"]) < 2:
+            return
+        prompt = row["prompt"][0]["content"]
+        texts = [normalize_answer(prompt[d["start"] : d["end"]]) for d in row["documents"]]
+        at = [needle["document"] for needle in row["needles"]]
+        for hop, (subject, answer) in enumerate(links(row)):
+            # The first subject is a guess, and the next hop's document is about the first answer.
+            own = at[:2] if hop == 0 else [at[hop]]
+            for number, text in enumerate(texts):
+                if number not in own and mentions(text, (subject,)) and mentions(text, (answer,)):
+                    self._fault(
+                        "shortcut", f"{row['id']}: document {number + 1} links {subject!r} and {answer!r} of hop {hop}"
+                    )
 
     def _repetitions(self, split: str, row: Row) -> None:
         prompt = row["prompt"][0]["content"]
-        for needle in row["needles"]:
-            text = prompt[needle["start"] : needle["end"]]
-            self._once("needles", self._needles, split, row, f"{needle['hop']} {text}")
+        needles = "\n".join(prompt[needle["start"] : needle["end"]] for needle in row["needles"])
+        self._once("needles", self._needles, split, row, needles)
         self._once("splits", self._facts, split, row, f"{row['question']}\n{sorted(row['answers'])}")
         documents = [prompt[d["start"] : d["end"]] for d in row["documents"]]
         if row["context_diversity"] != "padding":
@@ -198,18 +213,42 @@ def _wrong_needle(needle: Mapping[str, int], documents: Sequence[Mapping[str, in
     return ""
 
 
-def outside_needles(row: Row) -> Iterable[str]:
-    """The documents' text outside the needles, in pieces."""
+def outside_last_needle(row: Row) -> Iterable[str]:
+    """The documents' text outside the needle of the last hop, in pieces."""
     prompt = row["prompt"][0]["content"]
-    needles = defaultdict(list)
-    for needle in row["needles"]:
-        needles[needle["document"]].append((needle["start"], needle["end"]))
+    last = row["needles"][-1]
     for number, document in enumerate(row["documents"]):
-        at = document["start"]
-        for start, end in sorted(needles[number]):
-            yield prompt[at:start]
-            at = end
-        yield prompt[at : document["end"]]
+        if number == last["document"]:
+            yield prompt[document["start"] : last["start"]]
+            yield prompt[last["end"] : document["end"]]
+        else:
+            yield prompt[document["start"] : document["end"]]
+
+
+def links(row: Row) -> list[tuple[str, str]]:
+    """The normalised subject and answer of every hop.
+
+    The subject of the first is what its needle and the question have in common; of every other, the answer before it.
+    """
+    prompt = row["prompt"][0]["content"]
+    answers = [normalize_answer(prompt[n["answer_start"] : n["answer_end"]]) for n in row["needles"]]
+    first = row["needles"][0]
+    subject = common_words(row["question"], prompt[first["start"] : first["end"]])
+    return [(a, b) for a, b in pairwise([subject, *answers]) if a and b]
+
+
+def common_words(one: str, other: str) -> str:
+    """The longest run of normalised words, in characters, that two texts share; empty if they share none."""
+    mine, theirs = normalize_answer(one).split(), normalize_answer(other).split()
+    best = ""
+    ending = [""] * (len(theirs) + 1)  # the run that ends at each word of theirs and at the last word of mine
+    for word in mine:
+        ending = [
+            "",
+            *(f"{run} {word}".strip() if word == their else "" for run, their in zip(ending, theirs, strict=False)),
+        ]
+        best = max(best, *ending, key=len)
+    return best
 
 
 def places(row: Row) -> list[tuple[int, int]]:

@@ -1,7 +1,10 @@
 """Real documents, and real questions about them: from a file, a folder, or a Hub data set.
 
-Rows of two shapes are read, from JSON lines (also gzipped), Parquet or the Hub:
+Rows of four shapes are read, from JSON lines (also gzipped), Parquet or the Hub:
 - a question of Lost in the Middle: `question`, `answers` [str], `ctxs` [{title, text, isgold}], exactly one of them gold;
+- a question of MuSiQue: `question`, `answer`, `answer_aliases`, `paragraphs` [{title, paragraph_text}], and
+  `question_decomposition` [{question, answer, paragraph_support_idx}], one a hop;
+- a topic of SummHay: `documents` [{document_text, insights_included}], `subtopics` [{insights [{insight, insight_id}]}];
 - a document: `text`, and `title` if it has one.
 A text file becomes passages that end where paragraphs end.
 """
@@ -19,17 +22,39 @@ from synthctx_data.example import Document
 
 _ROW_SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 _TEXT_SUFFIXES = (".txt", ".md")
+Row = Mapping[str, Any]
+
 _PASSAGE_WORDS = 100  # as in Natural Questions-Open (Karpukhin et al. 2020): a passage ends at the next paragraph end
-_SHAPES = "question + answers + ctxs (Lost in the Middle) or text (+ title)"
+_SHAPES = (
+    "question + answers + ctxs (Lost in the Middle), question + paragraphs + question_decomposition (MuSiQue), "
+    "documents + subtopics (SummHay) or text (+ title)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A step of a question: what it asks, its answers, and the index of its gold document in the corpus."""
+
+    question: str
+    answers: tuple[str, ...]
+    gold: int
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A real question, its answers, and the index of its gold document in the corpus."""
+    """A real question with its hops in order; `own` are the other documents that it came with.
+
+    For an insight of SummHay, whose answer is the documents that hold it, every hop is one of these, without answers.
+    """
 
     text: str
-    answers: tuple[str, ...]
-    gold: int
+    hops: tuple[Hop, ...]
+    own: tuple[int, ...]
+
+    @property
+    def gold(self) -> tuple[int, ...]:
+        """The gold documents in hop order."""
+        return tuple(hop.gold for hop in self.hops)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,52 +71,106 @@ def read_corpus(specs: Iterable[str]) -> Corpus:
 
     Raises: UsageError if one does not exist, CorpusError if one cannot be read.
     """
-    numbers: dict[Document, int] = {}
-    questions: list[Question] = []
+    reader = _Reader()
     digest = hashlib.sha256()
     for spec in specs:
         for place, row in _rows(spec):
             digest.update(json.dumps(row, sort_keys=True, default=str).encode())
-            if "question" in row:
-                questions.append(_question(row, place, numbers))
-            else:
-                document = _document(row, place)
-                numbers.setdefault(document, len(numbers))
-    return Corpus(tuple(numbers), tuple(questions), digest.hexdigest())
+            reader.read(row, place)
+    return Corpus(tuple(reader.numbers), tuple(reader.questions), digest.hexdigest())
 
 
-def _question(row: Mapping[str, Any], place: str, numbers: dict[Document, int]) -> Question:
-    contexts = _field(row, "ctxs", list, place)
-    gold = [context for context in contexts if isinstance(context, Mapping) and context.get("isgold")]
-    if len(gold) != 1:
-        raise CorpusError(
-            f"{place}: expected ctxs with exactly one document whose isgold is true, found {len(gold)} among {len(contexts)}"
-        )
-    answers = _field(row, "answers", list, place)
+class _Reader:
+    """Gathers documents, each numbered when it is first seen, and questions about them."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Document, int] = {}
+        self.questions: list[Question] = []
+
+    def read(self, row: Row, place: str) -> None:
+        if "paragraphs" in row:
+            self.questions.append(self._chained(row, place))
+        elif "question" in row:
+            self.questions.append(self._single(row, place))
+        elif "subtopics" in row:
+            self.questions += self._insights(row, place)
+        else:
+            self._number(_document(row, place))
+
+    def _number(self, document: Document) -> int:
+        return self.numbers.setdefault(document, len(self.numbers))
+
+    def _single(self, row: Row, place: str) -> Question:
+        contexts = _field(row, "ctxs", list, place)
+        gold = [i for i, context in enumerate(contexts) if isinstance(context, Mapping) and context.get("isgold")]
+        if len(gold) != 1:
+            raise CorpusError(
+                f"{place}: expected ctxs with exactly one document whose isgold is true, "
+                f"found {len(gold)} among {len(contexts)}"
+            )
+        text, answers = _field(row, "question", str, place).strip(), _answers(row, "answers", place)
+        own = [self._number(_document(context, f"{place}, ctxs")) for context in contexts]
+        hop = Hop(text, answers, own.pop(gold[0]))
+        return Question(text, (hop,), tuple(own))
+
+    def _chained(self, row: Row, place: str) -> Question:
+        paragraphs = _field(row, "paragraphs", list, place)
+        steps = _field(row, "question_decomposition", list, place)
+        own = [self._number(_document(p, f"{place}, paragraphs", "paragraph_text")) for p in paragraphs]
+        hops = []
+        for step in steps:
+            where = f"{place}, question_decomposition"
+            at = _field(step, "paragraph_support_idx", int, where)
+            if not 0 <= at < len(own):
+                raise CorpusError(f"{where}: expected paragraph_support_idx below {len(own)}, got {at}")
+            hops.append(Hop(_field(step, "question", str, where), (_field(step, "answer", str, where),), own[at]))
+        if not hops:
+            raise CorpusError(f"{place}: expected question_decomposition to hold a step for each hop, and it is empty")
+        aliases = _answers(row, "answer_aliases", place) if row.get("answer_aliases") else ()
+        answers = (_field(row, "answer", str, place), *aliases)
+        hops[-1] = Hop(hops[-1].question, tuple(dict.fromkeys(answers)), hops[-1].gold)
+        gold = {hop.gold for hop in hops}
+        text = _field(row, "question", str, place).strip()
+        return Question(text, tuple(hops), tuple(number for number in own if number not in gold))
+
+    def _insights(self, row: Row, place: str) -> Iterator[Question]:
+        holding: dict[str, list[int]] = {}
+        own = []
+        for entry in _field(row, "documents", list, place):
+            own.append(self._number(_document(entry, f"{place}, documents", "document_text")))
+            for insight in _field(entry, "insights_included", list, f"{place}, documents"):
+                holding.setdefault(str(insight), []).append(own[-1])
+        for subtopic in _field(row, "subtopics", list, place):
+            for insight in _field(subtopic, "insights", list, f"{place}, subtopics"):
+                where = f"{place}, subtopics, insights"
+                text = _field(insight, "insight", str, where).strip()
+                gold = holding.get(_field(insight, "insight_id", str, where), [])
+                rest = set(own).difference(gold)
+                yield Question(text, tuple(Hop(text, (), number) for number in gold), tuple(sorted(rest)))
+
+
+def _answers(row: Row, name: str, place: str) -> tuple[str, ...]:
+    answers = _field(row, name, list, place)
     if not answers or not all(isinstance(answer, str) and answer.strip() for answer in answers):
-        raise CorpusError(f"{place}: expected answers to be a list of texts, got {_short(answers)}")
-    text = _field(row, "question", str, place).strip()
-    for context in contexts:
-        document = _document(context, f"{place}, ctxs")
-        number = numbers.setdefault(document, len(numbers))
-        if context is gold[0]:
-            gold_number = number
-    return Question(text, tuple(answer.strip() for answer in answers), gold_number)
+        raise CorpusError(f"{place}: expected {name} to be a list of texts, got {_short(answers)}")
+    return tuple(answer.strip() for answer in answers)
 
 
-def _document(row: Mapping[str, Any], place: str) -> Document:
+def _document(row: Row, place: str, field: str = "text") -> Document:
     if not isinstance(row, Mapping):
-        raise CorpusError(f"{place}: expected a document with text and title, got {_short(row)}")
+        raise CorpusError(f"{place}: expected a document with {field}, got {_short(row)}")
     title = row.get("title") or ""
     if not isinstance(title, str):
         raise CorpusError(f"{place}: expected title to be a text, got {_short(title)}")
-    text = _field(row, "text", str, place).strip()
+    text = _field(row, field, str, place).strip()
     if not text:
-        raise CorpusError(f"{place}: expected text to hold something, and it is empty; leave the row out")
+        raise CorpusError(f"{place}: expected {field} to hold something, and it is empty; leave the row out")
     return Document(" ".join(title.split()), text)
 
 
-def _field(row: Mapping[str, Any], name: str, kind: type, place: str) -> Any:
+def _field(row: Row, name: str, kind: type, place: str) -> Any:
+    if not isinstance(row, Mapping):
+        raise CorpusError(f"{place}: expected an object with {name}, got {_short(row)}")
     if name not in row:
         found = ", ".join(map(str, row)) or "none"
         raise CorpusError(f"{place}: expected fields {_SHAPES}; {name!r} is missing, found {found}")
@@ -100,7 +179,7 @@ def _field(row: Mapping[str, Any], name: str, kind: type, place: str) -> Any:
     return row[name]
 
 
-_TYPE_NAMES: dict[type, str] = {str: "text", list: "list"}
+_TYPE_NAMES: dict[type, str] = {str: "text", list: "list", int: "number"}
 
 
 def _short(value: object) -> str:
@@ -108,7 +187,7 @@ def _short(value: object) -> str:
     return f"{type(value).__name__} {text if len(text) < 60 else text[:57] + '...'}"
 
 
-def _rows(spec: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _rows(spec: str) -> Iterator[tuple[str, Row]]:
     """Every row with the place it stands at, for messages."""
     path = Path(spec).expanduser()
     if path.is_dir():
@@ -132,7 +211,7 @@ def _rows(spec: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             raise CorpusError(f"--corpus: expected rows in {file}, and it is empty; leave it out or fill it")
 
 
-def _file_rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _file_rows(file: Path) -> Iterator[tuple[str, Row]]:
     if file.name.endswith(".parquet"):
         yield from _parquet_rows(file)
     elif file.name.endswith(_TEXT_SUFFIXES):
@@ -148,7 +227,7 @@ def _file_rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         raise UsageError(f"--corpus: expected a file {_suffixes()}, got {file}")
 
 
-def _json_rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _json_rows(file: Path) -> Iterator[tuple[str, Row]]:
     with gzip.open(file) if file.name.endswith(".gz") else file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -167,7 +246,7 @@ def _json_rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield place, row
 
 
-def _parquet_rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _parquet_rows(file: Path) -> Iterator[tuple[str, Row]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -182,7 +261,7 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         raise CorpusError(f"--corpus: expected a Parquet file, but {file} does not open: {error}") from error
 
 
-def _hub_rows(repository: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _hub_rows(repository: str) -> Iterator[tuple[str, Row]]:
     import datasets
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from itertools import zip_longest
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from synthctx_data.example import Document, Page
 from synthctx_data.layout import Layout
 from synthctx_data.metrics import mentions, normalize_answer, normalize_answers
 from synthctx_data.seeding import Stream
+
+T = TypeVar("T")
+_NOTHING = object()
 
 
 class Pool:
@@ -29,9 +33,19 @@ class Pool:
             page = self._pages[index] = self._layout.page(self.documents[index])
         return page
 
-    def pages(self, order: Iterable[int], answers: Sequence[str], without: Collection[int] = ()) -> Iterator[Page]:
-        """The pages in this order, each once, but for those in `without` and those that mention one of the answers."""
+    def pages(
+        self,
+        order: Iterable[int],
+        answers: Sequence[str],
+        without: Collection[int] = (),
+        links: Iterable[tuple[str, str]] = (),
+    ) -> Iterator[Page]:
+        """The pages in this order, each once, that may stand in a context.
+
+        These are not in `without`, mention none of the answers, and of no link mention both ends.
+        """
         unwanted = normalize_answers(answers)
+        apart = [tuple((normalize_answer(end),) for end in link) for link in links]
         seen = set(without)
         known = self._pages
         for index in order:
@@ -41,8 +55,15 @@ class Pool:
             page = known.get(index) or self.page(index)
             if page.normal is None:
                 page.normal = normalize_answer(page.body)
-            if not mentions(page.normal, unwanted):
+            if mentions(page.normal, unwanted):
+                continue
+            if not any(mentions(page.normal, a) and mentions(page.normal, b) for a, b in apart):
                 yield page
+
+
+def interleave(lists: Iterable[Iterable[T]]) -> Iterator[T]:
+    """The first of every list, then the second of every list, and so on."""
+    return (item for row in zip_longest(*lists, fillvalue=_NOTHING) for item in row if item is not _NOTHING)  # type: ignore[misc]
 
 
 class Ranker(Protocol):

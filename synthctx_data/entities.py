@@ -73,6 +73,7 @@ class World:
     objects: tuple[Mapping[str, str], ...]
     by_kind: Mapping[str, tuple[int, ...]]
     by_part: Mapping[tuple[str, str], tuple[int, ...]] = field(repr=False)
+    by_name: Mapping[tuple[str, str], int] = field(repr=False)
 
     def namesakes(self, entity: int) -> list[int]:
         """The entities of the same kind that share a part of this one's name, in order."""
@@ -99,6 +100,7 @@ def make_world(size: int, split: str, *name: str | int) -> World:
         _objects(entities, people, split, *name),
         {kind: tuple(members) for kind, members in by_kind.items()},
         {part: tuple(members) for part, members in by_part.items()},
+        {(entity.kind, entity.name): i for i, entity in enumerate(entities)},
     )
 
 

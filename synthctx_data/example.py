@@ -1,6 +1,7 @@
 """The nouns: what a document, a needle and an example are."""
 
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,18 +60,28 @@ class Needle:
 class Concept:
     """What an example asks, before any haystack: a question, its answers, and its needles in hop order.
 
-    `completion` is the answer that a model is trained to write; `answers` are all that are right.
+    `completion` is the answer that a model is trained to write; `answers` are all that are right. A concept that *cites* is
+    answered by the numbers of its needles' documents instead, which are not known before these have their places.
     """
 
     question: str
     completion: str
     answers: tuple[str, ...]
     needles: tuple[Needle, ...]
+    cites: bool = False
+
+
+def cite(documents: Iterable[int]) -> str:
+    """The answer that cites the documents of these indices: "[3][17][22]"."""
+    return "".join(f"[{index + 1}]" for index in sorted(documents))
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedNeedle:
-    """Where a needle stands: the index of its document, its hop, and characters of the user message."""
+    """Where a needle stands: the index of its document, its hop, and characters of the user message.
+
+    Of a needle that is cited, the answer is the number above its document.
+    """
 
     document: int
     hop: int

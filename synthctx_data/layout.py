@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from synthctx_data.example import Concept, Document, Page
+from synthctx_data.example import Concept, Document, Page, Span
 from synthctx_data.prompts import Wording, render, wording
 from synthctx_data.tokens import TokenCounter
 
@@ -60,6 +60,10 @@ class Layout:
     def number_tokens(self, index: int) -> int:
         """Tokens of the line above the document of this index."""
         return self.numbers(index + 1).tokens[index]
+
+    def number_span(self, index: int) -> Span:
+        """The characters of the number in the line above the document of this index."""
+        return self._number.span("number", number=str(index + 1))
 
     def page(self, document: Document) -> Page:
         """The document as it stands in a prompt, counted."""

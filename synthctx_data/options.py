@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -12,6 +13,7 @@ MIN_TOKENS, MAX_TOKENS = 512, 1_048_576
 DISTRACTORS = ("bm25", "dense", "random")
 KEY_STYLES = ("uuid", "integer", "word")
 UNIFORM = "uniform"
+COMMON = frozenset({"max_tokens", "tokenizer", "train", "validation", "seed", "depth"})  # what every variant reads
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Options:
     distractors: how real distractors are ranked: bm25, dense or random.
     dense_model: the encoder that ranks them if distractors is dense: a folder or a Hub id.
     key_style: what symbolic keys and values look like: uuid, integer or word.
+    hops: how many hops multi-hop questions have, with weights if they are not equally many: "2,3,4" or "2:6,3:3,4:1".
     """
 
     max_tokens: int = 32768
@@ -38,6 +41,7 @@ class Options:
     distractors: str = "bm25"
     dense_model: str = "facebook/contriever"
     key_style: str = "uuid"
+    hops: str = "2,3,4"
 
     def changed(self) -> dict[str, Any]:
         """The options that are not at their default."""
@@ -61,6 +65,7 @@ def validate(options: Options) -> None:
     if options.distractors != "dense" and options.dense_model != Options.dense_model:
         raise UsageError("--dense-model: it is read with --distractors dense only; add that or leave it out")
     parse_depth(options.depth)
+    parse_hops(options.hops)
 
 
 def parse_depth(depth: str) -> tuple[float, ...]:
@@ -77,6 +82,25 @@ def parse_depth(depth: str) -> tuple[float, ...]:
     if not all(0 <= d <= 1 for d in depths):
         raise UsageError(f"--depth: expected uniform, or numbers from 0 to 1 such as 0.0,0.5,1.0; got {depth!r}")
     return depths
+
+
+def parse_hops(hops: str) -> dict[int, float]:
+    """The share of questions of each number of hops; the shares sum to 1.
+
+    Raises: UsageError if a number is not 2, 3 or 4, or a weight not positive.
+    """
+    weights: dict[int, float] = {}
+    try:
+        for part in hops.split(","):
+            number, _, weight = part.partition(":")
+            weights[int(number)] = float(weight or 1)
+    except ValueError:
+        weights = {}
+    if not weights or not set(weights) <= {2, 3, 4} or not all(0 < weight < math.inf for weight in weights.values()):
+        raise UsageError(
+            f"--hops: expected 2, 3 or 4, or several with weights such as 2,3,4 or 2:6,3:3,4:1; got {hops!r}"
+        )
+    return {number: weight / sum(weights.values()) for number, weight in weights.items()}
 
 
 def fingerprint(description: dict[str, Any]) -> str:

@@ -1,0 +1,32 @@
+"""MuSiQue: a multi-hop question, one document a hop (Trivedi et al. 2022)."""
+
+from typing import Any
+
+from builders.musique_synth.real import Real, RealLimited
+from builders.musique_synth.symbolic import Symbolic
+from builders.musique_synth.templated import Templated
+from synthctx_data.task import Task, Variant
+
+TASK = Task(
+    name="musique_synth",
+    asks="a question of 2 to 4 hops, one gold document for each",
+    variants={
+        "real_haystack": Variant(Real, "haystack"),
+        "real_limited": Variant(RealLimited, "haystack"),
+        "templated_haystack": Variant(Templated, "haystack"),
+        "templated_padding": Variant(Templated, "padding"),
+        "symbolic_haystack": Variant(Symbolic, "haystack"),
+        "symbolic_padding": Variant(Symbolic, "padding"),
+    },
+    train=360,
+    validation=40,
+)
+
+
+def __getattr__(name: str) -> Any:
+    """`MusiqueSynth`, the datasets builder, made when asked for: importing datasets takes longer than listing the tasks."""
+    if name == "MusiqueSynth":
+        from builders.base import builder_class
+
+        return builder_class(name, TASK, __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,49 @@
+"""Real needles: the questions and supporting paragraphs of MuSiQue-Ans (Trivedi et al. 2022)."""
+
+import re
+
+from builders.musique_synth.hops import draw_hops
+from builders.real import RealQuestions, covered
+from synthctx_data.corpora import Question
+from synthctx_data.example import Span
+
+
+class Real(RealQuestions):
+    """Questions of 2 to 4 hops on a linear chain: each hop asks about the answer of the one before, and of no other."""
+
+    source = "musique_ans_v1.0_train.jsonl of MuSiQue"
+    reads = RealQuestions.reads | {"hops"}
+
+    def hops(self, split: str, index: int) -> int:
+        return draw_hops(self.setting, split, index)
+
+    def find(self, question: Question) -> tuple[Span, ...] | None:
+        return super().find(question) if is_linear(question) else None
+
+    def advice(self, there: dict[int, int]) -> str:
+        weights = ",".join(f"{hops}:{count}" for hops, count in sorted(there.items()))
+        return f"lower --train and --validation, give a larger --corpus, or ask for what is there, such as --hops {weights}"
+
+
+class RealLimited(Real):
+    """The real questions whose last hop asks for a relation that templates cover."""
+
+    name = "real_limited"
+
+    def wants(self, question: Question) -> bool:
+        last = question.hops[-1].question
+        return covered(last) or any(last.endswith(f">> {predicate}") for predicate in _PREDICATES)
+
+
+# The relations of Wikidata, as MuSiQue writes some hops, that templates cover.
+_PREDICATES = (
+    "place of birth", "date of birth", "employer", "student of", "award received", "author", "screenwriter", "creator", "composer",
+    "cast member", "performer", "publication date", "filming location", "founded by", "inception", "headquarters location",
+    "chief executive officer", "head of government", "located in the administrative territorial entity", "population",
+)  # fmt: skip
+
+
+def is_linear(question: Question) -> bool:
+    """Whether the question has several hops, and each of them names the answer of the one before (#1, #2, ...) and no other."""
+    named = [re.findall(r"#(\d+)", hop.question) for hop in question.hops]
+    return len(named) > 1 and all(set(found) == ({str(i)} if i else set()) for i, found in enumerate(named))

@@ -1,0 +1,64 @@
+"""Symbolic needles: a chain of entries, each of which has the value of the one before for its key."""
+
+from collections.abc import Iterator
+from itertools import chain, islice
+
+from builders.musique_synth.hops import draw_hops
+from synthctx_data import keys
+from synthctx_data.example import Concept, Page
+from synthctx_data.prompts import wordings
+from synthctx_data.seeding import Stream
+from synthctx_data.task import ConceptExpression, Setting
+
+_BATCH = 8  # documents drawn at once
+
+
+class Symbolic(ConceptExpression):
+    """Documents of four entries; all of them belong to chains of as many hops as the question has, and are mixed."""
+
+    name = "symbolic"
+    reads = frozenset({"key_style", "hops"})
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        address = f"{setting.task}/{self.name}"
+        (self._entry,) = wordings(address, "entry", "key", "value")
+        (self._question,) = wordings(address, "ask", "key", "hops")
+
+    def concept(self, split: str, index: int) -> Concept:
+        hops = draw_hops(self.setting, split, index)
+        gold, others = self._gold(split, index, hops)
+        stream = self.rng(split, index, "entry")
+        needles = []
+        for hop, pair in enumerate(gold):
+            at = stream.below(keys.ENTRIES)
+            document = others[hop * (keys.ENTRIES - 1) : (hop + 1) * (keys.ENTRIES - 1)]
+            document.insert(at, pair)
+            needles.append(keys.entry_needle(self.setting.layout, self._entry, document, at))
+        answer = gold[-1][1]
+        return Concept(self._question.fill(key=gold[0][0], hops=str(hops)), answer, (answer,), tuple(needles))
+
+    def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
+        hops = draw_hops(self.setting, split, index)
+        gold, others = self._gold(split, index, hops)
+        taken = {name for pair in [*gold, *others] for name in pair}
+        stream = self.rng(split, index, "haystack")
+        linked = keys.chains(keys.names(self.setting.options.key_style, stream, taken), hops)
+        order = self.rng(split, index, "mix")
+        while True:
+            mixed = _mixed(linked, _BATCH * keys.ENTRIES // hops, order)
+            whole = range(0, len(mixed) - keys.ENTRIES + 1, keys.ENTRIES)
+            documents = [keys.entries_document(self._entry, mixed[i : i + keys.ENTRIES]) for i in whole]
+            yield from self.setting.layout.pages(documents)
+
+    def _gold(self, split: str, index: int, hops: int) -> tuple[list[keys.Pair], list[keys.Pair]]:
+        """The chain that is asked for, and the entries that share its documents."""
+        drawn = keys.names(self.setting.options.key_style, self.rng(split, index, "needle"), set())
+        linked = keys.chains(drawn, hops)
+        return next(linked), _mixed(linked, keys.ENTRIES - 1, self.rng(split, index, "mix gold"))
+
+
+def _mixed(linked: Iterator[list[keys.Pair]], count: int, order: Stream) -> list[keys.Pair]:
+    """The pairs of the next `count` chains in random order."""
+    pairs = list(chain.from_iterable(islice(linked, count)))
+    return [pairs[i] for i in order.order(len(pairs))]

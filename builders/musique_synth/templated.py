@@ -1,0 +1,110 @@
+"""Templated needles: a chain of relations through a made-up world, each stated by a sentence of an article."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, count, pairwise
+
+from builders.musique_synth.hops import draw_hops
+from synthctx_data.articles import Chapter, make_chapter, split_wordings, world_size
+from synthctx_data.distractors import interleave
+from synthctx_data.entities import BY_SUBJECT, KINDS
+from synthctx_data.example import Concept, Page
+from synthctx_data.metrics import mentions, normalize_answer
+from synthctx_data.prompts import Wording
+from synthctx_data.seeding import Stream
+from synthctx_data.task import ConceptExpression, Setting
+
+_STATED = "mdqa_synth/templated"  # words the sentences, and the question for the last hop
+_NEAR = 3  # distractors for each hop that state its relation of an easily confused subject, and of any other
+_PATIENCE = 50  # chains that are drawn from one entity before the next entity's turn
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The articles of a chain with the relation that each states, and its names: the first subject, then every object."""
+
+    steps: tuple[tuple[int, str], ...]
+    names: tuple[str, ...]
+
+
+class Templated(ConceptExpression):
+    """Needles are sentences of articles, of which each states a relation of the object of the one before.
+
+    The nearest distractors are, for every hop, the other article on its subject, and articles that state its relation of
+    other subjects. No document but a hop's own links its subject and its object, and none holds the answer.
+    """
+
+    name = "templated"
+    reads = frozenset({"hops"})
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self._size = world_size(setting.options.max_tokens)
+        self._chapter = lru_cache(maxsize=2)(self._make_chapter)
+
+    def concept(self, split: str, index: int) -> Concept:
+        chapter, found = self._pick(split, index)
+        stream = self.rng(split, index, "question")
+        phrase = found.names[0]
+        for _, relation in found.steps[:-1]:
+            phrase = stream.choice(self._ways(f"the_{relation}", split)).fill(subject=phrase)
+        asks = split_wordings(_STATED, f"ask_{found.steps[-1][1]}", split, "subject")
+        question = stream.choice(asks).fill(subject=phrase)
+        needles = tuple(chapter.needle(number, relation) for number, relation in found.steps)
+        return Concept(question, needles[-1].text, (needles[-1].text,), needles)
+
+    def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
+        chapter, found = self._pick(split, index)
+        stream = self.rng(split, index, "haystack")
+        near = [chapter.distractors(number, relation, stream, _NEAR) for number, relation in found.steps]
+        order = chain(interleave(near), stream.order(len(chapter.articles)))
+        without = [number for number, _ in found.steps]
+        return chapter.pool.pages(order, concept.answers, without, pairwise(found.names))
+
+    def _ways(self, block: str, split: str) -> tuple[Wording, ...]:
+        return split_wordings(f"{self.setting.task}/{self.name}", block, split, "subject")
+
+    def _pick(self, split: str, index: int) -> tuple[Chapter, Chain]:
+        """The chapter and the chain that an example asks for: the first that cannot be cut short."""
+        chapter = self._chapter(split, index // self._size)
+        hops = draw_hops(self.setting, split, index)
+        stream = self.rng(split, index, "needle")
+        for attempt in count():
+            turn = (index + attempt // _PATIENCE) % self._size
+            found = _draw_chain(chapter, chapter.turns[turn], hops, stream)
+            if _is_needed(chapter, found):
+                return chapter, found
+        raise AssertionError
+
+    def _make_chapter(self, split: str, number: int) -> Chapter:
+        options, task = self.setting.options, self.setting.task
+        name = (options.seed, task, self.name, "chapter", number)
+        return make_chapter(self.setting.layout, _STATED, self._size, split, *name)
+
+
+def _draw_chain(chapter: Chapter, entity: int, hops: int, stream: Stream) -> Chain:
+    world = chapter.world
+    steps, names = [], [world.entities[entity].name]
+    for hop in range(hops):
+        relations = BY_SUBJECT[world.entities[entity].kind]
+        relation = stream.choice([r for r in relations if r.object in KINDS or hop == hops - 1])
+        number = next(n for n in chapter.about(entity) if relation.name in chapter.articles[n].statements)
+        steps.append((number, relation.name))
+        names.append(world.objects[entity][relation.name])
+        if hop < hops - 1:
+            entity = world.by_name[relation.object, names[-1]]
+    return Chain(tuple(steps), tuple(names))
+
+
+def _is_needed(chapter: Chapter, found: Chain) -> bool:
+    """Whether every name of the chain stands only in the articles of the hops before and behind it."""
+    texts = [chapter.articles[number].document for number, _ in found.steps]
+    normal = [normalize_answer(f"{text.title} {text.text}") for text in texts]
+    names = [normalize_answer(name) for name in found.names]
+    return len(set(names)) == len(names) and not any(
+        mentions(text, (name,))
+        for hop, text in enumerate(normal)
+        for i, name in enumerate(names)
+        if i not in (hop, hop + 1)
+    )

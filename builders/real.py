@@ -1,0 +1,157 @@
+"""Real needles of any number of hops: the questions and gold passages of a corpus."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any, ClassVar
+
+from synthctx_data.corpora import Corpus, Question, read_corpus
+from synthctx_data.distractors import Pool, make_ranker
+from synthctx_data.entities import RELATIONS
+from synthctx_data.errors import CorpusError, UsageError
+from synthctx_data.example import Concept, Needle, Page, Span
+from synthctx_data.metrics import mentions, normalize_answer, normalize_answers
+from synthctx_data.seeding import rng
+from synthctx_data.task import ConceptExpression, Setting
+
+_COVERED = tuple(re.compile(relation.asks) for relation in RELATIONS)
+
+
+class RealQuestions(ConceptExpression):
+    """Real questions; a needle is a whole gold passage, the haystack the rest of the corpus.
+
+    Questions are asked once each, and of those with the same gold passages one, in a random order: validation takes them from
+    its end, and train from its start, without those that share a gold passage with validation. So neither moves when the
+    other grows, and no gold passage of validation stands in a context of train.
+
+    source: the file that such questions are known from, for messages.
+    """
+
+    source: ClassVar[str]
+    name = "real"
+    reads = frozenset({"corpus", "distractors", "dense_model"})
+    needs = "--corpus: questions with gold passages"
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        options = setting.options
+        if not options.corpus:
+            raise UsageError(
+                f"{self.name} variants of {setting.task} need --corpus with questions, such as {self.source}"
+            )
+        self._corpus = read_corpus(options.corpus)
+        self._usable = self._find_usable()
+        self._chosen = self._choose()
+        self._pool = Pool(setting.layout, self._corpus.documents)
+        self._ranker = make_ranker(options.distractors, self._corpus.documents, options.dense_model)
+        self._validation_gold = _gold(self._chosen.get("validation", ()))
+
+    def hops(self, split: str, index: int) -> int:
+        """How many hops the example has."""
+        return 1
+
+    def wants(self, question: Question) -> bool:
+        """Whether a usable question belongs to this expression."""
+        return True
+
+    def find(self, question: Question) -> tuple[Span, ...] | None:
+        """Where the answer of every hop stands in its gold passage; None if the question cannot be used."""
+        return find_chain(self._corpus, question)
+
+    def sources(self) -> dict[str, Any]:
+        return {"corpus": self._corpus.identity}
+
+    def concept(self, split: str, index: int) -> Concept:
+        question = self._chosen[split][index]
+        needles = []
+        for hop, found in zip(question.hops, self._usable[question], strict=True):
+            page = self._pool.page(hop.gold)
+            needles.append(Needle(page, Span(0, page.text.end), found.shift(page.text.start)))
+        return Concept(question.text, needles[-1].text, question.hops[-1].answers, tuple(needles))
+
+    def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
+        question = self._chosen[split][index]
+        own = (question.own[i] for i in self.rng(split, index, "own").order(len(question.own)))
+        ranked = self._ranker.order(question.text, self.rng(split, index, "haystack"))
+        without = self._validation_gold.union(question.gold) if split == "train" else question.gold
+        answers = [answer for hop in question.hops for answer in hop.answers]
+        return self._pool.pages(chain(own, ranked), answers, without)
+
+    def _find_usable(self) -> dict[Question, tuple[Span, ...]]:
+        """The questions that can be asked, the first of those with the same gold passages."""
+        usable: dict[tuple[int, ...], tuple[Question, tuple[Span, ...]]] = {}
+        for question in self._corpus.questions:
+            if question.gold not in usable and (found := self.find(question)):
+                usable[question.gold] = question, found
+        return {question: found for question, found in usable.values() if self.wants(question)}
+
+    def _choose(self) -> dict[str, list[Question]]:
+        """The questions of every split, by index."""
+        questions = list(self._usable)
+        order = rng(self.setting.options.seed, self.setting.task, self.name, "questions").order(len(questions))
+        shuffled = [questions[i] for i in order]
+        chosen = {}
+        if "validation" in self.setting.sizes:
+            chosen["validation"] = self._take("validation", shuffled[::-1])
+        if "train" in self.setting.sizes:
+            gold = _gold(chosen.get("validation", ()))
+            chosen["train"] = self._take("train", [q for q in shuffled if gold.isdisjoint(q.gold)])
+        return chosen
+
+    def _take(self, split: str, questions: Sequence[Question]) -> list[Question]:
+        by_hops = defaultdict(list)
+        for question in reversed(questions):
+            by_hops[len(question.hops)].append(question)
+        there = {hops: len(found) for hops, found in by_hops.items()}
+        wanted = [self.hops(split, index) for index in range(self.setting.sizes[split])]
+        for hops in sorted(set(wanted)):
+            if wanted.count(hops) > there.get(hops, 0):
+                raise CorpusError(
+                    f"{self.name} has {there.get(hops, 0)} usable questions of {hops} hop{'s'[: hops > 1]} for {split} "
+                    f"in this corpus (of {len(self._corpus.questions)} questions, {len(self._usable)} are usable), and "
+                    f"{wanted.count(hops)} are asked for; {self.advice(there)}"
+                )
+        return [by_hops[hops].pop() for hops in wanted]
+
+    def advice(self, there: dict[int, int]) -> str:
+        """What to do when there are only so many questions (by their hops)."""
+        return "lower --train and --validation, or give a larger --corpus"
+
+
+def covered(text: str) -> bool:
+    """Whether a question asks for a relation that templates cover."""
+    return any(asks.search(text.lower()) for asks in _COVERED)
+
+
+def find_chain(corpus: Corpus, question: Question) -> tuple[Span, ...] | None:
+    """Where the answer of every hop stands in its gold passage.
+
+    None if one does not stand there, or if the chain can be cut short: two hops in one passage, or an answer that an
+    earlier passage or (of several hops) the question holds.
+    """
+    found = [find_answer(hop.answers, corpus.documents[hop.gold].text) for hop in question.hops]
+    if not all(found) or len(set(question.gold)) < len(found):
+        return None
+    if len(found) > 1:
+        texts = [corpus.documents[number] for number in question.gold]
+        known = [normalize_answer(f"{document.title} {document.text}") for document in texts]
+        for i, hop in enumerate(question.hops):
+            answers = normalize_answers(hop.answers)
+            others = [text for j, text in enumerate(known) if j not in (i, i + 1)]
+            if any(mentions(text, answers) for text in [normalize_answer(question.text), *others]):
+                return None
+    return tuple(span for span in found if span)
+
+
+def find_answer(answers: Sequence[str], text: str) -> Span | None:
+    """The first answer that stands in the text as whole words, as it is written if possible, else in any case."""
+    for flags in (re.NOFLAG, re.IGNORECASE):
+        for answer in answers:
+            if normalize_answer(answer) and (match := re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text, flags)):
+                return Span(*match.span())
+    return None
+
+
+def _gold(questions: Sequence[Question]) -> frozenset[int]:
+    return frozenset(number for question in questions for number in question.gold)
