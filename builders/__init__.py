@@ -1,10 +1,10 @@
 """Data set builders: `TASKS` by name, and what turns them into files."""
 
-from builders import mdqa_synth, musique_synth
+from builders import mdqa_synth, musique_synth, summhay_synth
 from synthctx_data.errors import UsageError
 from synthctx_data.task import Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (mdqa_synth.TASK, musique_synth.TASK)}
+TASKS: dict[str, Task] = {task.name: task for task in (mdqa_synth.TASK, musique_synth.TASK, summhay_synth.TASK)}
 
 
 def find_task(name: str) -> Task:

@@ -34,6 +34,8 @@ def main() -> None:
     except SynthctxError as error:
         code = _complain(str(error), error.exit_code)
     except typer.TyperException as error:
+        if not error.format_message():  # no arguments at all: the help was shown
+            sys.exit(error.exit_code)
         given = shlex.join(sys.argv[1:])
         code = _complain(f"{error.format_message().rstrip('.')}; got: {given} (try --help)", error.exit_code)
     except (OSError, MemoryError) as error:
@@ -60,6 +62,7 @@ def list_() -> None:
     from builders.views import grid
 
     out.print(grid(TASKS.values()))
+    out.print("Real variants take at most as many examples as the corpus has questions: see --train and --validation.")
     out.print(
         "Build:  synthctx build mdqa_synth templated_haystack symbolic_haystack --max-tokens 4096", soft_wrap=True
     )
@@ -80,6 +83,7 @@ def build(
     dense_model: flags.DenseModel = Options.dense_model,
     key_style: flags.KeyStyle = Options.key_style,
     hops: flags.Hops = Options.hops,
+    insight_wording: flags.InsightWording = Options.insight_wording,
     output: flags.Output = Path("synthctx"),
     workers: flags.Workers = None,
     shards: flags.Shards = None,
@@ -105,6 +109,7 @@ def build(
         dense_model=dense_model,
         key_style=key_style,
         hops=hops,
+        insight_wording=insight_wording,
     )
     found = find_task(task)
     for variant in variants:
@@ -137,7 +142,9 @@ def show(folder: flags.Folder, variant: flags.Variant, split: flags.Split = "tra
             out.print(example(row), soft_wrap=True)
             return
         seen += row_split == split
-    raise UsageError(f"expected --split and --index of an example that is there; {variant} has {seen} in {split!r}")
+    raise UsageError(
+        f"expected --split train or validation, and an --index below its examples; {variant} has {seen} in {split!r}"
+    )
 
 
 @app.command()

@@ -18,7 +18,7 @@ MaxTokens = Annotated[
 Tokenizer = Annotated[
     str | None,
     Option(
-        help="What counts them: a tokenizer.json, a folder that holds one, or a Hub id. Default: the bundled one.",
+        help="What counts them: a tokenizer.json (with its chat template beside it), its folder, or a Hub id. Default: the bundled one.",
         show_default=False,
     ),
 ]
@@ -36,7 +36,7 @@ Depth = Annotated[
 Corpus = Annotated[
     list[str] | None,
     Option(
-        help="Real questions and documents: .jsonl, .jsonl.gz, .parquet, .txt, .md, a folder of them, or a Hub id; repeatable.",
+        help="Real questions and documents: .json, .jsonl, .jsonl.gz, .parquet, .txt, .md, a folder of them, or a Hub id; repeatable.",
         show_default=False,
     ),
 ]
@@ -45,6 +45,9 @@ DenseModel = Annotated[str, Option(help="The encoder for --distractors dense: a 
 KeyStyle = Annotated[str, Option(help="What symbolic keys and values are: uuid, integer or word.")]
 Hops = Annotated[
     str, Option(help="Hops of multi-hop questions, with weights if not equally many: 2,3,4 or 2:6,3:3,4:1.")
+]
+InsightWording = Annotated[
+    str, Option(help="Whether documents word an insight each in its own way, or all the same: varied or identical.")
 ]
 Output = Annotated[Path, Option(help="Folder that the data set goes into, as OUTPUT/TASK.")]
 Workers = Annotated[

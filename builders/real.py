@@ -11,7 +11,7 @@ from synthctx_data.distractors import Pool, make_ranker
 from synthctx_data.entities import RELATIONS
 from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.example import Concept, Needle, Page, Span
-from synthctx_data.metrics import mentions, normalize_answer, normalize_answers
+from synthctx_data.metrics import holds, normalize_answer, normalize_answers
 from synthctx_data.seeding import rng
 from synthctx_data.task import ConceptExpression, Setting
 
@@ -130,16 +130,18 @@ def find_chain(corpus: Corpus, question: Question) -> tuple[Span, ...] | None:
     None if one does not stand there, or if the chain can be cut short: two hops in one passage, or an answer that an
     earlier passage or (of several hops) the question holds.
     """
-    found = [find_answer(hop.answers, corpus.documents[hop.gold].text) for hop in question.hops]
+    texts = [corpus.documents[number] for number in question.gold]
+    found = [find_answer(hop.answers, document.text) for hop, document in zip(question.hops, texts, strict=True)]
     if not all(found) or len(set(question.gold)) < len(found):
         return None
-    if len(found) > 1:
-        texts = [corpus.documents[number] for number in question.gold]
-        known = [normalize_answer(f"{document.title} {document.text}") for document in texts]
-        for i, hop in enumerate(question.hops):
-            answers = normalize_answers(hop.answers)
+    known = [normalize_answer(f"{document.title} {document.text}") for document in texts]
+    for i, hop in enumerate(question.hops):
+        answers = normalize_answers(hop.answers)
+        if not holds(known[i], answers):
+            return None
+        if len(found) > 1:
             others = [text for j, text in enumerate(known) if j not in (i, i + 1)]
-            if any(mentions(text, answers) for text in [normalize_answer(question.text), *others]):
+            if any(holds(text, answers) for text in [normalize_answer(question.text), *others]):
                 return None
     return tuple(span for span in found if span)
 

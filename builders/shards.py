@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from builders import find_task
 from builders.examples import Examples
 from synthctx_data import CONTENT_VERSION, __version__
-from synthctx_data.errors import BuildError, ConflictError
+from synthctx_data.errors import BuildError, ConflictError, UsageError
 from synthctx_data.example import Example
 from synthctx_data.options import Options
 from synthctx_data.schema import SCHEMA, to_table
@@ -268,8 +268,10 @@ def _write_in_worker(build: Build, shard: Shard) -> None:
 
 
 def _write_by_ray(build: Build, shards: Sequence[Shard], address: str, progress: Progress) -> None:
-    import ray
-
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError('--ray: expected Ray, which is not installed; pip install "synthctx[ray]"') from error
     ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
     write = ray.remote(max_retries=_MAX_LOST_POOLS)(write_shard)
     pending = {write.remote(build, shard, _ignore): shard for shard in shards}

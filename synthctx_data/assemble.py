@@ -9,7 +9,7 @@ from operator import itemgetter
 from synthctx_data.errors import BudgetError
 from synthctx_data.example import Concept, Page, PlacedNeedle, cite
 from synthctx_data.layout import Frame, Layout
-from synthctx_data.metrics import mentions, normalize_answer, normalize_answers
+from synthctx_data.metrics import holds, normalize_answer, normalize_answers
 from synthctx_data.seeding import Stream
 
 MIN_FILL = 0.99  # of max_tokens, in every example
@@ -20,13 +20,17 @@ _MOST_TRIES = 64  # documents that cannot be cut to what is left, in one context
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A user message and its answer, the edges of its documents, its needles (characters of the message), and all tokens."""
+    """A user message and its answer, the edges of its documents, and its needles (characters of the message).
+
+    `num_tokens` is what the whole sequence has, `planned` what it was to have.
+    """
 
     prompt: str
     completion: str
     edges: "array[int]"
     needles: tuple[PlacedNeedle, ...]
     num_tokens: int = 0
+    planned: int = 0
 
 
 def least_tokens(max_tokens: int) -> int:
@@ -64,7 +68,7 @@ def assemble(
     chosen, left = _choose(layout, concept, fillers, room, max_tokens)
     shuffled = [chosen[i] for i in order.order(len(chosen))]
     context = _render(layout, frame, concept, shuffled, depths)
-    context = replace(context, num_tokens=max_tokens - left)
+    context = replace(context, num_tokens=max_tokens - unseen - left, planned=max_tokens - left)
     if not concept.cites:
         return context
     completion = cite(needle.document for needle in context.needles)
@@ -102,7 +106,7 @@ def fit(
             context = replace(context, num_tokens=tokens)
         if least <= context.num_tokens <= max_tokens:
             return context
-        unseen += context.num_tokens - (least + max_tokens) // 2
+        unseen += context.num_tokens - context.planned
     raise BudgetError(
         f"max_tokens is {max_tokens}, but under this tokenizer the tokens of a text are not the sum of its documents', "
         f"and {_MOST_ROUNDS} attempts ended at {context.num_tokens}; take a larger --max-tokens or another --tokenizer"
@@ -165,7 +169,7 @@ def _cut(layout: Layout, concept: Concept, page: Page, most: int, least: int) ->
     """`layout.cut`, shorter still where the cut would end a word early and so make an answer ("10" of "1066")."""
     answers = normalize_answers(concept.answers)
     piece = layout.cut(page, most, least)
-    while piece is not None and mentions(normalize_answer(piece.body), answers):
+    while piece is not None and holds(normalize_answer(piece.body), answers):
         piece = layout.cut(page, piece.tokens - 1, 0)
     return piece
 

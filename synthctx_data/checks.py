@@ -1,6 +1,7 @@
 """What makes a data set unfit to train on or to test with, found in its rows alone."""
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from synthctx_data.assemble import least_tokens
+from synthctx_data.example import cite
 from synthctx_data.metrics import mentions, normalize_answer, normalize_answers
 from synthctx_data.tokens import TokenCounter
 
@@ -31,6 +33,7 @@ _UNLIKELY = 1e-4  # the probability below which depths are called skewed
 _DEPTH_BINS = 10
 _FILL_BINS = 10
 _RECOUNTED = 20  # rows of a split whose tokens are counted again
+_CITATION = re.compile(r"(\[\d+\])+")
 _BETWEEN = " \ue000 "  # keeps the end of one document and the start of the next from making an answer
 
 
@@ -102,12 +105,23 @@ class Checker:
         self._report.faults[kind].append(message)
 
     def _leak(self, row: Row) -> None:
+        if cites(row):
+            self._uncited(row)
+            return
         text = normalize_answer(_BETWEEN.join(outside_last_needle(row)))
         if mentions(text, normalize_answers(row["answers"])):
             self._fault("leak", f"{row['id']}: an answer of {row['answers']!r} stands outside its needle")
 
+    def _uncited(self, row: Row) -> None:
+        prompt = row["prompt"][0]["content"]
+        needles = normalize_answers(prompt[n["start"] : n["end"]] for n in row["needles"])
+        cited = {needle["document"] for needle in row["needles"]}
+        for number, document in enumerate(row["documents"]):
+            if number not in cited and mentions(normalize_answer(prompt[document["start"] : document["end"]]), needles):
+                self._fault("leak", f"{row['id']}: document {number + 1} has the words of a needle, and is not cited")
+
     def _shortcut(self, row: Row) -> None:
-        if len(row["needles"]) < 2:
+        if len(row["needles"]) < 2 or cites(row):
             return
         prompt = row["prompt"][0]["content"]
         texts = [normalize_answer(prompt[d["start"] : d["end"]]) for d in row["documents"]]
@@ -124,8 +138,10 @@ class Checker:
     def _repetitions(self, split: str, row: Row) -> None:
         prompt = row["prompt"][0]["content"]
         needles = "\n".join(prompt[needle["start"] : needle["end"]] for needle in row["needles"])
-        self._once("needles", self._needles, split, row, needles)
-        self._once("splits", self._facts, split, row, f"{row['question']}\n{sorted(row['answers'])}")
+        asked = f"{row['question']}\n" if cites(row) else ""  # a document is cited for several insights
+        self._once("needles", self._needles, split, row, asked + needles)
+        answers = "" if cites(row) else sorted(row["answers"])
+        self._once("splits", self._facts, split, row, f"{row['question']}\n{answers}")
         documents = [prompt[d["start"] : d["end"]] for d in row["documents"]]
         if row["context_diversity"] != "padding":
             (text, times), *_ = Counter(documents).most_common(1)
@@ -182,6 +198,11 @@ class Checker:
             )
 
 
+def cites(row: Row) -> bool:
+    """Whether the answer of a row is the documents that hold its needles, such as "[3][17]"."""
+    return _CITATION.fullmatch(row["completion"][0]["content"]) is not None
+
+
 def wrong_spans(row: Row) -> str:
     """What is wrong with the spans of a row; empty if nothing."""
     prompt, completion = row["prompt"][0]["content"], row["completion"][0]["content"]
@@ -194,6 +215,8 @@ def wrong_spans(row: Row) -> str:
         return f"the completion {completion!r} is none of the answers {row['answers']!r}"
     if not row["needles"]:
         return "no needle"
+    if cites(row):
+        return _wrong_citation(row)
     wrong = next(filter(None, (_wrong_needle(needle, documents) for needle in row["needles"])), "")
     last = row["needles"][-1]
     text = prompt[last["answer_start"] : last["answer_end"]]
@@ -211,6 +234,20 @@ def _wrong_needle(needle: Mapping[str, int], documents: Sequence[Mapping[str, in
     if any(a > b for a, b in pairwise(edges)) or needle["start"] == needle["end"]:
         return f"needle {needle['hop']} or its answer is not inside document {needle['document']}"
     return ""
+
+
+def _wrong_citation(row: Row) -> str:
+    prompt, completion = row["prompt"][0]["content"], row["completion"][0]["content"]
+    for needle in row["needles"]:
+        answer = prompt[needle["answer_start"] : needle["answer_end"]]
+        above = {**needle, "answer_start": needle["start"], "answer_end": needle["end"]}
+        wrong = _wrong_needle(above, row["documents"])
+        if wrong:
+            return wrong
+        if answer != str(needle["document"] + 1):
+            return f"the answer span reads {answer!r}, and its needle is in document {needle['document'] + 1}"
+    cited = cite(needle["document"] for needle in row["needles"])
+    return "" if cited == completion else f"the needles are in {cited}, and the completion is {completion!r}"
 
 
 def outside_last_needle(row: Row) -> Iterable[str]:

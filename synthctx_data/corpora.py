@@ -1,6 +1,6 @@
 """Real documents, and real questions about them: from a file, a folder, or a Hub data set.
 
-Rows of four shapes are read, from JSON lines (also gzipped), Parquet or the Hub:
+Rows of four shapes are read, from JSON, JSON lines (also gzipped), Parquet or the Hub:
 - a question of Lost in the Middle: `question`, `answers` [str], `ctxs` [{title, text, isgold}], exactly one of them gold;
 - a question of MuSiQue: `question`, `answer`, `answer_aliases`, `paragraphs` [{title, paragraph_text}], and
   `question_decomposition` [{question, answer, paragraph_support_idx}], one a hop;
@@ -12,6 +12,7 @@ A text file becomes passages that end where paragraphs end.
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,11 @@ from typing import Any
 from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.example import Document
 
-_ROW_SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+_ROW_SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet")
 _TEXT_SUFFIXES = (".txt", ".md")
 Row = Mapping[str, Any]
 
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _PASSAGE_WORDS = 100  # as in Natural Questions-Open (Karpukhin et al. 2020): a passage ends at the next paragraph end
 _SHAPES = (
     "question + answers + ctxs (Lost in the Middle), question + paragraphs + question_decomposition (MuSiQue), "
@@ -196,9 +198,13 @@ def _rows(spec: str) -> Iterator[tuple[str, Row]]:
             raise CorpusError(f"--corpus: expected files {_suffixes()} in the folder {path}, found none")
     elif path.is_file():
         files = [path]
-    else:
+    elif _HUB_ID.fullmatch(spec) and not spec.endswith(_ROW_SUFFIXES + _TEXT_SUFFIXES):
         yield from _hub_rows(spec)
         return
+    else:
+        raise UsageError(
+            f"--corpus: expected a file {_suffixes()}, a folder of them, or a Hub id; {spec!r} is neither file nor folder"
+        )
     for file in files:
         count = 0
         try:
@@ -221,6 +227,8 @@ def _file_rows(file: Path) -> Iterator[tuple[str, Row]]:
             raise CorpusError(_not_utf8(str(file), error)) from error
         for number, passage in enumerate(passages(text), 1):
             yield f"{file}, passage {number}", {"title": file.stem, "text": passage}
+    elif file.name.endswith(".json"):
+        yield from _whole_json(file)
     elif file.name.endswith((".jsonl", ".jsonl.gz")):
         yield from _json_rows(file)
     else:
@@ -244,6 +252,22 @@ def _json_rows(file: Path) -> Iterator[tuple[str, Row]]:
             if not isinstance(row, dict):
                 raise CorpusError(f"{place}: expected a JSON object, got {_short(row)}")
             yield place, row
+
+
+def _whole_json(file: Path) -> Iterator[tuple[str, Row]]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise CorpusError(_not_utf8(str(file), error)) from error
+    except json.JSONDecodeError as error:
+        raise CorpusError(
+            f"{file}: expected a JSON object or a list of them, and it does not parse: {error}"
+        ) from error
+    for number, row in enumerate(content if isinstance(content, list) else [content], 1):
+        place = f"{file}, entry {number}"
+        if not isinstance(row, dict):
+            raise CorpusError(f"{place}: expected a JSON object, got {_short(row)}")
+        yield place, row
 
 
 def _parquet_rows(file: Path) -> Iterator[tuple[str, Row]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from synthctx_data.errors import UsageError
 from synthctx_data.example import Document, Page
 from synthctx_data.layout import Layout
-from synthctx_data.metrics import mentions, normalize_answer, normalize_answers
+from synthctx_data.metrics import holds, normalize_answer, normalize_answers
 from synthctx_data.seeding import Stream
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class Pool:
     ) -> Iterator[Page]:
         """The pages in this order, each once, that may stand in a context.
 
-        These are not in `without`, mention none of the answers, and of no link mention both ends.
+        These are not in `without`, hold none of the answers, and of no link hold both ends.
         """
         unwanted = normalize_answers(answers)
         apart = [tuple((normalize_answer(end),) for end in link) for link in links]
@@ -55,9 +55,9 @@ class Pool:
             page = known.get(index) or self.page(index)
             if page.normal is None:
                 page.normal = normalize_answer(page.body)
-            if mentions(page.normal, unwanted):
+            if holds(page.normal, unwanted):
                 continue
-            if not any(mentions(page.normal, a) and mentions(page.normal, b) for a, b in apart):
+            if not any(holds(page.normal, a) and holds(page.normal, b) for a, b in apart):
                 yield page
 
 

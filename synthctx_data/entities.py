@@ -29,23 +29,23 @@ class Relation:
 
 
 RELATIONS = (
-    Relation("birthplace", "person", "place", r"^where (was|were|is|did) .*\b(born|from|grow up|raised)\b"),
+    Relation("birthplace", "person", "place", r"^where (was|were|is|did) .*\b(born|grow up|raised)\b"),
     Relation("birth_date", "person", "date", r"^(when|what year|what day) .*\b(born|birthday)\b"),
     Relation("employer", "person", "organisation", r"\b(play|plays|played|work|works|worked) for\b"),
     Relation("mentor", "person", "person", r"^who (taught|trained|mentored|influenced)\b"),
-    Relation("prize", "person", "prize", r"^(what|which) .*\b(award|prize|medal|trophy)\b"),
+    Relation("prize", "person", "prize", r"^(what|which) (award|prize|medal|trophy)\b"),
     Relation("author", "work", "person", r"^who (wrote|writes|composed|created|made|directed|produced|(is|was) the (author|writer))\b"),
     Relation("lead_actor", "work", "person", r"^who (plays|played|stars|starred|voices|voiced|portrayed|(is|was) the (actor|actress|voice|girl|guy))\b"),
     Relation("singer", "work", "person", r"^who (sang|sings|sung|recorded|performed|originally|(is|was) the (singer|original singer|lead singer))\b"),
-    Relation("release_date", "work", "date", r"^(when|what year) (did|does|do|was|is|will) .*\b(out|released|air|start|begin|premiere|published|written)\b"),
+    Relation("release_date", "work", "date", r"^(when|what year) (did|does|do|was|is|will) .*\b(come out|coming out|released|air|premiere|published|season|episode|movie)\b"),
     Relation("setting", "work", "place", r"^where (was|is|were|are|did|does|do) .*\b(filmed|set|place|shot|made)\b"),
     Relation("episodes", "work", "number", r"^how many (episodes|seasons|chapters|books|parts|movies|series)\b"),
     Relation("founder", "organisation", "person", r"^who (founded|started|established|invented|discovered|built|developed|(is|was) the (founder|inventor))\b"),
-    Relation("founding_year", "organisation", "year", r"^(when|what year) (was|were|did) .*\b(founded|established|created|formed|invented|built|made|introduced|become)\b"),
+    Relation("founding_year", "organisation", "year", r"^(when|what year) (was|were) .*\b(founded|established|created|formed|started|set up)\b"),
     Relation("headquarters", "organisation", "place", r"^where (is|are|was|were) .*\b(located|headquarters|headquartered|based|found|situated|held)\b"),
     Relation("chief", "organisation", "person", r"^who (owns|owned|runs|heads|leads|(is|was) the (current )?(ceo|owner|president|head|chairman|director|leader|captain|coach))\b"),
-    Relation("employees", "organisation", "count", r"^how many (employees|members|players|teams|states|countries|seats)\b"),
-    Relation("region", "place", "region", r"^(what|which) (state|country|county|region|province|district|continent)\b"),
+    Relation("employees", "organisation", "count", r"^how many (employees|people work|members|players)\b"),
+    Relation("region", "place", "region", r"^(what|which) (state|country|county|region|province|district|continent) (is|was|are|does) (?!.*\b(border|share))"),
     Relation("population", "place", "count", r"\bpopulation\b|^how many people (live|are)\b"),
     Relation("mayor", "place", "person", r"^who (is|was) the (\w+ ){0,3}(mayor|governor|minister|chief|king|queen|emperor|chancellor|secretary)\b"),
     Relation("river", "place", "river", r"\b(what|which) (\w+ )?(river|sea|ocean|lake)\b"),
@@ -158,7 +158,7 @@ _NOUNS = (
     "letter library lighthouse lion machine map market mask meadow mirror moon mountain museum needle night oak ocean orchard "
     "orchid oven owl palace parade path pearl piano pigeon pilot planet pocket prairie promise queen railway raven ribbon "
     "ring river road rose sailor shadow shepherd ship shore signal sister song spring staircase star station storm stranger "
-    "street summer sword tailor theater thief tide tower traveler tunnel valley village violin voice wagon wall watch well "
+    "street sword tailor theater thief tide tower traveler tunnel valley village violin voice wagon wall watch well "
     "whale wheel willow window wolf"
 )
 
@@ -322,13 +322,13 @@ _PRIZES = [
 
 
 def _date(n: int) -> str:
-    return f"{n % 28 + 1} {_MONTHS[n // 28 % 12]} {1850 + n // 336 % 170}"
+    return f"{n % 28 + 1} {_MONTHS[n // 28 % 12]} {1900 + n // 336 % 100}"
 
 
 _VALUES: Mapping[str, Callable[[int], str]] = {
     "date": _date,
     "year": lambda n: str(1700 + n % 320),
-    "number": lambda n: str(11 + n % 989),
+    "number": lambda n: f"{1_000 + n % 9_000:,}",
     "count": lambda n: f"{1_000 + n % 899_000:,}",
     "region": lambda n: _REGIONS[n % len(_REGIONS)],
     "river": lambda n: _RIVERS[n % len(_RIVERS)],

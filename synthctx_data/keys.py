@@ -9,10 +9,14 @@ from synthctx_data.layout import Layout
 from synthctx_data.prompts import Wording
 from synthctx_data.seeding import Stream
 
-ENTRIES = 4  # in a document, whatever their style: of UUIDs these are about as long as a passage of Wikipedia
 _BLOCK = 256  # names drawn at once
 
 Pair = tuple[str, str]
+
+
+def entries(max_tokens: int) -> int:
+    """The entries of a document: 4, of which UUIDs are about as long as a passage of Wikipedia, and fewer in small budgets."""
+    return 4 if max_tokens >= 4096 else 2 if max_tokens >= 1024 else 1
 
 
 def names(style: str, stream: Stream, taken: set[str]) -> Iterator[str]:

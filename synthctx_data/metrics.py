@@ -21,6 +21,17 @@ def normalize_answers(answers: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, map(normalize_answer, answers))))
 
 
+def holds(normal_text: str, normal_answers: Iterable[str]) -> bool:
+    """Whether one of the normalised answers stands in a normalised text, inside of words too ("10" is in "1066").
+
+    This is what keeps a document out of a haystack. A single letter or digit counts as a whole word only: it is in every text.
+    """
+    return any(
+        answer in normal_text and (not (answer.isascii() and len(answer) == 1) or mentions(normal_text, (answer,)))
+        for answer in normal_answers
+    )
+
+
 def mentions(normal_text: str, normal_answers: Iterable[str]) -> bool:
     """Whether a normalised text holds one of the normalised answers as whole words ("10" is not in "1066")."""
     return any(answer in normal_text and f" {answer} " in f" {normal_text} " for answer in normal_answers)

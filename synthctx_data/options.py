@@ -12,7 +12,9 @@ from synthctx_data.errors import UsageError
 MIN_TOKENS, MAX_TOKENS = 512, 1_048_576
 DISTRACTORS = ("bm25", "dense", "random")
 KEY_STYLES = ("uuid", "integer", "word")
+INSIGHT_WORDINGS = ("varied", "identical")
 UNIFORM = "uniform"
+_CHOICES = (("distractors", DISTRACTORS), ("key_style", KEY_STYLES), ("insight_wording", INSIGHT_WORDINGS))
 COMMON = frozenset({"max_tokens", "tokenizer", "train", "validation", "seed", "depth"})  # what every variant reads
 
 
@@ -28,6 +30,7 @@ class Options:
     distractors: how real distractors are ranked: bm25, dense or random.
     dense_model: the encoder that ranks them if distractors is dense: a folder or a Hub id.
     key_style: what symbolic keys and values look like: uuid, integer or word.
+    insight_wording: whether an insight is worded anew in every document that contains it (varied) or not (identical).
     hops: how many hops multi-hop questions have, with weights if they are not equally many: "2,3,4" or "2:6,3:3,4:1".
     """
 
@@ -42,6 +45,7 @@ class Options:
     dense_model: str = "facebook/contriever"
     key_style: str = "uuid"
     hops: str = "2,3,4"
+    insight_wording: str = "varied"
 
     def changed(self) -> dict[str, Any]:
         """The options that are not at their default."""
@@ -58,7 +62,7 @@ def validate(options: Options) -> None:
             raise UsageError(f"--{name}: expected a number of examples, 0 or more, got {size}")
     if (options.train, options.validation) == (0, 0):
         raise UsageError("--train and --validation: expected at least one example, got 0 of both")
-    for name, allowed in (("distractors", DISTRACTORS), ("key_style", KEY_STYLES)):
+    for name, allowed in _CHOICES:
         if getattr(options, name) not in allowed:
             flag = name.replace("_", "-")
             raise UsageError(f"--{flag}: expected one of {', '.join(allowed)}; got {getattr(options, name)!r}")

@@ -92,11 +92,15 @@ class TokenCounter:
 def load_counter(spec: str | None = None) -> TokenCounter:
     """The counter for a tokenizer.json, a folder that holds one, a Hub id, or (None) the bundled tokenizer.
 
+    The chat template that lies beside a tokenizer.json belongs to it.
+
     Raises: UsageError if there is no such tokenizer, TokenizerError if it cannot be read.
     """
     folder_or_file = BUNDLED if spec is None else Path(spec).expanduser()
-    if folder_or_file.is_file():
+    if folder_or_file.is_file() and folder_or_file.name != _FILES[0]:
         return _from_files({_FILES[0]: folder_or_file})
+    if folder_or_file.is_file():
+        folder_or_file = folder_or_file.parent
     if folder_or_file.is_dir():
         found = {name: folder_or_file / name for name in _FILES if (folder_or_file / name).is_file()}
         if _FILES[0] not in found:

@@ -13,23 +13,33 @@ from builders import TASKS
 from builders.examples import Examples
 from synthctx_data.options import Options
 
-CORPUS = Path(__file__).parent / "data" / "nq-open-oracle-500.jsonl.gz"
+DATA = Path(__file__).parent / "data"
+CORPUS = DATA / "nq-open-oracle-500.jsonl.gz"
+CORPORA = {
+    "mdqa_synth": CORPUS,
+    "musique_synth": DATA / "musique-ans.jsonl.gz",
+    "summhay_synth": DATA / "summhay-topic.jsonl.gz",
+}
 VARIANTS = [(task, variant) for task in TASKS for variant in TASKS[task].variants]
 IDS = [f"{task}-{variant}" for task, variant in VARIANTS]
 
 
-def options_for(variant: str, **options: object) -> Options:
+def options_for(task: str, variant: str, **options: object) -> Options:
     """Small options with which the variant can be built."""
     options.setdefault("max_tokens", 1024)
+    if (task, variant) == ("summhay_synth", "real_haystack"):
+        options["max_tokens"] += 7000  # its documents have more than a thousand tokens each
     options.setdefault("train", 12)
     options.setdefault("validation", 4)
     if variant.startswith("real"):
-        options.setdefault("corpus", (str(CORPUS),))
+        options.setdefault("corpus", (str(CORPORA[task]),))
+    if task == "musique_synth":
+        options.setdefault("hops", "2" if variant == "real_limited" else "2:4,3:1,4:1")
     return Options(**options)
 
 
 def examples_for(task: str, variant: str, **options: object) -> Examples:
-    return Examples(TASKS[task], variant, options_for(variant, **options))
+    return Examples(TASKS[task], variant, options_for(task, variant, **options))
 
 
 def every_example(examples: Examples) -> list:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthctx_data.metrics import mentions, normalize_answer, normalize_answers
+from synthctx_data.metrics import holds, mentions, normalize_answer, normalize_answers
 
 
 def slow_normal(text: str) -> str:
@@ -41,6 +41,13 @@ words = st.lists(st.sampled_from(["10", "1066", "king", "of", "kin", "g"]), max_
 def test_mentions_means_consecutive_whole_words(text: list[str], answer: list[str]) -> None:
     slow = any(text[i : i + len(answer)] == answer for i in range(len(text)))
     assert mentions(" ".join(text), normalize_answers([" ".join(answer)])) == (bool(answer) and slow)
+
+
+def test_holding_is_stricter_than_mentioning_except_for_single_letters() -> None:
+    assert holds("in 1066", ("10",))
+    assert not holds("in 1066", ("1",))
+    assert holds("vitamin b 1", ("1",))
+    assert holds("\u5317\u4eac\u5927\u5b66", ("\u4eac",))
 
 
 def test_an_answer_of_which_nothing_is_left_is_mentioned_nowhere() -> None:

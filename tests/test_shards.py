@@ -36,9 +36,10 @@ def made(
     variant: str = "symbolic_haystack",
     options: Options = OPTIONS,
     shards: int | None = None,
+    task: str = "mdqa_synth",
     **how: object,
 ) -> Path:
-    job = Build("mdqa_synth", variant, options, folder, shards)
+    job = Build(task, variant, options, folder, shards)
     build(job, **how)
     return job.target
 
@@ -53,15 +54,15 @@ def test_ranges_share_all_numbers_evenly(size: int, count: int) -> None:
 
 @pytest.mark.parametrize(("task", "variant"), VARIANTS, ids=IDS)
 def test_any_number_of_workers_and_shards_gives_the_same_rows(tmp_path: Path, task: str, variant: str) -> None:
-    options = options_for(variant, train=9, validation=3)
-    one = digest(made(tmp_path / "1", variant, options))
-    assert one == digest(made(tmp_path / "2", variant, options, shards=3, workers=2))
-    assert one == digest(made(tmp_path / "3", variant, options, shards=9, workers=3))
+    options = options_for(task, variant, train=9, validation=3)
+    one = digest(made(tmp_path / "1", variant, options, task=task))
+    assert one == digest(made(tmp_path / "2", variant, options, shards=3, workers=2, task=task))
+    assert one == digest(made(tmp_path / "3", variant, options, shards=9, workers=3, task=task))
 
 
 @pytest.mark.parametrize("seed", ["0", "12345"])
 def test_a_second_process_with_another_hash_seed_gives_the_same_files(tmp_path: Path, seed: str) -> None:
-    target = made(tmp_path / "here", "real_haystack", options_for("real_haystack"))
+    target = made(tmp_path / "here", "real_haystack", options_for("mdqa_synth", "real_haystack"))
     command = [sys.executable, "-m", "builders", "build", "mdqa_synth", "real_haystack", "--corpus", str(CORPUS)]
     command += ["--max-tokens", "1024", "--train", "12", "--validation", "4", "--output", str(tmp_path / "there")]
     subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True, capture_output=True)
@@ -159,7 +160,7 @@ def test_another_configuration_is_refused_and_named(tmp_path: Path) -> None:
 
 
 def test_the_manifest_says_how_to_build_it_and_nothing_of_this_machine(tmp_path: Path) -> None:
-    target = made(tmp_path, "real_haystack", options_for("real_haystack"))
+    target = made(tmp_path, "real_haystack", options_for("mdqa_synth", "real_haystack"))
     text = (target / "build.json").read_text()
     assert str(CORPUS.parent) not in text
     assert read_manifest(target)["max_tokens"] == 1024

@@ -12,20 +12,21 @@ _BATCH = 8  # documents drawn at once: what is drawn and not needed has been cou
 
 
 class Symbolic(ConceptExpression):
-    """Documents of four entries `key: value`; all keys and values of an example differ."""
+    """Documents of a few entries `key: value`; all keys and values of an example differ."""
 
     name = "symbolic"
     reads = frozenset({"key_style"})
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
+        self._entries = keys.entries(setting.options.max_tokens)
         address = f"{setting.task}/{self.name}"
         (self._entry,) = wordings(address, "entry", "key", "value")
         (self._question,) = wordings(address, "ask", "key")
 
     def concept(self, split: str, index: int) -> Concept:
         pairs = self._gold(split, index)
-        at = self.rng(split, index, "entry").below(keys.ENTRIES)
+        at = self.rng(split, index, "entry").below(self._entries)
         key, value = pairs[at]
         needle = keys.entry_needle(self.setting.layout, self._entry, pairs, at)
         return Concept(self._question.fill(key=key), value, (value,), (needle,))
@@ -34,9 +35,9 @@ class Symbolic(ConceptExpression):
         taken = {name for pair in self._gold(split, index) for name in pair}
         pairs = keys.pairs(keys.names(self.setting.options.key_style, self.rng(split, index, "haystack"), taken))
         while True:
-            groups = [list(islice(pairs, keys.ENTRIES)) for _ in range(_BATCH)]
+            groups = [list(islice(pairs, self._entries)) for _ in range(_BATCH)]
             yield from self.setting.layout.pages([keys.entries_document(self._entry, group) for group in groups])
 
     def _gold(self, split: str, index: int) -> list[keys.Pair]:
         drawn = keys.names(self.setting.options.key_style, self.rng(split, index, "needle"), set())
-        return list(islice(keys.pairs(drawn), keys.ENTRIES))
+        return list(islice(keys.pairs(drawn), self._entries))

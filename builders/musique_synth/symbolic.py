@@ -14,13 +14,14 @@ _BATCH = 8  # documents drawn at once
 
 
 class Symbolic(ConceptExpression):
-    """Documents of four entries; all of them belong to chains of as many hops as the question has, and are mixed."""
+    """Documents of a few entries; all of them belong to chains of as many hops as the question has, and are mixed."""
 
     name = "symbolic"
     reads = frozenset({"key_style", "hops"})
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
+        self._entries = keys.entries(setting.options.max_tokens)
         address = f"{setting.task}/{self.name}"
         (self._entry,) = wordings(address, "entry", "key", "value")
         (self._question,) = wordings(address, "ask", "key", "hops")
@@ -31,8 +32,8 @@ class Symbolic(ConceptExpression):
         stream = self.rng(split, index, "entry")
         needles = []
         for hop, pair in enumerate(gold):
-            at = stream.below(keys.ENTRIES)
-            document = others[hop * (keys.ENTRIES - 1) : (hop + 1) * (keys.ENTRIES - 1)]
+            at = stream.below(self._entries)
+            document = others[hop * (self._entries - 1) : (hop + 1) * (self._entries - 1)]
             document.insert(at, pair)
             needles.append(keys.entry_needle(self.setting.layout, self._entry, document, at))
         answer = gold[-1][1]
@@ -46,16 +47,16 @@ class Symbolic(ConceptExpression):
         linked = keys.chains(keys.names(self.setting.options.key_style, stream, taken), hops)
         order = self.rng(split, index, "mix")
         while True:
-            mixed = _mixed(linked, _BATCH * keys.ENTRIES // hops, order)
-            whole = range(0, len(mixed) - keys.ENTRIES + 1, keys.ENTRIES)
-            documents = [keys.entries_document(self._entry, mixed[i : i + keys.ENTRIES]) for i in whole]
+            mixed = _mixed(linked, _BATCH * self._entries // hops, order)
+            whole = range(0, len(mixed) - self._entries + 1, self._entries)
+            documents = [keys.entries_document(self._entry, mixed[i : i + self._entries]) for i in whole]
             yield from self.setting.layout.pages(documents)
 
     def _gold(self, split: str, index: int, hops: int) -> tuple[list[keys.Pair], list[keys.Pair]]:
         """The chain that is asked for, and the entries that share its documents."""
         drawn = keys.names(self.setting.options.key_style, self.rng(split, index, "needle"), set())
         linked = keys.chains(drawn, hops)
-        return next(linked), _mixed(linked, keys.ENTRIES - 1, self.rng(split, index, "mix gold"))
+        return next(linked), _mixed(linked, self._entries - 1, self.rng(split, index, "mix gold"))
 
 
 def _mixed(linked: Iterator[list[keys.Pair]], count: int, order: Stream) -> list[keys.Pair]:

@@ -10,7 +10,7 @@ from synthctx_data.articles import Chapter, make_chapter, split_wordings, world_
 from synthctx_data.distractors import interleave
 from synthctx_data.entities import BY_SUBJECT, KINDS
 from synthctx_data.example import Concept, Page
-from synthctx_data.metrics import mentions, normalize_answer
+from synthctx_data.metrics import holds, normalize_answer
 from synthctx_data.prompts import Wording
 from synthctx_data.seeding import Stream
 from synthctx_data.task import ConceptExpression, Setting
@@ -103,7 +103,7 @@ def _is_needed(chapter: Chapter, found: Chain) -> bool:
     normal = [normalize_answer(f"{text.title} {text.text}") for text in texts]
     names = [normalize_answer(name) for name in found.names]
     return len(set(names)) == len(names) and not any(
-        mentions(text, (name,))
+        holds(text, (name,))
         for hop, text in enumerate(normal)
         for i, name in enumerate(names)
         if i not in (hop, hop + 1)

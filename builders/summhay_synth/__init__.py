@@ -1,0 +1,31 @@
+"""SummHay Citation: given an insight, cite every document that contains it (Laban et al. 2024)."""
+
+from typing import Any
+
+from builders.summhay_synth.real import Real
+from builders.summhay_synth.symbolic import Symbolic
+from builders.summhay_synth.templated import Templated
+from synthctx_data.task import Task, Variant
+
+TASK = Task(
+    name="summhay_synth",
+    asks="an insight; the answer cites every document that contains it",
+    variants={
+        "real_haystack": Variant(Real, "haystack"),
+        "templated_haystack": Variant(Templated, "haystack"),
+        "templated_padding": Variant(Templated, "padding"),
+        "symbolic_haystack": Variant(Symbolic, "haystack"),
+        "symbolic_padding": Variant(Symbolic, "padding"),
+    },
+    train=360,
+    validation=40,
+)
+
+
+def __getattr__(name: str) -> Any:
+    """`SummhaySynth`, the datasets builder, made when asked for: importing datasets takes longer than listing the tasks."""
+    if name == "SummhaySynth":
+        from builders.base import builder_class
+
+        return builder_class(name, TASK, __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
