@@ -40,6 +40,8 @@ class SynthBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     def __init__(self, cache_dir: str | None = None, config_name: str | None = None, **options: Any) -> None:
         self.TASK.variant(str(config_name))
         mine = {f.name: options.pop(f.name) for f in fields(Options) if f.name in options}
+        if isinstance(mine.get("corpus"), str):
+            mine["corpus"] = (mine["corpus"],)
         chosen = Options(**mine)
         self.examples = Examples(self.TASK, str(config_name), chosen)
         options.setdefault("hash", self.examples.description()["fingerprint"])

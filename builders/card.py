@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import yaml
 from filelock import FileLock
 from huggingface_hub import CardData, RepoCard
 
 from builders.shards import Build
+from synthctx_data.errors import DatasetError
 from synthctx_data.schema import SCHEMA
 from synthctx_data.task import Task
 
@@ -23,7 +25,7 @@ def update_card(task: Task, build: Build) -> Path:
     path = build.folder / _CARD
     with FileLock(build.folder / ".lock"):
         source = path if path.exists() else ROOT / f"{task.name}.md"
-        card = RepoCard(source.read_text(encoding="utf-8"))
+        card = _read(source)
         splits = _splits(build.target)
         files = [{"split": split, "path": f"{build.variant}/{split}-*.parquet"} for split in splits]
         _put(card.data, "configs", {"config_name": build.variant, "data_files": files}, task)
@@ -32,6 +34,20 @@ def update_card(task: Task, build: Build) -> Path:
         aside.write_text(str(card), encoding="utf-8")
         aside.replace(path)
     return path
+
+
+def _read(path: Path) -> RepoCard:
+    try:
+        card = RepoCard(path.read_text(encoding="utf-8"))
+        for key in ("configs", "dataset_info"):
+            for entry in card.data.get(key) or []:
+                entry["config_name"]
+    except (ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        raise DatasetError(
+            f"expected {path} to begin with YAML that lists configs and dataset_info with a config_name each; mend or remove it, "
+            f"and call again: {type(error).__name__}: {error}"
+        ) from error
+    return card
 
 
 def _put(data: CardData, key: str, entry: dict[str, Any], task: Task) -> None:

@@ -1,5 +1,6 @@
 """The `synthctx` command."""
 
+import io
 import os
 import shlex
 import sys
@@ -22,13 +23,17 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console()
+out = Console(highlight=False, markup=False)
 err = Console(stderr=True)
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
 def main() -> None:
     """Runs the command line; an error is one line on standard error, and exit code 2 (usage) or 1."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers are processes
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows another
     try:
         code = app(standalone_mode=False)
     except SynthctxError as error:
@@ -40,6 +45,16 @@ def main() -> None:
         code = _complain(f"{error.format_message().rstrip('.')}; got: {given} (try --help)", error.exit_code)
     except (OSError, MemoryError) as error:
         code = _complain(f"{type(error).__name__}: {error}", 1)
+    except Exception as error:
+        if os.environ.get("SYNTHCTX_TRACEBACK"):
+            raise
+        code = _complain(
+            f"this is a fault of synthctx or of a file that it read: {type(error).__name__}: {error}; "
+            "please report it with what SYNTHCTX_TRACEBACK=1 prints",
+            1,
+        )
+    if code == _INTERRUPTED:
+        code = _complain("interrupted", 1)
     sys.exit(code or 0)
 
 
@@ -115,7 +130,7 @@ def build(
     for variant in variants:
         found.variant(variant)
     for variant in variants:
-        job = Build(task, variant, options, output / task, shards)
+        job = Build(task, variant, options, output.expanduser() / task, shards)
         rows = sum(found.sizes(options).values())
         try:
             with _progress(f"{task} {variant}", rows) as progress:
@@ -125,8 +140,9 @@ def build(
                 f"interrupted; what is done lies in {job.staging}, and the same command goes on from there"
             ) from None
         update_card(found, job)
-        out.print(f"{job.target}: {rows} examples{'' if fresh else ' were there already, from the same configuration'}")
-    out.print(f'Load one:  load_dataset("{output / task}", "{variants[0]}")', highlight=False, soft_wrap=True)
+        was = "" if fresh else " were there already, from the same configuration"
+        out.print(f"{job.target}: {rows} examples{was}", soft_wrap=True)
+    out.print(f'Load one:  load_dataset("{output / task}", "{variants[0]}")', soft_wrap=True)
 
 
 @app.command()
@@ -170,7 +186,11 @@ def check(
         counter = load_counter(tokenizer)
         asked = depth if depth is not None else known.get("depth", UNIFORM)
         recount = tokenizer is not None or known.get("tokenizer") == counter.identity
-        expected = Expected(max_tokens or known.get("max_tokens"), parse_depth(asked), counter if recount else None)
+        expected = Expected(
+            max_tokens if max_tokens is not None else known.get("max_tokens"),
+            parse_depth(asked),
+            counter if recount else None,
+        )
         checker = Checker(expected)
         with _progress(f"checking {variant.name}", variant.count()) as progress:
             for split, row in variant.rows():

@@ -78,7 +78,7 @@ SomeVariants = Annotated[
 ]
 Budget = Annotated[
     int | None,
-    Option(help="The budget. Default: what build.json says, else the largest row's tokens.", show_default=False),
+    Option(min=1, help="The budget. Default: what build.json says, else the largest row's tokens.", show_default=False),
 ]
 AskedDepth = Annotated[
     str | None, Option(help="The depths asked for. Default: what build.json says, else uniform.", show_default=False)

@@ -1,5 +1,6 @@
 """Read a data set back: from the folder that `synthctx build` wrote, or from anywhere `load_dataset` reads."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.shards import MANIFEST, read_manifest
+from builders.shards import read_manifest
 from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.schema import SCHEMA
 
@@ -47,8 +48,11 @@ class Variant:
             return
         for split, file in self._files():
             parquet = _open(file)
-            for batch in parquet.iter_batches(batch_size=_ROWS):
-                yield from ((split, row) for row in batch.to_pylist())
+            try:
+                for batch in parquet.iter_batches(batch_size=_ROWS):
+                    yield from ((split, row) for row in batch.to_pylist())
+            except (pa.ArrowException, OSError) as error:
+                raise DatasetError(f"{file} is damaged, remove its folder and build again: {error}") from error
 
     def _files(self) -> list[tuple[str, Path]]:
         files = sorted(self.folder.glob("*.parquet"))
@@ -72,13 +76,12 @@ def find_variants(address: str, names: list[str]) -> list[Variant]:
 
     Raises: UsageError if the folder has no such variant, or if a Hub id comes without names.
     """
-    folder = Path(address).expanduser()
+    folder = Path(os.path.expanduser(address))
     if not folder.is_dir():
         if not names:
             raise UsageError(f"{address} is no folder here; to read it from the Hub, name its variants too")
         return [Variant(name, address, local=False) for name in names]
-    there = sorted(manifest.parent.name for manifest in folder.glob(f"[!.]*/{MANIFEST}"))
-    there = there or sorted({file.parent.name for file in folder.glob("[!.]*/*.parquet")})
+    there = sorted({file.parent.name for file in folder.glob("[!.]*/*.parquet")})
     for name in names:
         if name not in there:
             raise UsageError(f"expected a variant in {folder}, one of {', '.join(there) or 'none'}; got {name!r}")

@@ -21,7 +21,7 @@ _COVERED = tuple(re.compile(relation.asks) for relation in RELATIONS)
 class RealQuestions(ConceptExpression):
     """Real questions; a needle is a whole gold passage, the haystack the rest of the corpus.
 
-    Questions are asked once each, and of those with the same gold passages one, in a random order: validation takes them from
+    Questions are asked once each, and of those with the same words or gold passages one, in a random order: validation takes them from
     its end, and train from its start, without those that share a gold passage with validation. So neither moves when the
     other grows, and no gold passage of validation stands in a context of train.
 
@@ -79,12 +79,15 @@ class RealQuestions(ConceptExpression):
         return self._pool.pages(chain(own, ranked), answers, without)
 
     def _find_usable(self) -> dict[Question, tuple[Span, ...]]:
-        """The questions that can be asked, the first of those with the same gold passages."""
-        usable: dict[tuple[int, ...], tuple[Question, tuple[Span, ...]]] = {}
+        """The questions that can be asked, the first of those with the same words or the same gold passages."""
+        usable: dict[Question, tuple[Span, ...]] = {}
+        taken: set[object] = set()
         for question in self._corpus.questions:
-            if question.gold not in usable and (found := self.find(question)):
-                usable[question.gold] = question, found
-        return {question: found for question, found in usable.values() if self.wants(question)}
+            known = {question.gold, normalize_answer(question.text)}
+            if taken.isdisjoint(known) and (found := self.find(question)):
+                taken |= known
+                usable[question] = found
+        return {question: found for question, found in usable.items() if self.wants(question)}
 
     def _choose(self) -> dict[str, list[Question]]:
         """The questions of every split, by index."""
@@ -150,7 +153,10 @@ def find_answer(answers: Sequence[str], text: str) -> Span | None:
     """The first answer that stands in the text as whole words, as it is written if possible, else in any case."""
     for flags in (re.NOFLAG, re.IGNORECASE):
         for answer in answers:
-            if normalize_answer(answer) and (match := re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text, flags)):
+            match = re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text, flags)
+            normal = normalize_answer(answer)
+            # Not every letter that compares equal in any case is the same in lower case: the Turkish i is not.
+            if normal and match and normalize_answer(match.group()) == normal:
                 return Span(*match.span())
     return None
 

@@ -8,16 +8,20 @@ import contextlib
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
 from builders import find_task
 from builders.examples import Examples
@@ -99,11 +103,26 @@ def build(build: Build, workers: int = 1, ray: str | None = None, progress: Prog
     """
     examples = _examples(build)
     manifest = {"synthctx": __version__, "content": CONTENT_VERSION, "shards": build.shards, **examples.description()}
-    if build.target.exists():
-        _refuse_other(build.target, manifest)
-        return False
-    _open_staging(build, manifest)
     shards = plan(examples, build.shards)
+    if build.target.exists() and any(build.target.iterdir()):
+        _refuse_other(build.target, manifest)
+        _refuse_incomplete(build.target, shards)
+        return False
+    build.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(build.folder / f".{build.variant}.lock", timeout=0):
+            _build_missing(build, manifest, shards, workers, ray, progress)
+    except Timeout as error:
+        raise ConflictError(
+            f"another process is building {build.target} at this moment; wait until it is done, or choose another --output"
+        ) from error
+    return True
+
+
+def _build_missing(
+    build: Build, manifest: dict[str, Any], shards: Sequence[Shard], workers: int, ray: str | None, progress: Progress
+) -> None:
+    _open_staging(build, manifest)
     missing = [shard for shard in shards if not (build.staging / shard.name).exists()]
     progress(sum(shard.stop - shard.start for shard in shards if shard not in missing))
     if ray is not None:
@@ -113,17 +132,18 @@ def build(build: Build, workers: int = 1, ray: str | None = None, progress: Prog
             write_shard(build, shard, progress)
     else:
         _write_by_processes(build, missing, workers, progress)
+    if build.target.exists():
+        build.target.rmdir()
     build.staging.rename(build.target)
-    return True
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """What a variant's folder says it was built from; empty if it says nothing."""
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return manifest
-    except (FileNotFoundError, json.JSONDecodeError):
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return {}
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def write_shard(build: Build, shard: Shard, progress: Progress) -> None:
@@ -132,14 +152,17 @@ def write_shard(build: Build, shard: Shard, progress: Progress) -> None:
     path = build.staging / shard.name
     aside = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        with pq.ParquetWriter(
-            aside,
-            SCHEMA,
-            compression="zstd",
-            use_dictionary=_SMALL_COLUMNS,
-            write_statistics=["id", "num_tokens"],
-            write_page_index=True,
-        ) as writer:
+        with (
+            aside.open("wb") as file,  # a path with a colon would be taken for an address
+            pq.ParquetWriter(
+                file,
+                SCHEMA,
+                compression="zstd",
+                use_dictionary=_SMALL_COLUMNS,
+                write_statistics=["id", "num_tokens"],
+                write_page_index=True,
+            ) as writer,
+        ):
             for group in _groups(examples, shard, progress):
                 writer.write_table(to_table(group), row_group_size=len(group))
         with aside.open("rb") as written:
@@ -183,7 +206,12 @@ def _open_staging(build: Build, manifest: dict[str, Any]) -> None:
 
 def _refuse_other(folder: Path, manifest: dict[str, Any]) -> None:
     known = read_manifest(folder)
-    if not known and not any(folder.glob("*.parquet")):
+    if not known:
+        if any(folder.glob("*.parquet")):
+            raise ConflictError(
+                f"expected {folder / MANIFEST} to say what these files were built from, and it is missing or does not parse; "
+                "remove that folder, or choose another --output"
+            )
         return
     differing = [
         f"{name} {known.get(name)!r} there, {manifest.get(name)!r} asked for"
@@ -195,6 +223,21 @@ def _refuse_other(folder: Path, manifest: dict[str, Any]) -> None:
             f"{folder} was built with another configuration ({'; '.join(differing)}); "
             "remove that folder, or choose another --output"
         )
+
+
+def _refuse_incomplete(folder: Path, shards: Sequence[Shard]) -> None:
+    for shard in shards:
+        try:
+            rows = pq.read_metadata(folder / shard.name).num_rows
+        except (OSError, pa.ArrowException) as error:
+            raise ConflictError(
+                f"{folder} is damaged, remove it and build again: {shard.name} does not open: {error}"
+            ) from error
+        if rows != shard.stop - shard.start:
+            raise ConflictError(
+                f"{folder} is damaged, remove it and build again: "
+                f"expected {shard.stop - shard.start} examples in {shard.name}, found {rows}"
+            )
 
 
 def _write_by_processes(build: Build, shards: Sequence[Shard], workers: int, progress: Progress) -> None:
@@ -226,7 +269,8 @@ def _run_pool(build: Build, shards: Sequence[Shard], workers: int, progress: Pro
 
     with ProcessPoolExecutor(min(workers, len(shards)), context, _start_worker, (written, stop)) as pool:
         try:
-            pending: set[Future[None]] = {pool.submit(_write_in_worker, build, shard) for shard in shards}
+            with _ctrl_c_ignored():  # the workers start here, and the parent alone answers Ctrl-C
+                pending: set[Future[None]] = {pool.submit(_write_in_worker, build, shard) for shard in shards}
             while pending:
                 done, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
                 tell()
@@ -238,6 +282,25 @@ def _run_pool(build: Build, shards: Sequence[Shard], workers: int, progress: Pro
             raise
 
 
+@contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 class _StoppedError(Exception):
     """The parent wants no more of this shard."""
 
@@ -247,8 +310,7 @@ _shared: tuple[Any, Any] | None = None
 
 
 def _start_worker(written: Any, stop: Any) -> None:
-    # Ctrl-C reaches every process of the terminal: the parent alone answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     global _shared  # noqa: PLW0603
     _shared = written, stop

@@ -7,6 +7,7 @@ from synthctx_data.distractors import Pool
 from synthctx_data.entities import BY_SUBJECT, MAX_SIZE, RELATIONS, World, make_world
 from synthctx_data.example import Document, Needle, Span
 from synthctx_data.layout import Layout
+from synthctx_data.metrics import holds, normalize_answer, normalize_answers
 from synthctx_data.prompts import Wording, wordings
 from synthctx_data.seeding import Stream, rng
 
@@ -54,6 +55,13 @@ class Chapter:
         page = self.pool.page(number)
         sentence, answer = (span.shift(page.text.start) for span in self.articles[number].statements[relation])
         return Needle(page, sentence, answer)
+
+    def says_once(self, number: int, relation: str) -> bool:
+        """Whether an article holds the object of a relation only where it states that relation."""
+        body = self.pool.page(number).body
+        needle = self.needle(number, relation)
+        outside = f"{body[: needle.span.start]} {body[needle.span.end :]}"
+        return not holds(normalize_answer(outside), normalize_answers([needle.text]))
 
     def distractors(self, number: int, relation: str, stream: Stream, each: int) -> list[int]:
         """The nearest articles to one that states `relation`.

@@ -1,5 +1,6 @@
 """Fill a context to its budget, place the needles by depth, and say where everything stands."""
 
+import string
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +8,7 @@ from itertools import accumulate, chain, islice
 from operator import itemgetter
 
 from synthctx_data.errors import BudgetError
-from synthctx_data.example import Concept, Page, PlacedNeedle, cite
+from synthctx_data.example import Concept, Document, Page, PlacedNeedle, cite
 from synthctx_data.layout import Frame, Layout
 from synthctx_data.metrics import holds, normalize_answer, normalize_answers
 from synthctx_data.seeding import Stream
@@ -15,6 +16,7 @@ from synthctx_data.seeding import Stream
 MIN_FILL = 0.99  # of max_tokens, in every example
 _PROBED_PAGES = 32
 _MOST_ROUNDS = 16
+_VISIBLE = string.ascii_letters + string.digits + string.punctuation
 _MOST_TRIES = 64  # documents that cannot be cut to what is left, in one context
 
 
@@ -46,12 +48,13 @@ def assemble(
     max_tokens: int,
     order: Stream,
     unseen: int = 0,
+    margin: int = 0,
 ) -> Context:
     """The context of `concept` in a haystack of `fillers`, of at least 99 % of `max_tokens` and at most all of them.
 
     `fillers` are taken in their order, the most wanted first, and then shuffled by `order`. `depths` has a number in
     [0, 1] for every needle: 0 puts it before every filler, 1 behind. `unseen` are the tokens (possibly negative) that the
-    whole has beyond the sum of its units; 0 where counts add up.
+    whole has beyond the sum of its units; 0 where counts add up. `margin` tokens are kept free at both ends of the budget.
 
     Raises: BudgetError if the needles alone are too long, or if the fillers run out.
     """
@@ -59,16 +62,16 @@ def assemble(
         concept = replace(concept, completion=cite([_planned_number(max_tokens)] * len(concept.needles)))
     frame = layout.frame(concept)
     needles = [needle.page for needle in concept.needles]
-    room = max_tokens - unseen - frame.tokens - _cost(layout, needles)
+    room = max_tokens - margin - unseen - frame.tokens - _cost(layout, needles)
     if room < 0:
         raise BudgetError(
             f"max_tokens is {max_tokens}, but the prompt and the needle documents of the question "
             f"{concept.question!r} alone have {max_tokens - room} tokens; raise --max-tokens"
         )
-    chosen, left = _choose(layout, concept, fillers, room, max_tokens)
+    chosen, left = _choose(layout, concept, fillers, room, max_tokens, 2 * margin)
     shuffled = [chosen[i] for i in order.order(len(chosen))]
     context = _render(layout, frame, concept, shuffled, depths)
-    context = replace(context, num_tokens=max_tokens - unseen - left, planned=max_tokens - left)
+    context = replace(context, num_tokens=max_tokens - margin - unseen - left, planned=max_tokens - margin - left)
     if not concept.cites:
         return context
     completion = cite(needle.document for needle in context.needles)
@@ -98,15 +101,16 @@ def fit(
     Raises: BudgetError as `assemble` does, and if 16 rounds do not end within the budget.
     """
     least = least_tokens(max_tokens)
-    unseen = 0
+    unseen = margin = 0
     for _ in range(_MOST_ROUNDS):
-        context = assemble(layout, concept, fillers(), depths, max_tokens, order(), unseen)
+        context = assemble(layout, concept, fillers(), depths, max_tokens, order(), unseen, margin)
         if not adds_up:
             tokens = layout.counter.conversation(context.prompt, context.completion)
             context = replace(context, num_tokens=tokens)
         if least <= context.num_tokens <= max_tokens:
             return context
         unseen += context.num_tokens - context.planned
+        margin = (max_tokens - least) // 4
     raise BudgetError(
         f"max_tokens is {max_tokens}, but under this tokenizer the tokens of a text are not the sum of its documents', "
         f"and {_MOST_ROUNDS} attempts ended at {context.num_tokens}; take a larger --max-tokens or another --tokenizer"
@@ -114,14 +118,14 @@ def fit(
 
 
 def _choose(
-    layout: Layout, concept: Concept, fillers: Iterator[Page], room: int, max_tokens: int
+    layout: Layout, concept: Concept, fillers: Iterator[Page], room: int, max_tokens: int, reserved: int
 ) -> tuple[list[Page], int]:
-    """Fillers of at most `room` tokens, numbers included, and the tokens left over: at most 1 % of `max_tokens`.
+    """Fillers of at most `room` tokens, numbers included, and the tokens left over: at most 1 % of `max_tokens`, less `reserved`.
 
     Whole documents as long as they fit. Only where what is left then is too much is the next one cut short, and where
     what is left is too little for any text, the last one gives up half of its own.
     """
-    spare = max_tokens - least_tokens(max_tokens)
+    spare = max_tokens - least_tokens(max_tokens) - reserved
     before = len(concept.needles)
     chosen, left, page = _take_whole(layout, fillers, before, room)
     tries = 0
@@ -234,9 +238,13 @@ def _place(concept: Concept, fillers: Sequence[Page], depths: Sequence[float]) -
 
 
 def counts_add_up(layout: Layout, concept: Concept, fillers: Iterator[Page]) -> bool:
-    """Whether the sum of the units' counts is the count of the whole, tried on the start of one context."""
+    """Whether the sum of the units' counts is the count of the whole.
+
+    Tried on the start of one context, and on documents that begin and end with every visible character of ASCII.
+    """
     frame = layout.frame(concept)
     pages = [needle.page for needle in concept.needles] + list(islice(fillers, _PROBED_PAGES))
+    pages += layout.pages([Document("", f"{character} x {character}") for character in _VISIBLE])
     lines = layout.numbers(len(pages)).lines
     text = frame.head + "".join(line + page.body for line, page in zip(lines, pages, strict=False)) + frame.tail
     return layout.counter.conversation(text, concept.completion) == frame.tokens + _cost(layout, pages)

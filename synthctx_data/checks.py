@@ -32,7 +32,7 @@ KINDS = {
 _UNLIKELY = 1e-4  # the probability below which depths are called skewed
 _DEPTH_BINS = 10
 _FILL_BINS = 10
-_RECOUNTED = 20  # rows of a split whose tokens are counted again
+_RECOUNTED = 20  # rows of a split whose tokens are counted again; after these, one row in as many
 _CITATION = re.compile(r"(\[\d+\])+")
 _BETWEEN = " \ue000 "  # keeps the end of one document and the start of the next from making an answer
 
@@ -141,7 +141,7 @@ class Checker:
         asked = f"{row['question']}\n" if cites(row) else ""  # a document is cited for several insights
         self._once("needles", self._needles, split, row, asked + needles)
         answers = "" if cites(row) else sorted(row["answers"])
-        self._once("splits", self._facts, split, row, f"{row['question']}\n{answers}")
+        self._once("splits", self._facts, split, row, f"{normalize_answer(row['question'])}\n{answers}")
         documents = [prompt[d["start"] : d["end"]] for d in row["documents"]]
         if row["context_diversity"] != "padding":
             (text, times), *_ = Counter(documents).most_common(1)
@@ -165,7 +165,8 @@ class Checker:
 
     def _recount(self, split: str, row: Row) -> None:
         counter = self._expected.counter
-        if counter is None or self._report.rows[split] > _RECOUNTED:
+        number = self._report.rows[split]
+        if counter is None or (number > _RECOUNTED and number % _RECOUNTED):
             return
         tokens = counter.conversation(row["prompt"][0]["content"], row["completion"][0]["content"])
         if tokens != row["num_tokens"]:

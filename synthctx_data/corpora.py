@@ -12,7 +12,9 @@ A text file becomes passages that end where paragraphs end.
 import gzip
 import hashlib
 import json
+import os
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +89,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.numbers: dict[Document, int] = {}
+        self._read: dict[str, int] = {}
         self.questions: list[Question] = []
 
     def read(self, row: Row, place: str) -> None:
@@ -100,7 +103,10 @@ class _Reader:
             self._number(_document(row, place))
 
     def _number(self, document: Document) -> int:
-        return self.numbers.setdefault(document, len(self.numbers))
+        number = self._read.setdefault(f"{document.title}\n{document.text}".strip(), len(self.numbers))
+        if number == len(self.numbers):
+            self.numbers[document] = number
+        return number
 
     def _single(self, row: Row, place: str) -> Question:
         contexts = _field(row, "ctxs", list, place)
@@ -110,7 +116,7 @@ class _Reader:
                 f"{place}: expected ctxs with exactly one document whose isgold is true, "
                 f"found {len(gold)} among {len(contexts)}"
             )
-        text, answers = _field(row, "question", str, place).strip(), _answers(row, "answers", place)
+        text, answers = _asked(row, place), _answers(row, "answers", place)
         own = [self._number(_document(context, f"{place}, ctxs")) for context in contexts]
         hop = Hop(text, answers, own.pop(gold[0]))
         return Question(text, (hop,), tuple(own))
@@ -132,7 +138,7 @@ class _Reader:
         answers = (_field(row, "answer", str, place), *aliases)
         hops[-1] = Hop(hops[-1].question, tuple(dict.fromkeys(answers)), hops[-1].gold)
         gold = {hop.gold for hop in hops}
-        text = _field(row, "question", str, place).strip()
+        text = _asked(row, place)
         return Question(text, tuple(hops), tuple(number for number in own if number not in gold))
 
     def _insights(self, row: Row, place: str) -> Iterator[Question]:
@@ -151,9 +157,16 @@ class _Reader:
                 yield Question(text, tuple(Hop(text, (), number) for number in gold), tuple(sorted(rest)))
 
 
+def _asked(row: Row, place: str) -> str:
+    text: str = _field(row, "question", str, place).strip()
+    if not text:
+        raise CorpusError(f"{place}: expected question to hold something, and it is empty; leave the row out")
+    return text
+
+
 def _answers(row: Row, name: str, place: str) -> tuple[str, ...]:
     answers = _field(row, name, list, place)
-    if not answers or not all(isinstance(answer, str) and answer.strip() for answer in answers):
+    if not answers or not all(isinstance(answer, str) and answer.strip() and _encodes(answer) for answer in answers):
         raise CorpusError(f"{place}: expected {name} to be a list of texts, got {_short(answers)}")
     return tuple(answer.strip() for answer in answers)
 
@@ -161,9 +174,7 @@ def _answers(row: Row, name: str, place: str) -> tuple[str, ...]:
 def _document(row: Row, place: str, field: str = "text") -> Document:
     if not isinstance(row, Mapping):
         raise CorpusError(f"{place}: expected a document with {field}, got {_short(row)}")
-    title = row.get("title") or ""
-    if not isinstance(title, str):
-        raise CorpusError(f"{place}: expected title to be a text, got {_short(title)}")
+    title = _field(row, "title", str, place) if row.get("title") else ""
     text = _field(row, field, str, place).strip()
     if not text:
         raise CorpusError(f"{place}: expected {field} to hold something, and it is empty; leave the row out")
@@ -176,12 +187,22 @@ def _field(row: Row, name: str, kind: type, place: str) -> Any:
     if name not in row:
         found = ", ".join(map(str, row)) or "none"
         raise CorpusError(f"{place}: expected fields {_SHAPES}; {name!r} is missing, found {found}")
+    if isinstance(row[name], str) and not _encodes(row[name]):
+        raise CorpusError(f"{place}: expected {name} to be Unicode, and it holds half a character (a surrogate)")
     if not isinstance(row[name], kind):
         raise CorpusError(f"{place}: expected {name} to be a {_TYPE_NAMES[kind]}, got {_short(row[name])}")
     return row[name]
 
 
 _TYPE_NAMES: dict[type, str] = {str: "text", list: "list", int: "number"}
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _short(value: object) -> str:
@@ -191,7 +212,9 @@ def _short(value: object) -> str:
 
 def _rows(spec: str) -> Iterator[tuple[str, Row]]:
     """Every row with the place it stands at, for messages."""
-    path = Path(spec).expanduser()
+    if not spec.strip():
+        raise UsageError(f"--corpus: expected a file {_suffixes()}, a folder of them, or a Hub id; got nothing")
+    path = Path(os.path.expanduser(spec))
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file() and p.name.endswith(_ROW_SUFFIXES + _TEXT_SUFFIXES))
         if not files:
@@ -211,7 +234,7 @@ def _rows(spec: str) -> Iterator[tuple[str, Row]]:
             for place, row in _file_rows(file):
                 count += 1
                 yield place, row
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise CorpusError(f"--corpus: {file} cannot be read: {error}") from error
         if not count:
             raise CorpusError(f"--corpus: expected rows in {file}, and it is empty; leave it out or fill it")
@@ -222,7 +245,7 @@ def _file_rows(file: Path) -> Iterator[tuple[str, Row]]:
         yield from _parquet_rows(file)
     elif file.name.endswith(_TEXT_SUFFIXES):
         try:
-            text = file.read_text(encoding="utf-8")
+            text = file.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise CorpusError(_not_utf8(str(file), error)) from error
         for number, passage in enumerate(passages(text), 1):
@@ -242,10 +265,10 @@ def _json_rows(file: Path) -> Iterator[tuple[str, Row]]:
                 continue
             place = f"{file}, line {number}"
             try:
-                row = json.loads(line.decode("utf-8"))
+                row = json.loads(line.decode("utf-8-sig"))
             except UnicodeDecodeError as error:
                 raise CorpusError(_not_utf8(place, error)) from error
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise CorpusError(
                     f"{place}: expected one JSON object a line, and it does not parse: {error}"
                 ) from error
@@ -256,10 +279,10 @@ def _json_rows(file: Path) -> Iterator[tuple[str, Row]]:
 
 def _whole_json(file: Path) -> Iterator[tuple[str, Row]]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise CorpusError(_not_utf8(str(file), error)) from error
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CorpusError(
             f"{file}: expected a JSON object or a list of them, and it does not parse: {error}"
         ) from error

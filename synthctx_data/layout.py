@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from synthctx_data.errors import TokenizerError
 from synthctx_data.example import Concept, Document, Page, Span
 from synthctx_data.prompts import Wording, render, wording
 from synthctx_data.tokens import TokenCounter
@@ -38,6 +39,7 @@ class Layout:
         self._untitled = wording(self._address, "document", "text", title="")
         self._number = wording(self._address, "number", "number")
         self._numbers = Numbers([], [])
+        self._around = self._number.pieces[-1], self._number.pieces[0]  # a document stands between lines with numbers
 
     @cached_property
     def _head(self) -> str:
@@ -73,7 +75,10 @@ class Layout:
         """The documents as they stand in a prompt, counted."""
         forms = [self._form(document) for document in documents]
         bodies = [form.fill(title=d.title, text=d.text) for form, d in zip(forms, documents, strict=True)]
-        counts = self.counter.units(bodies)
+        counts = self.counter.units(bodies, self._around)
+        if min(counts) <= 0:
+            empty = documents[counts.index(min(counts))].text[:60]
+            raise TokenizerError(f"--tokenizer: expected one that gives every text tokens; it gives none to {empty!r}")
         return [
             Page(document, body, form.span("text", title=document.title, text=document.text), tokens)
             for document, form, body, tokens in zip(documents, forms, bodies, counts, strict=True)

@@ -54,6 +54,10 @@ class Options:
 
 def validate(options: Options) -> None:
     """Raises: UsageError for the first option whose value cannot be used."""
+    for name, kind in (("max_tokens", int), ("seed", int), ("depth", str), ("hops", str)):
+        if not isinstance(getattr(options, name), kind):
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag}: expected {kind.__name__}, got {getattr(options, name)!r}")
     if not MIN_TOKENS <= options.max_tokens <= MAX_TOKENS:
         raise UsageError(f"--max-tokens: expected {MIN_TOKENS:,} to {MAX_TOKENS:,} tokens, got {options.max_tokens:,}")
     for name in ("train", "validation"):

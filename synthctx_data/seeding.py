@@ -47,6 +47,10 @@ class Stream:
         """One of `options`, each as likely."""
         return options[self.below(len(options))]
 
+    def shuffled(self, options: Sequence[T]) -> list[T]:
+        """All of `options` in random order."""
+        return [options[i] for i in self.order(len(options))]
+
     def order(self, count: int) -> list[int]:
         """A random permutation of range(count)."""
         permutation: list[int] = np.argsort(self.raw(count), kind="stable").tolist()

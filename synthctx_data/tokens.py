@@ -2,9 +2,9 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ BUNDLED = Path(__file__).resolve().parent / "tokenizer"
 _FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
-# What stands around a unit when it is counted: in a prompt too, a unit follows a line end and something visible follows it.
-# Many tokenizers treat the very beginning of a text differently, and those like GPT-2's the line ends at its very end.
-_BEFORE, _AFTER = ".\n", "D"
+# What stands around a unit when it is counted, unless somebody knows better: in a prompt too, a unit follows a line end and
+# something visible follows it. Many tokenizers treat the very beginning of a text differently, and those like GPT-2's the
+# line ends at its very end.
+AROUND = (".\n", "D")
 
 
 class TokenCounter:
@@ -46,29 +47,28 @@ class TokenCounter:
         parts = [tokenizer_json, self._special, config.get("added_tokens_decoder"), chat_template]
         self.identity = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    @cached_property
-    def _around(self) -> int:
-        return self.raw(_BEFORE + _AFTER)
-
     def raw(self, text: str) -> int:
         """Tokens of a text on its own, without the special tokens that the tokenizer would add."""
         return len(self._tokenizer.encode(text, add_special_tokens=False))
 
-    def unit(self, text: str) -> int:
-        """Tokens that a unit adds to a text that it stands in."""
-        return self.raw(_BEFORE + text + _AFTER) - self._around
+    def unit(self, text: str, around: tuple[str, str] = AROUND) -> int:
+        """Tokens that a unit adds to a text in which it stands between these two."""
+        return self.units([text], around)[0]
 
-    def units(self, texts: Sequence[str]) -> list[int]:
-        """`unit` of each text; faster than one call each, since nobody asks where the tokens stand."""
+    def units(self, texts: Sequence[str], around: tuple[str, str] = AROUND) -> list[int]:
+        """`unit` of each text."""
+        before, after = around
+        known = self.raw(before + after)
         encodings = self._tokenizer.encode_batch_fast(
-            [_BEFORE + text + _AFTER for text in texts], add_special_tokens=False
+            [before + text + after for text in texts], add_special_tokens=False
         )
-        return [len(encoding) - self._around for encoding in encodings]
+        return [len(encoding) - known for encoding in encodings]
 
     def ends(self, unit: str) -> list[int]:
         """The character of the unit at which each of its tokens ends."""
-        offsets = self._tokenizer.encode(_BEFORE + unit + _AFTER, add_special_tokens=False).offsets
-        ends = [end - len(_BEFORE) for _, end in offsets]
+        before, after = AROUND
+        offsets = self._tokenizer.encode(before + unit + after, add_special_tokens=False).offsets
+        ends = [end - len(before) for _, end in offsets]
         return [end for end in ends if 0 < end <= len(unit)]
 
     def conversation(self, prompt: str, completion: str) -> int:
@@ -82,7 +82,7 @@ class TokenCounter:
         messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
         try:
             return self.raw(self._template.render(messages=messages, add_generation_prompt=False, **self._special))
-        except TemplateError as error:
+        except Exception as error:  # a template may do anything
             raise TokenizerError(
                 "the tokenizer's chat template must accept one user and one assistant message, "
                 f"and it raised: {error}; mend the template or take the tokenizer.json alone"
@@ -96,7 +96,7 @@ def load_counter(spec: str | None = None) -> TokenCounter:
 
     Raises: UsageError if there is no such tokenizer, TokenizerError if it cannot be read.
     """
-    folder_or_file = BUNDLED if spec is None else Path(spec).expanduser()
+    folder_or_file = BUNDLED if spec is None else Path(os.path.expanduser(spec))
     if folder_or_file.is_file() and folder_or_file.name != _FILES[0]:
         return _from_files({_FILES[0]: folder_or_file})
     if folder_or_file.is_file():
@@ -137,15 +137,16 @@ def _from_files(files: dict[str, Path]) -> TokenCounter:
         chat = files[_FILES[2]].read_text(encoding="utf-8") if _FILES[2] in files else config.get("chat_template")
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise TokenizerError(f"--tokenizer: {path.parent} cannot be read: {error}") from error
-    if isinstance(chat, list):  # several named templates: the one without a purpose of its own
-        chat = next((entry["template"] for entry in chat if entry.get("name") == "default"), None)
     try:
+        if isinstance(chat, list):  # several named templates: the one without a purpose of its own
+            chat = next((entry["template"] for entry in chat if entry["name"] == "default"), None)
         return TokenCounter(text, config, chat)
     except TokenizerError:
         raise
-    except Exception as error:  # the library raises the bare Exception
+    except Exception as error:  # the library raises the bare Exception, and a configuration may hold anything
         raise TokenizerError(
-            f"--tokenizer: expected the tokenizer.json of a fast tokenizer, but {path} does not load: {error}"
+            f"--tokenizer: expected the tokenizer.json of a fast tokenizer, but {path} and the files beside it do not load: "
+            f"{type(error).__name__}: {error}"
         ) from error
 
 

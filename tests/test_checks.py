@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from synthctx_data.checks import KINDS, Checker, Expected, Report, chi_square_tail, places, uniform_probability
+from synthctx_data.checks import KINDS, Checker, Expected, Report, chi_square_tail, links, places, uniform_probability
 from synthctx_data.schema import to_table
 from synthctx_data.seeding import rng
 from tests.conftest import every_example, examples_for
@@ -177,6 +177,52 @@ def test_a_planted_fault_is_found_and_no_other(plant: Callable[[Rows], None], fa
     assert all(any(row["id"] in message for row in rows) for kind in seen for message in report.faults[kind])
 
 
+CHAINED = to_table(
+    every_example(examples_for("musique_synth", "templated_haystack", train=30, validation=6, max_tokens=2048))
+).to_pylist()
+
+
+def test_a_planted_shortcut_is_found() -> None:
+    """A document that is no hop's own says what a hop says, of the first hop and of a later one."""
+    assert found(CHAINED, max_tokens=2048) == set()
+    for hop in (0, 1):
+        rows = copy.deepcopy(CHAINED)
+        row = next(row for row in rows if len(row["needles"]) > 2)
+        subject, answer = links(row)[hop]
+        number = max(
+            (i for i in range(len(row["documents"])) if i not in [n["document"] for n in row["needles"]]),
+            key=lambda i: row["documents"][i]["end"] - row["documents"][i]["start"],
+        )
+        put(row, number, f"{answer} has to do with {subject}")
+        report = check(rows, max_tokens=2048)
+        assert set(report.faults) - {"tokens"} == {"shortcut"}
+        assert f"document {number + 1} links" in report.faults["shortcut"][0]
+
+
+def test_a_planted_wrong_citation_is_found() -> None:
+    made = every_example(examples_for("summhay_synth", "symbolic_haystack", train=30, validation=6, max_tokens=4096))
+    clean = to_table(made).to_pylist()
+    assert found(clean, max_tokens=4096) == set()
+    for plant, kind in ((plant_uncited, "leak"), (plant_cited_too_little, "spans"), (plant_wrong_number, "spans")):
+        rows = copy.deepcopy(clean)
+        plant(rows)
+        assert found(rows, max_tokens=4096) - {"tokens"} == {kind}
+
+
+def plant_uncited(rows: Rows) -> None:
+    row = rows[3]
+    needle = row["needles"][0]
+    put(row, longest(row, -1), row["prompt"][0]["content"][needle["start"] : needle["end"]])
+
+
+def plant_cited_too_little(rows: Rows) -> None:
+    next(row for row in rows if len(row["needles"]) > 1)["needles"].pop()
+
+
+def plant_wrong_number(rows: Rows) -> None:
+    rows[3]["needles"][0]["answer_start"] -= 1
+
+
 def at_depth(depth: str, count: int) -> Rows:
     made = examples_for("mdqa_synth", "templated_haystack", train=count, validation=0, max_tokens=1024, depth=depth)
     return to_table(every_example(made)).to_pylist()
@@ -222,5 +268,5 @@ def test_without_a_budget_the_largest_row_is_it() -> None:
 
 
 def test_every_kind_is_planted() -> None:
-    planted = set.union(*(faults for _, faults in PLANTED)) | {"depth"}
+    planted = set.union(*(faults for _, faults in PLANTED)) | {"depth", "shortcut"}
     assert planted == set(KINDS)

@@ -13,7 +13,7 @@ from synthctx_data.corpora import passages, read_corpus
 from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.example import Document
 from synthctx_data.metrics import mentions, normalize_answer, normalize_answers
-from tests.conftest import CORPUS
+from tests.conftest import CORPORA, CORPUS
 
 GOLD = {"title": "T", "text": "It was in 1901.", "isgold": True, "hasanswer": True}
 QUESTION = {"question": "when?", "answers": ["1901"], "ctxs": [GOLD]}
@@ -74,6 +74,9 @@ def test_the_identity_is_of_the_rows_not_of_the_path(tmp_path: Path) -> None:
         ({**QUESTION, "question": None}, r"expected question to be a text, got NoneType None"),
         ({"text": 7}, r"expected text to be a text, got int 7"),
         ({"text": " "}, r"expected text to hold something"),
+        ({"text": "half \ud800"}, r"expected text to be Unicode"),
+        ({**QUESTION, "question": " "}, r"expected question to hold something"),
+        ({**QUESTION, "answers": ["\ud800"]}, r"expected answers to be a list of texts"),
         ({"text": "x", "title": 7}, r"expected title to be a text, got int 7"),
         ([1], r"line 2: expected a JSON object, got list \[1\]"),
     ],
@@ -93,6 +96,8 @@ def test_bad_rows_say_where_and_what(tmp_path: Path, row: object, message: str) 
         ("broken.jsonl", b'{"text": \n', r"line 1: expected one JSON object a line"),
         ("broken.jsonl.gz", b"not gzip", "cannot be read"),
         ("cut.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 1000)[:-20], "cannot be read"),
+        ("deep.jsonl", b"[" * 100000, "line 1: expected one JSON object a line"),
+        ("long.jsonl", b'{"text": ' + b"1" * 5000 + b"}", "line 1: expected one JSON object a line"),
         ("broken.parquet", b"PAR1 not really", "expected a Parquet file"),
     ],
 )
@@ -115,6 +120,15 @@ def test_what_is_neither_file_nor_folder(tmp_path: Path) -> None:
         read_corpus([str(tmp_path / "x.docx")])
 
 
+def test_real_rows_of_the_other_tasks_are_questions_too() -> None:
+    chained = read_corpus([str(CORPORA["musique_synth"])]).questions
+    assert {len(question.hops) for question in chained} >= {2, 3, 4}
+    assert all(len(question.own) + len(set(question.gold)) <= 20 for question in chained)
+    insights = read_corpus([str(CORPORA["summhay_synth"])])
+    assert len(insights.documents) == 60
+    assert all(len(q.gold) + len(q.own) == 60 for q in insights.questions)
+
+
 @given(st.lists(st.text(st.sampled_from("ab \n"), max_size=300)))
 def test_passages_are_the_text_cut_at_paragraph_ends(parts: list[str]) -> None:
     text = "\n\n".join(parts)
@@ -135,6 +149,7 @@ def test_passages_are_the_text_cut_at_paragraph_ends(parts: list[str]) -> None:
         (["a.b"], "axb a.b", "a.b"),
         (["The"], "The end", None),
         (["(x"], "see (x)", "(x"),
+        (["istanbul"], "\u0130stanbul", None),
     ],
 )
 def test_an_answer_is_found_as_whole_words(answers: list[str], text: str, found: str | None) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -159,6 +160,74 @@ def test_another_configuration_is_refused_and_named(tmp_path: Path) -> None:
         made(tmp_path, "templated_padding")
 
 
+def test_a_damaged_variant_is_refused_and_the_damage_named(tmp_path: Path) -> None:
+    job = Build("mdqa_synth", "symbolic_haystack", OPTIONS, tmp_path, 2)
+    build(job)
+    (shard,) = job.target.glob("train-00001-*")
+    whole = shard.read_bytes()
+    for damage, message in (
+        (whole[:5000], "does not open"),
+        (None, "does not open"),
+        (smaller(shard), "expected 15 examples"),
+    ):
+        shard.unlink()
+        if damage is not None:
+            shard.write_bytes(damage)
+        with pytest.raises(
+            ConflictError, match=rf"is damaged.*train-00001.*{message}|is damaged.*{message}.*train-00001"
+        ):
+            build(job)
+        shard.write_bytes(whole)
+    (job.target / "build.json").write_text("[]")
+    with pytest.raises(ConflictError, match="is missing or does not parse"):
+        build(job)
+
+
+def smaller(shard: Path) -> bytes:
+    """The shard without its last row."""
+    table = pq.read_table(shard)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.slice(0, table.num_rows - 1), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def test_an_empty_folder_is_no_variant(tmp_path: Path) -> None:
+    (tmp_path / "symbolic_haystack").mkdir()
+    assert len(list(made(tmp_path).glob("*.parquet"))) == 2
+
+
+def test_a_second_build_of_the_same_variant_is_turned_away(tmp_path: Path) -> None:
+    process = start(tmp_path, 1)
+    wait_for_shards(tmp_path / "mdqa_synth" / ".symbolic_haystack.partial", 1)
+    second = start(tmp_path, 1)
+    _, said = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert "another process is building" in said.decode()
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+
+
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    process = start(tmp_path, workers=2)
+    wait_for_shards(tmp_path / "mdqa_synth" / ".symbolic_haystack.partial", 1)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        process.kill()
+        pytest.skip("needs /proc")
+    pids = children.read_text().split()
+    process.kill()
+    process.communicate(timeout=30)
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_folder_whose_name_looks_like_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert made(Path("run:1"), options=Options(max_tokens=512, train=3, validation=1)).exists()
+
+
 def test_the_manifest_says_how_to_build_it_and_nothing_of_this_machine(tmp_path: Path) -> None:
     target = made(tmp_path, "real_haystack", options_for("mdqa_synth", "real_haystack"))
     text = (target / "build.json").read_text()
@@ -183,7 +252,11 @@ def test_a_full_disk_leaves_no_half_written_file(tmp_path: Path, workers: int) -
     assert ran.returncode == 1
     assert "Traceback" not in ran.stderr
     assert ran.stderr.splitlines()[-1].startswith("synthctx: OSError: [Errno 27] ")
-    assert {file.name for file in tmp_path.rglob("*") if file.is_file()} == {"script.py", "build.json"}
+    assert {file.name for file in tmp_path.rglob("*") if file.is_file()} == {
+        "script.py",
+        "build.json",
+        ".symbolic_haystack.lock",
+    }
 
 
 @pytest.mark.slow

@@ -47,7 +47,8 @@ class Templated(ConceptExpression):
         chapter = self._chapter(split, index // self._size)
         stream = self.rng(split, index, "needle")
         number = ARTICLES * chapter.turns[index % self._size] + stream.below(ARTICLES)
-        return chapter, number, stream.choice(tuple(chapter.articles[number].statements))
+        stated = stream.shuffled(tuple(chapter.articles[number].statements))
+        return chapter, number, next((r for r in stated if chapter.says_once(number, r)), stated[0])
 
     def _make_chapter(self, split: str, number: int) -> Chapter:
         options, task = self.setting.options, self.setting.task

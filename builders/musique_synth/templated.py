@@ -102,6 +102,8 @@ def _is_needed(chapter: Chapter, found: Chain) -> bool:
     texts = [chapter.articles[number].document for number, _ in found.steps]
     normal = [normalize_answer(f"{text.title} {text.text}") for text in texts]
     names = [normalize_answer(name) for name in found.names]
+    if not chapter.says_once(*found.steps[-1]):
+        return False
     return len(set(names)) == len(names) and not any(
         holds(text, (name,))
         for hop, text in enumerate(normal)
