@@ -1,10 +1,17 @@
-"""How answers are compared: the normalisation of SQuAD, and what it means that a text mentions an answer."""
+"""How answers are compared: normalised as SQuAD does, as whole answers, by their words, inside longer texts, or as citations.
+
+No text makes a metric raise: an empty prediction, or one of which normalisation leaves nothing, has its score too.
+"""
 
 import re
 import string
+from collections import Counter
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+_CITED = re.compile(r"\[([0-9]{1,9}(?:\s*[,;]\s*[0-9]{1,9})*)\]")
 _NO_PUNCTUATION = dict.fromkeys(map(ord, string.punctuation))
 
 
@@ -35,3 +42,70 @@ def holds(normal_text: str, normal_answers: Iterable[str]) -> bool:
 def mentions(normal_text: str, normal_answers: Iterable[str]) -> bool:
     """Whether a normalised text holds one of the normalised answers as whole words ("10" is not in "1066")."""
     return any(answer in normal_text and f" {answer} " in f" {normal_text} " for answer in normal_answers)
+
+
+class Score(NamedTuple):
+    """Precision, recall and their harmonic mean, each in [0, 1]."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+def exact_match(prediction: str, answers: Iterable[str]) -> float:
+    """1 if the prediction equals one of the answers, normalised; else 0.
+
+    Source: the SQuAD v1.1 evaluation script.
+    """
+    predicted = normalize_answer(prediction)
+    return float(any(predicted == normalize_answer(answer) for answer in answers))
+
+
+def answer_f1(prediction: str, answers: Iterable[str]) -> float:
+    """The F1 of the normalised words of the prediction, in [0, 1]: the best over the answers.
+
+    Where nothing is left of the prediction or of an answer, 1 if nothing is left of both.
+    Source: the SQuAD v2.0 evaluation script, which MuSiQue's follows.
+    """
+    predicted = Counter(normalize_answer(prediction).split())
+    return max((_words_f1(predicted, Counter(normalize_answer(answer).split())) for answer in answers), default=0.0)
+
+
+def best_subspan_em(prediction: str, answers: Iterable[str]) -> float:
+    """1 if the first line of the prediction holds one of the answers, normalised; else 0.
+
+    Source: Lost in the Middle (Liu et al. 2024), src/lost_in_the_middle/metrics.py and scripts/evaluate_qa_responses.py.
+    """
+    predicted = normalize_answer(prediction.split("\n", 1)[0])
+    return float(any(normalize_answer(answer) in predicted for answer in answers))
+
+
+def set_score(predicted: AbstractSet[int], gold: AbstractSet[int]) -> Score:
+    """How well a set of documents covers another; all 1 if both are empty, all 0 if they share none.
+
+    As MuSiQue scores support (Trivedi et al. 2022), and SummHay the citations of an insight (Laban et al. 2024).
+    """
+    if not predicted and not gold:
+        return Score(1.0, 1.0, 1.0)
+    shared = len(predicted & gold)
+    if not shared:
+        return Score(0.0, 0.0, 0.0)
+    precision, recall = shared / len(predicted), shared / len(gold)
+    return Score(precision, recall, 2 * precision * recall / (precision + recall))
+
+
+def citations(text: str) -> frozenset[int]:
+    """The document numbers that a text cites in brackets: 3, 17 and 22 for "[3][17, 22]"; longer ones than 9 digits are none."""
+    return frozenset(int(number) for group in _CITED.findall(text) for number in re.findall(r"[0-9]+", group))
+
+
+def citation_score(prediction: str, answer: str) -> Score:
+    """How well the citations of a prediction cover those of the answer."""
+    return set_score(citations(prediction), citations(answer))
+
+
+def _words_f1(predicted: Counter[str], gold: Counter[str]) -> float:
+    if not predicted or not gold:
+        return float(predicted == gold)
+    shared = (predicted & gold).total()
+    return 2 * shared / (predicted.total() + gold.total())
