@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import chain, islice
 from typing import Any
 
 from synthctx_data.assemble import Context, counts_add_up, fit
+from synthctx_data.distractors import OwnDocuments
 from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Example, Page
 from synthctx_data.layout import Layout
@@ -12,6 +14,8 @@ from synthctx_data.options import COMMON, Options, as_dict, fingerprint, parse_d
 from synthctx_data.seeding import Stream, rng
 from synthctx_data.task import CONTEXTS, ConceptExpression, Setting, Task
 from synthctx_data.tokens import load_counter
+
+_NEAREST = 8  # distractors of the expression's own that stand among a user's documents
 
 
 class Examples:
@@ -46,6 +50,7 @@ class Examples:
             **self.sizes,
             "tokenizer": self.layout.counter.identity,
             **self.expression.sources(),
+            **({"corpus": self._documents.identity} if self._documents else {}),
         }
         return {**described, "fingerprint": fingerprint(described)}
 
@@ -61,6 +66,7 @@ class Examples:
             answers=(context.completion,) if concept.cites else concept.answers,
             edges=context.edges,
             needles=context.needles,
+            sources=context.sources,
             num_tokens=context.num_tokens,
             concept_expression=self.expression.name,
             context_diversity=self._cell.context,
@@ -71,12 +77,19 @@ class Examples:
         budget = self.options.max_tokens
 
         def fillers() -> Iterator[Page]:
-            return CONTEXTS[self._cell.context](self.expression, split, index, concept)
+            return self._fillers(split, index, concept)
 
         def order() -> Stream:
             return self.expression.rng(split, index, "order")
 
         return fit(self.layout, concept, fillers, depths, budget, order, self._counts_add_up)
+
+    def _fillers(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
+        own = CONTEXTS[self._cell.context](self.expression, split, index, concept)
+        if self._documents is None:
+            return own
+        stream = self.expression.rng(split, index, "documents")
+        return chain(islice(own, _NEAREST), self._documents.pages(concept, stream))
 
     def _depth(self, split: str, index: int, hop: int) -> float:
         """The same in every variant of the task."""
@@ -85,17 +98,22 @@ class Examples:
         return rng(self.options.seed, self.task.name, split, index, "depth", hop).uniform()
 
     @cached_property
+    def _documents(self) -> OwnDocuments | None:
+        """The user's documents, where the expression does not read the corpus itself."""
+        own = self.options.corpus and "corpus" not in self._cell.expression.reads
+        return OwnDocuments(self.layout, self.options) if own else None
+
+    @cached_property
     def _counts_add_up(self) -> bool:
         split = next(iter(self.sizes))
         concept = self.expression.concept(split, 0)
-        fillers = CONTEXTS[self._cell.context](self.expression, split, 0, concept)
-        return counts_add_up(self.layout, concept, fillers)
+        return counts_add_up(self.layout, concept, self._fillers(split, 0, concept))
 
 
 def _check_read(task: Task, variant: str, options: Options) -> None:
     """Refuses an option that this variant would pass over in silence."""
     for name in options.changed():
-        if name not in COMMON and name not in task.variant(variant).expression.reads:
-            who = [v for v, cell in task.variants.items() if name in cell.expression.reads]
+        if name not in COMMON and name not in task.variant(variant).reads:
+            who = [v for v, cell in task.variants.items() if name in cell.reads]
             others = f"only {', '.join(who)} do" if who else f"no variant of {task.name} does"
             raise UsageError(f"--{name.replace('_', '-')}: {variant} does not read it, {others}; leave it out")

@@ -36,10 +36,11 @@ Depth = Annotated[
 Corpus = Annotated[
     list[str] | None,
     Option(
-        help="Real questions and documents: .json, .jsonl, .jsonl.gz, .parquet, .txt, .md, a folder of them, or a Hub id; repeatable.",
+        help="Real questions, or documents for the haystack: .json, .jsonl(.gz), .parquet, .txt, .md, a folder, or a Hub id; repeatable.",
         show_default=False,
     ),
 ]
+CorpusTextColumn = Annotated[str, Option(help="The field of a corpus's rows that holds a document's text.")]
 Distractors = Annotated[str, Option(help="How real distractors are ranked: bm25, dense or random.")]
 DenseModel = Annotated[str, Option(help="The encoder for --distractors dense: a folder or a Hub id.")]
 KeyStyle = Annotated[str, Option(help="What symbolic keys and values are: uuid, integer or word.")]

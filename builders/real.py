@@ -12,6 +12,7 @@ from synthctx_data.entities import RELATIONS
 from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.example import Concept, Needle, Page, Span
 from synthctx_data.metrics import holds, normalize_answer, normalize_answers
+from synthctx_data.options import CORPUS_OPTIONS
 from synthctx_data.seeding import rng
 from synthctx_data.task import ConceptExpression, Setting
 
@@ -30,7 +31,7 @@ class RealQuestions(ConceptExpression):
 
     source: ClassVar[str]
     name = "real"
-    reads = frozenset({"corpus", "distractors", "dense_model"})
+    reads = CORPUS_OPTIONS
     needs = "--corpus: questions with gold passages"
 
     def __init__(self, setting: Setting) -> None:
@@ -40,7 +41,7 @@ class RealQuestions(ConceptExpression):
             raise UsageError(
                 f"{self.name} variants of {setting.task} need --corpus with questions, such as {self.source}"
             )
-        self._corpus = read_corpus(options.corpus)
+        self._corpus = read_corpus(options.corpus, options.corpus_text_column)
         self._usable = self._find_usable()
         self._chosen = self._choose()
         self._pool = Pool(setting.layout, self._corpus.documents)

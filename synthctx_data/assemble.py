@@ -31,6 +31,7 @@ class Context:
     completion: str
     edges: "array[int]"
     needles: tuple[PlacedNeedle, ...]
+    sources: tuple[tuple[str, str], ...]
     num_tokens: int = 0
     planned: int = 0
 
@@ -219,7 +220,9 @@ def _render(
             PlacedNeedle(i, hop, needle.span.shift(starts[i]), needle.answer.shift(starts[i]))
             for hop, (i, needle) in enumerate(zip(at, concept.needles, strict=True))
         ]
-    return Context("".join(parts), concept.completion, edges, tuple(needles))
+    sources = dict.fromkeys((page.document.source, page.document.license) for page in pages)
+    sources.pop(("", ""), None)
+    return Context("".join(parts), concept.completion, edges, tuple(needles), tuple(sources))
 
 
 def _place(concept: Concept, fillers: Sequence[Page], depths: Sequence[float]) -> tuple[list[Page], list[int]]:

@@ -70,12 +70,14 @@ class Corpus:
     identity: str
 
 
-def read_corpus(specs: Iterable[str]) -> Corpus:
+def read_corpus(specs: Iterable[str], text_column: str = "text") -> Corpus:
     """The documents and questions of several files, folders or Hub data sets, in their order.
+
+    `text_column` is the field that holds the text of a document that comes without a question.
 
     Raises: UsageError if one does not exist, CorpusError if one cannot be read.
     """
-    reader = _Reader()
+    reader = _Reader(text_column)
     digest = hashlib.sha256()
     for spec in specs:
         for place, row in _rows(spec):
@@ -87,7 +89,8 @@ def read_corpus(specs: Iterable[str]) -> Corpus:
 class _Reader:
     """Gathers documents, each numbered when it is first seen, and questions about them."""
 
-    def __init__(self) -> None:
+    def __init__(self, text_column: str) -> None:
+        self._text_column = text_column
         self.numbers: dict[Document, int] = {}
         self._read: dict[str, int] = {}
         self.questions: list[Question] = []
@@ -100,7 +103,8 @@ class _Reader:
         elif "subtopics" in row:
             self.questions += self._insights(row, place)
         else:
-            self._number(_document(row, place))
+            plain = "text" in row and self._text_column not in row  # a passage of a text file
+            self._number(_document(row, place, "text" if plain else self._text_column))
 
     def _number(self, document: Document) -> int:
         number = self._read.setdefault(f"{document.title}\n{document.text}".strip(), len(self.numbers))
@@ -178,7 +182,12 @@ def _document(row: Row, place: str, field: str = "text") -> Document:
     text = _field(row, field, str, place).strip()
     if not text:
         raise CorpusError(f"{place}: expected {field} to hold something, and it is empty; leave the row out")
-    return Document(" ".join(title.split()), text)
+    return Document(" ".join(title.split()), text, _said(row, "source", "url"), _said(row, "license", "licence"))
+
+
+def _said(row: Row, *names: str) -> str:
+    """The first of these fields that holds a text; empty if none does."""
+    return next((row[name] for name in names if isinstance(row.get(name), str) and _encodes(row[name])), "")
 
 
 def _field(row: Row, name: str, kind: type, place: str) -> Any:

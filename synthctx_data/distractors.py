@@ -8,10 +8,12 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from synthctx_data.corpora import read_corpus
 from synthctx_data.errors import UsageError
-from synthctx_data.example import Document, Page
+from synthctx_data.example import Concept, Document, Page
 from synthctx_data.layout import Layout
 from synthctx_data.metrics import holds, normalize_answer, normalize_answers
+from synthctx_data.options import Options
 from synthctx_data.seeding import Stream
 
 T = TypeVar("T")
@@ -157,6 +159,20 @@ class Dense:
         scores = np.round(self._embeddings @ self._embed([question])[0], 3)
         ranks: list[int] = np.argsort(-scores, kind="stable").tolist()
         return ranks
+
+
+class OwnDocuments:
+    """A user's documents as a haystack for made-up needles."""
+
+    def __init__(self, layout: Layout, options: Options) -> None:
+        corpus = read_corpus(options.corpus, options.corpus_text_column)
+        self.identity = corpus.identity
+        self._pool = Pool(layout, corpus.documents)
+        self._ranker = make_ranker(options.distractors, corpus.documents, options.dense_model)
+
+    def pages(self, concept: Concept, stream: Stream) -> Iterator[Page]:
+        """The documents in the order of `--distractors`, without those that hold an answer."""
+        return self._pool.pages(self._ranker.order(concept.question, stream), concept.answers)
 
 
 def make_ranker(name: str, documents: Sequence[Document], dense_model: str) -> Ranker:

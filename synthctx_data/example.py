@@ -21,10 +21,12 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A passage with its title (which may be empty), both without whitespace at their ends."""
+    """A passage with its title, both without whitespace at their ends; all but the text may be empty."""
 
     title: str
     text: str
+    source: str = ""
+    license: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -93,7 +95,8 @@ class PlacedNeedle:
 class Example:
     """One row of a data set; spans are characters of `prompt`, which is the user message.
 
-    `edges` are the start and the end of every document in turn: flat, since there can be thousands of them.
+    `edges` are the start and the end of every document in turn: flat, since there can be thousands of them. `sources` are the
+    distinct sources and licences of its documents, where these have one.
     """
 
     id: str
@@ -103,6 +106,7 @@ class Example:
     answers: tuple[str, ...]
     edges: "array[int]"
     needles: tuple[PlacedNeedle, ...]
+    sources: tuple[tuple[str, str], ...]
     num_tokens: int
     concept_expression: str
     context_diversity: str

@@ -14,6 +14,7 @@ DISTRACTORS = ("bm25", "dense", "random")
 KEY_STYLES = ("uuid", "integer", "word")
 INSIGHT_WORDINGS = ("varied", "identical")
 UNIFORM = "uniform"
+CORPUS_OPTIONS = frozenset({"corpus", "corpus_text_column", "distractors", "dense_model"})  # what a haystack reads
 _CHOICES = (("distractors", DISTRACTORS), ("key_style", KEY_STYLES), ("insight_wording", INSIGHT_WORDINGS))
 COMMON = frozenset({"max_tokens", "tokenizer", "train", "validation", "seed", "depth"})  # what every variant reads
 
@@ -27,6 +28,7 @@ class Options:
     train, validation: examples of the split.
     depth: "uniform", or numbers in [0, 1] separated by commas, taken in turn.
     corpus: files, folders or Hub ids of real documents.
+    corpus_text_column: the field of a document's row that holds its text.
     distractors: how real distractors are ranked: bm25, dense or random.
     dense_model: the encoder that ranks them if distractors is dense: a folder or a Hub id.
     key_style: what symbolic keys and values look like: uuid, integer or word.
@@ -41,6 +43,7 @@ class Options:
     seed: int = 0
     depth: str = UNIFORM
     corpus: tuple[str, ...] = ()
+    corpus_text_column: str = "text"
     distractors: str = "bm25"
     dense_model: str = "facebook/contriever"
     key_style: str = "uuid"

@@ -10,6 +10,7 @@ from synthctx_data.example import Example, PlacedNeedle
 
 _MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
 _SPAN_FIELDS = ("start", "end")
+_SOURCE_FIELDS = ("source", "license")
 _NEEDLE_FIELDS = ("document", "hop", "start", "end", "answer_start", "answer_end")
 
 SCHEMA = pa.schema(
@@ -21,6 +22,7 @@ SCHEMA = pa.schema(
         ("answers", pa.list_(pa.string())),
         ("documents", pa.list_(pa.struct([(name, pa.int32()) for name in _SPAN_FIELDS]))),
         ("needles", pa.list_(pa.struct([(name, pa.int32()) for name in _NEEDLE_FIELDS]))),
+        ("sources", pa.list_(pa.struct([(name, pa.string()) for name in _SOURCE_FIELDS]))),
         ("num_tokens", pa.int32()),
         ("concept_expression", pa.string()),
         ("context_diversity", pa.string()),
@@ -38,6 +40,10 @@ def to_table(examples: Sequence[Example]) -> pa.Table:
         pa.array([example.answers for example in examples], pa.list_(pa.string())),
         _records(_SPAN_FIELDS, [np.frombuffer(example.edges, np.intc) for example in examples]),
         _records(_NEEDLE_FIELDS, [np.ravel([_flat(needle) for needle in example.needles]) for example in examples]),
+        pa.array(
+            [[dict(zip(_SOURCE_FIELDS, pair, strict=True)) for pair in example.sources] for example in examples],
+            SCHEMA.field("sources").type,
+        ),
         pa.array([example.num_tokens for example in examples], pa.int32()),
         pa.array([example.concept_expression for example in examples], pa.string()),
         pa.array([example.context_diversity for example in examples], pa.string()),

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Page
 from synthctx_data.layout import Layout
-from synthctx_data.options import Options
+from synthctx_data.options import CORPUS_OPTIONS, Options
 from synthctx_data.padding import padding
 from synthctx_data.seeding import Stream, rng
 
@@ -75,6 +75,12 @@ class Variant:
 
     expression: type[ConceptExpression]
     context: str
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The options that this variant reads, besides those that every variant does."""
+        documents = CORPUS_OPTIONS if self.context == "haystack" else frozenset()
+        return self.expression.reads | documents
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """What every variant of every task keeps. A new variant joins by being listed in its task."""
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -12,13 +13,14 @@ from builders import TASKS
 from builders.card import ROOT as CARDS
 from synthctx_data.assemble import least_tokens
 from synthctx_data.checks import Checker, Expected, cites, links
+from synthctx_data.corpora import read_corpus
 from synthctx_data.errors import BudgetError
 from synthctx_data.example import cite
 from synthctx_data.metrics import holds, normalize_answer
 from synthctx_data.options import KEY_STYLES
 from synthctx_data.prompts import ROOT as PROMPTS
 from synthctx_data.schema import SCHEMA, to_table
-from tests.conftest import IDS, MAKES, VARIANTS, every_example, examples_for
+from tests.conftest import CORPUS, IDS, MAKES, VARIANTS, every_example, examples_for
 
 each_variant = pytest.mark.parametrize(("task", "variant"), VARIANTS, ids=IDS)
 
@@ -123,6 +125,23 @@ def depths(example) -> list[tuple[float, float]]:
 
 def needle_texts(example) -> tuple[str, ...]:
     return tuple(example.prompt[slice(*example.documents[n.document])] for n in example.needles)
+
+
+@pytest.mark.parametrize(("task", "variant"), [v for v in VARIANTS if v[1].endswith("haystack") and "real" not in v[1]])
+def test_needles_stand_among_a_users_documents(task: str, variant: str, tmp_path: Path) -> None:
+    documents = read_corpus([str(CORPUS)]).documents[:300]
+    lines = [{"title": d.title, "text": d.text, "license": "CC BY-SA", "source": "Wikipedia"} for d in documents]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    examples = examples_for(task, variant, corpus=(str(tmp_path),), max_tokens=8192)
+    checker = Checker(Expected(8192, (), examples.layout.counter))
+    titles = {document.title for document in documents}
+    for split, row in rows(examples):
+        checker.add(split, row)
+        prompt = row["prompt"][0]["content"]
+        mine = [d for d in row["documents"] if prompt[d["start"] : d["end"]].split("\n")[0] in titles]
+        assert len(mine) > len(row["documents"]) / 2
+        assert row["sources"] == [{"source": "Wikipedia", "license": "CC BY-SA"}]
+    assert checker.report().ok, dict(checker.report().faults)
 
 
 @each_variant

@@ -47,6 +47,14 @@ def test_rows_of_every_format_are_the_same_documents(tmp_path: Path) -> None:
     assert read_corpus([str(tmp_path)]).documents == expected  # the folder: duplicates count once
 
 
+def test_a_text_column_of_another_name_and_where_a_document_is_from(tmp_path: Path) -> None:
+    rows = [{"body": "One.", "url": "here", "licence": "CC0"}, {"body": "Two.", "source": "there"}]
+    corpus = read_corpus([write(tmp_path / "a.jsonl", *rows)], "body")
+    assert corpus.documents == (Document("", "One.", "here", "CC0"), Document("", "Two.", "there", ""))
+    with pytest.raises(CorpusError, match="'text' is missing, found body"):
+        read_corpus([str(tmp_path / "a.jsonl")])
+
+
 def test_several_corpora_are_one(tmp_path: Path) -> None:
     questions = write(tmp_path / "q.jsonl", QUESTION)
     more = write(tmp_path / "more.jsonl", {"text": "Another."})

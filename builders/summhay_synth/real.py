@@ -9,6 +9,7 @@ from synthctx_data.corpora import Question, read_corpus
 from synthctx_data.distractors import Pool, make_ranker
 from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.example import Concept, Page, Span
+from synthctx_data.options import CORPUS_OPTIONS
 from synthctx_data.seeding import rng
 from synthctx_data.task import ConceptExpression, Setting
 
@@ -22,7 +23,7 @@ class Real(ConceptExpression):
     """
 
     name = "real"
-    reads = frozenset({"corpus", "distractors", "dense_model"})
+    reads = CORPUS_OPTIONS
     needs = "--corpus: topics of SummHay"
 
     def __init__(self, setting: Setting) -> None:
@@ -32,7 +33,7 @@ class Real(ConceptExpression):
             raise UsageError(
                 f"real variants of {setting.task} need --corpus with topics, such as SummHay's topic_news1.json"
             )
-        self._corpus = read_corpus(options.corpus)
+        self._corpus = read_corpus(options.corpus, options.corpus_text_column)
         insights = [q for q in self._corpus.questions if q.hops and not q.hops[0].answers]
         order = rng(options.seed, setting.task, self.name, "insights").order(len(insights))
         self._insights = [insights[i] for i in order]
