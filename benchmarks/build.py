@@ -13,17 +13,28 @@ import time
 from pathlib import Path
 from typing import Any
 
-VARIANTS = ("templated_haystack", "templated_padding", "symbolic_haystack", "symbolic_padding", "real_haystack")
+VARIANTS = (
+    "mdqa_synth/templated_haystack",
+    "mdqa_synth/templated_padding",
+    "mdqa_synth/symbolic_haystack",
+    "mdqa_synth/symbolic_padding",
+    "mdqa_synth/real_haystack",
+    "musique_synth/templated_haystack",
+    "musique_synth/symbolic_haystack",
+    "summhay_synth/templated_haystack",
+    "summhay_synth/symbolic_haystack",
+)
 _PASS_TOKENS = 4_000_000  # tokenized again for the ratio: more would only take longer
 
 
-def measure(variant: str, examples: int, max_tokens: int, corpus: str | None) -> dict[str, Any]:
+def measure(address: str, examples: int, max_tokens: int, corpus: str | None) -> dict[str, Any]:
     """Builds one variant in this process, which must be fresh, and says what it cost."""
     from builders.folder import find_variants
     from builders.shards import Build, build
     from synthctx_data.options import Options
     from synthctx_data.tokens import load_counter
 
+    task, variant = address.split("/")
     validation = max(examples // 10, 1)
     real = variant.startswith("real")
     options = Options(
@@ -33,13 +44,13 @@ def measure(variant: str, examples: int, max_tokens: int, corpus: str | None) ->
         corpus=(corpus,) if real and corpus else (),
     )
     with tempfile.TemporaryDirectory() as folder:
-        build(Build("mdqa_synth", variant, options, Path(folder)))
+        build(Build(task, variant, options, Path(folder)))
         seconds = time.process_time()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         rows = [row for _, row in find_variants(folder, [variant])[0].rows()] if examples * max_tokens < 10**8 else []
     tokens = sum(row["num_tokens"] for row in rows) or examples * max_tokens
     return {
-        "variant": variant,
+        "variant": address,
         "tokens": tokens,
         "million tokens / CPU s": round(tokens / seconds / 1e6, 2),
         "build / one tokenizer pass": round(tokens / seconds / _pass_speed(load_counter(), rows), 2) if rows else None,
@@ -59,13 +70,13 @@ def _pass_speed(counter: Any, rows: list[dict[str, Any]]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", help="questions for the real variants; left out without")
+    parser.add_argument("--corpus", help="questions of MDQA for its real variant, which is left out without")
     parser.add_argument("--examples", type=int, default=1400)
     parser.add_argument("--max-tokens", type=int, default=32768)
     parser.add_argument("--variants", nargs="+", default=VARIANTS)
     options = parser.parse_args()
     for variant in options.variants:
-        if variant.startswith("real") and not options.corpus:
+        if "/real" in variant and not options.corpus:
             continue
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             job = (variant, options.examples, options.max_tokens, options.corpus)

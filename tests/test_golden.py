@@ -22,7 +22,7 @@ GOLDEN = {
     "musique_synth/symbolic_haystack": "7e17082df148e02a",
     "musique_synth/symbolic_padding": "b262bcc9709a1158",
     "summhay_synth/real_haystack": "0ef1173df629bd9d",
-    "summhay_synth/templated_haystack": "f6510334deac652e",
+    "summhay_synth/templated_haystack": "b265f882cb01144a",
     "summhay_synth/templated_padding": "85eb849c120eb790",
     "summhay_synth/symbolic_haystack": "627c18b5993798a5",
     "summhay_synth/symbolic_padding": "9bee907bea3a935b",

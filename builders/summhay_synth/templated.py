@@ -16,6 +16,7 @@ from synthctx_data.task import ConceptExpression, Setting
 
 _STATED = "mdqa_synth/templated"  # words the sentences
 _SENTENCES = 4  # in a digest
+_DIGESTS = 2  # for every entity of a world: as many documents as a task of articles has
 _NEAR = 6  # digests with other insights on the same subject, and on subjects that are easily confused with it
 
 Statement = tuple[int, str]  # an entity, and the relation that is stated of it
@@ -110,7 +111,7 @@ class Templated(ConceptExpression):
         by_entity: list[list[int]] = [[] for _ in world.entities]
         by_kind: dict[str, list[int]] = {kind: [] for kind in KINDS}
         for kind in KINDS:
-            for _ in range(self._size // len(KINDS)):
+            for _ in range(_DIGESTS * self._size // len(KINDS)):
                 members = _sample(world.by_kind[kind], _SENTENCES, stream)
                 for member in members:
                     by_entity[member].append(len(documents))
