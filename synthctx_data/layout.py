@@ -1,6 +1,6 @@
 """How one task's prompt is laid out: its `_example.jinja`, rendered in units whose tokens are counted once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -97,7 +97,7 @@ class Layout:
                 return None
             words = text.rpartition(" ")[0].rstrip() if page.document.text[len(text) :][:1].strip() else text
             for candidate in (words, text):
-                piece = self.page(Document(page.document.title, candidate)) if candidate else None
+                piece = self.page(replace(page.document, text=candidate)) if candidate else None
                 if piece and piece.tokens <= most and (piece.tokens >= least or candidate is text):
                     return piece
             allowed -= 1

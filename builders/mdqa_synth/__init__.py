@@ -1,7 +1,6 @@
 """MDQA: a single-hop question, one gold document among many (Liu et al. 2024)."""
 
-from typing import Any
-
+from builders.lazy import lazy_builder
 from builders.mdqa_synth.real import Real, RealLimited
 from builders.mdqa_synth.symbolic import Symbolic
 from builders.mdqa_synth.templated import Templated
@@ -22,11 +21,4 @@ TASK = Task(
     validation=140,
 )
 
-
-def __getattr__(name: str) -> Any:
-    """`MdqaSynth`, the datasets builder, made when asked for: importing datasets takes longer than listing the tasks."""
-    if name == "MdqaSynth":
-        from builders.base import builder_class
-
-        return builder_class(name, TASK, __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_builder("MdqaSynth", TASK, __name__)

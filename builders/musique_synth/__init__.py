@@ -1,7 +1,6 @@
 """MuSiQue: a multi-hop question, one document a hop (Trivedi et al. 2022)."""
 
-from typing import Any
-
+from builders.lazy import lazy_builder
 from builders.musique_synth.real import Real, RealLimited
 from builders.musique_synth.symbolic import Symbolic
 from builders.musique_synth.templated import Templated
@@ -22,11 +21,4 @@ TASK = Task(
     validation=40,
 )
 
-
-def __getattr__(name: str) -> Any:
-    """`MusiqueSynth`, the datasets builder, made when asked for: importing datasets takes longer than listing the tasks."""
-    if name == "MusiqueSynth":
-        from builders.base import builder_class
-
-        return builder_class(name, TASK, __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_builder("MusiqueSynth", TASK, __name__)

@@ -1,7 +1,6 @@
 """SummHay Citation: given an insight, cite every document that contains it (Laban et al. 2024)."""
 
-from typing import Any
-
+from builders.lazy import lazy_builder
 from builders.summhay_synth.real import Real
 from builders.summhay_synth.symbolic import Symbolic
 from builders.summhay_synth.templated import Templated
@@ -21,11 +20,4 @@ TASK = Task(
     validation=40,
 )
 
-
-def __getattr__(name: str) -> Any:
-    """`SummhaySynth`, the datasets builder, made when asked for: importing datasets takes longer than listing the tasks."""
-    if name == "SummhaySynth":
-        from builders.base import builder_class
-
-        return builder_class(name, TASK, __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_builder("SummhaySynth", TASK, __name__)
