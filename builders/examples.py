@@ -6,7 +6,7 @@ from itertools import chain, islice
 from typing import Any
 
 from synthctx_data.assemble import Context, counts_add_up, fit
-from synthctx_data.distractors import OwnDocuments
+from synthctx_data.distractors import OwnDocuments, model_identity
 from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Example, Page
 from synthctx_data.layout import Layout
@@ -49,6 +49,7 @@ class Examples:
             **as_dict(self.options),
             **self.sizes,
             "tokenizer": self.layout.counter.identity,
+            "dense_model": model_identity(self.options.dense_model),
             **self.expression.sources(),
             **({"corpus": self._documents.identity} if self._documents else {}),
         }

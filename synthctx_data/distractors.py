@@ -1,8 +1,10 @@
 """Pools of documents, and in which order they become distractors."""
 
+import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -173,6 +175,17 @@ class OwnDocuments:
     def pages(self, concept: Concept, stream: Stream) -> Iterator[Page]:
         """The documents in the order of `--distractors`, without those that hold an answer."""
         return self._pool.pages(self._ranker.order(concept.question, stream), concept.answers)
+
+
+def model_identity(model: str) -> str:
+    """What a model is known by: a Hub id as it is, a folder by a hash of its configuration and weights."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return model
+    digest = hashlib.sha256()
+    for file in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors"), *folder.glob("*.bin")]):
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def make_ranker(name: str, documents: Sequence[Document], dense_model: str) -> Ranker:

@@ -1,5 +1,6 @@
 import itertools
 import math
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthctx_data.corpora import read_corpus
-from synthctx_data.distractors import Bm25, Dense, Pool, Random, make_ranker
+from synthctx_data.distractors import Bm25, Dense, Pool, Random, make_ranker, model_identity
 from synthctx_data.errors import UsageError
 from synthctx_data.example import Document
 from synthctx_data.layout import Layout
@@ -123,6 +124,14 @@ def test_dense_ranks_by_the_inner_product_of_mean_embeddings(encoder: Path) -> N
     assert sorted(order) == list(range(20))
     ranked = [scores[i] for i in order]
     assert all(a >= b - 2e-3 for a, b in itertools.pairwise(ranked))
+
+
+def test_a_model_is_known_by_what_it_is_not_by_where_it_lies(encoder: Path, tmp_path: Path) -> None:
+    shutil.copytree(encoder, tmp_path / "copy")
+    assert model_identity(str(encoder)) == model_identity(str(tmp_path / "copy"))
+    assert model_identity("facebook/contriever") == "facebook/contriever"
+    (tmp_path / "copy" / "config.json").write_text("{}")
+    assert model_identity(str(encoder)) != model_identity(str(tmp_path / "copy"))
 
 
 @pytest.mark.filterwarnings("ignore")
