@@ -65,6 +65,7 @@ class Examples:
             completion=context.completion,
             question=concept.question,
             answers=(context.completion,) if concept.cites else concept.answers,
+            steps=concept.steps,
             edges=context.edges,
             needles=context.needles,
             sources=context.sources,

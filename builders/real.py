@@ -4,27 +4,29 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from math import ceil
 from typing import Any, ClassVar
 
 from synthctx_data.corpora import Corpus, Question, read_corpus
 from synthctx_data.distractors import Pool, make_ranker
 from synthctx_data.entities import RELATIONS
 from synthctx_data.errors import CorpusError, UsageError
-from synthctx_data.example import Concept, Needle, Page, Span
+from synthctx_data.example import Concept, Needle, Page, Span, Step
 from synthctx_data.metrics import holds, normalize_answer, normalize_answers
 from synthctx_data.options import CORPUS_OPTIONS
 from synthctx_data.seeding import rng
 from synthctx_data.task import ConceptExpression, Setting
 
+_TENTH = 10  # the paper's share of validation, too
 _COVERED = tuple(re.compile(relation.asks) for relation in RELATIONS)
 
 
 class RealQuestions(ConceptExpression):
     """Real questions; a needle is a whole gold passage, the haystack the rest of the corpus.
 
-    Questions are asked once each, and of those with the same words or gold passages one, in a random order: validation takes them from
-    its end, and train from its start, without those that share a gold passage with validation. So neither moves when the
-    other grows, and no gold passage of validation stands in a context of train.
+    Questions are asked once each, and of those with the same words or gold passages one. A tenth of them, drawn at random, is
+    set apart for validation, whatever the sizes, and whichever questions this expression wants: so a question that one real
+    variant trains on is in no other's validation. No gold passage of that tenth stands in a context of train.
 
     source: the file that such questions are known from, for messages.
     """
@@ -43,10 +45,11 @@ class RealQuestions(ConceptExpression):
             )
         self._corpus = read_corpus(options.corpus, options.corpus_text_column)
         self._usable = self._find_usable()
-        self._chosen = self._choose()
+        self._parts = self._divide()
+        self._chosen = {split: self._take(split, self._parts[split]) for split in setting.sizes}
         self._pool = Pool(setting.layout, self._corpus.documents)
         self._ranker = make_ranker(options.distractors, self._corpus.documents, options.dense_model)
-        self._validation_gold = _gold(self._chosen.get("validation", ()))
+        self._validation_gold = _gold(self._parts["validation"])
 
     def hops(self, split: str, index: int) -> int:
         """How many hops the example has."""
@@ -69,7 +72,8 @@ class RealQuestions(ConceptExpression):
         for hop, found in zip(question.hops, self._usable[question], strict=True):
             page = self._pool.page(hop.gold)
             needles.append(Needle(page, Span(0, page.text.end), found.shift(page.text.start)))
-        return Concept(question.text, needles[-1].text, question.hops[-1].answers, tuple(needles))
+        steps = [Step(hop.question, hop.answers[0]) for hop in question.hops if len(needles) > 1]
+        return Concept(question.text, needles[-1].text, question.hops[-1].answers, tuple(needles), tuple(steps))
 
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
         question = self._chosen[split][index]
@@ -88,25 +92,27 @@ class RealQuestions(ConceptExpression):
             if taken.isdisjoint(known) and (found := self.find(question)):
                 taken |= known
                 usable[question] = found
-        return {question: found for question, found in usable.items() if self.wants(question)}
+        return usable
 
-    def _choose(self) -> dict[str, list[Question]]:
-        """The questions of every split, by index."""
+    def _divide(self) -> dict[str, list[Question]]:
+        """The questions that each split may ask, in their order; validation has a tenth of each number of hops."""
+        setting = self.setting
         questions = list(self._usable)
-        order = rng(self.setting.options.seed, self.setting.task, self.name, "questions").order(len(questions))
-        shuffled = [questions[i] for i in order]
-        chosen = {}
-        if "validation" in self.setting.sizes:
-            chosen["validation"] = self._take("validation", shuffled[::-1])
-        if "train" in self.setting.sizes:
-            gold = _gold(chosen.get("validation", ()))
-            chosen["train"] = self._take("train", [q for q in shuffled if gold.isdisjoint(q.gold)])
-        return chosen
+        order = rng(setting.options.seed, setting.task, "real", "questions").order(len(questions))
+        by_hops = defaultdict(list)
+        for i in order:
+            by_hops[len(questions[i].hops)].append(questions[i])
+        validation = [question for group in by_hops.values() for question in group[: ceil(len(group) / _TENTH)]]
+        apart = _gold(validation)
+        train = [question for group in by_hops.values() for question in group if apart.isdisjoint(question.gold)]
+        return {"train": train, "validation": validation}
 
     def _take(self, split: str, questions: Sequence[Question]) -> list[Question]:
+        """The questions of a split, by index."""
         by_hops = defaultdict(list)
         for question in reversed(questions):
-            by_hops[len(question.hops)].append(question)
+            if self.wants(question):
+                by_hops[len(question.hops)].append(question)
         there = {hops: len(found) for hops, found in by_hops.items()}
         wanted = [self.hops(split, index) for index in range(self.setting.sizes[split])]
         for hops in sorted(set(wanted)):
@@ -114,7 +120,7 @@ class RealQuestions(ConceptExpression):
                 raise CorpusError(
                     f"{self.name} has {there.get(hops, 0)} usable questions of {hops} hop{'s'[: hops > 1]} for {split} "
                     f"in this corpus (of {len(self._corpus.questions)} questions, {len(self._usable)} are usable), and "
-                    f"{wanted.count(hops)} are asked for; {self.advice(there)}"
+                    f"{wanted.count(hops)} are asked for; a tenth is set apart for validation; {self.advice(there)}"
                 )
         return [by_hops[hops].pop() for hops in wanted]
 

@@ -83,7 +83,7 @@ def read_corpus(specs: Iterable[str], text_column: str = "text") -> Corpus:
         for place, row in _rows(spec):
             digest.update(json.dumps(row, sort_keys=True, default=str).encode())
             reader.read(row, place)
-    return Corpus(tuple(reader.numbers), tuple(reader.questions), digest.hexdigest())
+    return Corpus(tuple(reader.documents), tuple(reader.questions), digest.hexdigest())
 
 
 class _Reader:
@@ -91,8 +91,10 @@ class _Reader:
 
     def __init__(self, text_column: str) -> None:
         self._text_column = text_column
-        self.numbers: dict[Document, int] = {}
-        self._read: dict[str, int] = {}
+        self.documents: list[Document] = []
+        self._numbers: dict[
+            bytes, int
+        ] = {}  # by a hash: the texts themselves are held once, which counts for a million
         self.questions: list[Question] = []
 
     def read(self, row: Row, place: str) -> None:
@@ -107,9 +109,10 @@ class _Reader:
             self._number(_document(row, place, "text" if plain else self._text_column))
 
     def _number(self, document: Document) -> int:
-        number = self._read.setdefault(f"{document.title}\n{document.text}".strip(), len(self.numbers))
-        if number == len(self.numbers):
-            self.numbers[document] = number
+        text = f"{document.title}\n{document.text}".strip().encode()
+        number = self._numbers.setdefault(hashlib.blake2b(text, digest_size=16).digest(), len(self.documents))
+        if number == len(self.documents):
+            self.documents.append(document)
         return number
 
     def _single(self, row: Row, place: str) -> Question:

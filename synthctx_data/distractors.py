@@ -1,6 +1,8 @@
 """Pools of documents, and in which order they become distractors."""
 
 import hashlib
+import sys
+from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import zip_longest
@@ -20,6 +22,8 @@ from synthctx_data.seeding import Stream
 
 T = TypeVar("T")
 _NOTHING = object()
+_MANY = 100_000  # documents of which an index takes long enough for a progress bar
+_FIRST = 4096  # documents that are sorted at once: more than most contexts take
 
 
 class Pool:
@@ -36,6 +40,13 @@ class Pool:
         if page is None:
             page = self._pages[index] = self._layout.page(self.documents[index])
         return page
+
+    def normal(self, index: int) -> str:
+        """The body of one page, normalised as answers are."""
+        page = self.page(index)
+        if page.normal is None:
+            page.normal = normalize_answer(page.body)
+        return page.normal
 
     def pages(
         self,
@@ -57,11 +68,13 @@ class Pool:
                 continue
             seen.add(index)
             page = known.get(index) or self.page(index)
-            if page.normal is None:
-                page.normal = normalize_answer(page.body)
-            if holds(page.normal, unwanted):
+            normal = page.normal or self.normal(index)
+            if holds(normal, unwanted):
                 continue
-            if not any(holds(page.normal, a) and holds(page.normal, b) for a, b in apart):
+            for one, other in apart:
+                if holds(normal, one) and holds(normal, other):
+                    break
+            else:
                 yield page
 
 
@@ -96,10 +109,15 @@ class Bm25:
     @cached_property
     def _index(self) -> Any:
         import bm25s
+        from bm25s.tokenization import Tokenized, Tokenizer
 
-        texts = [f"{document.title} {document.text}" for document in self._documents]
-        index = bm25s.BM25()
-        index.index(bm25s.tokenize(texts, stopwords="en", show_progress=False), show_progress=False)
+        many = len(self._documents) > _MANY and sys.stderr.isatty()
+        texts = (f"{document.title} {document.text}" for document in self._documents)
+        tokenizer = Tokenizer(stopwords="en")
+        # Arrays, since of a million passages the lists of words alone would take gigabytes.
+        words = [array("i", ids) for ids in tokenizer.streaming_tokenize(texts, allow_empty=False)]
+        index = bm25s.BM25(csc_backend="scipy")  # takes less memory than numpy
+        index.index(Tokenized(words, tokenizer.get_vocab_dict()), show_progress=many)
         return index
 
     def scores(self, question: str) -> NDArray[np.float64]:
@@ -118,10 +136,17 @@ class Bm25:
 
     def order(self, question: str, stream: Stream) -> Iterator[int]:
         scores = self.scores(question)
-        found = np.flatnonzero(scores > 0)
-        yield from found[np.argsort(-scores[found], kind="stable")].tolist()
+        first = scores >= max(_nth(scores, _FIRST), np.finfo(float).tiny)
+        for part in (first, (scores > 0) & ~first):
+            found = np.flatnonzero(part)
+            yield from found[np.argsort(-scores[found], kind="stable")].tolist()
         rest = np.flatnonzero(scores <= 0)
         yield from (int(rest[i]) for i in stream.order(len(rest)))
+
+
+def _nth(scores: NDArray[np.float64], n: int) -> float:
+    """The n-th highest of the scores, or the lowest if there are fewer."""
+    return float(np.partition(scores, -n)[-n] if len(scores) > n else scores.min(initial=0))
 
 
 class Dense:

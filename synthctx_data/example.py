@@ -58,18 +58,27 @@ class Needle:
         return self.page.body[self.answer.start : self.answer.end]
 
 
+class Step(NamedTuple):
+    """A hop as a question of its own; a real one names the answers of earlier hops as "#1", "#2" and so on."""
+
+    question: str
+    answer: str
+
+
 @dataclass(frozen=True, slots=True)
 class Concept:
     """What an example asks, before any haystack: a question, its answers, and its needles in hop order.
 
     `completion` is the answer that a model is trained to write; `answers` are all that are right. A concept that *cites* is
-    answered by the numbers of its needles' documents instead, which are not known before these have their places.
+    answered by the numbers of its needles' documents instead, which are not known before these have their places. `steps`
+    has one for every hop of a question of several.
     """
 
     question: str
     completion: str
     answers: tuple[str, ...]
     needles: tuple[Needle, ...]
+    steps: tuple[Step, ...] = ()
     cites: bool = False
 
 
@@ -104,6 +113,7 @@ class Example:
     completion: str
     question: str
     answers: tuple[str, ...]
+    steps: tuple[Step, ...]
     edges: "array[int]"
     needles: tuple[PlacedNeedle, ...]
     sources: tuple[tuple[str, str], ...]

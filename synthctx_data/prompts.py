@@ -57,6 +57,7 @@ def render(address: str, block: str, **values: Any) -> str:
     return "".join(source.blocks[block](source.new_context(values)))
 
 
+@cache
 def wordings(address: str, block: str, *slots: str, **values: Any) -> tuple[Wording, ...]:
     """The non-empty lines of a block, each a way to say the same, with `slots` left open and `values` filled in."""
     text = _with_marks(address, block, slots, values)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from synthctx_data.example import Example, PlacedNeedle
+from synthctx_data.example import Example, PlacedNeedle, Step
 
 _MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
 _SPAN_FIELDS = ("start", "end")
@@ -20,6 +20,7 @@ SCHEMA = pa.schema(
         ("completion", pa.list_(_MESSAGE)),
         ("question", pa.string()),
         ("answers", pa.list_(pa.string())),
+        ("decomposition", pa.list_(pa.struct([(name, pa.string()) for name in Step._fields]))),
         ("documents", pa.list_(pa.struct([(name, pa.int32()) for name in _SPAN_FIELDS]))),
         ("needles", pa.list_(pa.struct([(name, pa.int32()) for name in _NEEDLE_FIELDS]))),
         ("sources", pa.list_(pa.struct([(name, pa.string()) for name in _SOURCE_FIELDS]))),
@@ -38,12 +39,10 @@ def to_table(examples: Sequence[Example]) -> pa.Table:
         _messages("assistant", [example.completion for example in examples]),
         pa.array([example.question for example in examples], pa.string()),
         pa.array([example.answers for example in examples], pa.list_(pa.string())),
+        _texts("decomposition", Step._fields, [example.steps for example in examples]),
         _records(_SPAN_FIELDS, [np.frombuffer(example.edges, np.intc) for example in examples]),
         _records(_NEEDLE_FIELDS, [np.ravel([_flat(needle) for needle in example.needles]) for example in examples]),
-        pa.array(
-            [[dict(zip(_SOURCE_FIELDS, pair, strict=True)) for pair in example.sources] for example in examples],
-            SCHEMA.field("sources").type,
-        ),
+        _texts("sources", _SOURCE_FIELDS, [example.sources for example in examples]),
         pa.array([example.num_tokens for example in examples], pa.int32()),
         pa.array([example.concept_expression for example in examples], pa.string()),
         pa.array([example.context_diversity for example in examples], pa.string()),
@@ -60,6 +59,12 @@ def _messages(role: str, contents: Sequence[str]) -> pa.Array:
     fields = [pa.array([role] * len(contents), pa.string()), pa.array(contents, pa.string())]
     messages = pa.StructArray.from_arrays(fields, fields=list(_MESSAGE))
     return pa.ListArray.from_arrays(pa.array(range(len(contents) + 1), pa.int32()), messages)
+
+
+def _texts(column: str, names: Sequence[str], rows: Sequence[Sequence[Sequence[str]]]) -> pa.Array:
+    """A column of lists of records of texts."""
+    records = [[dict(zip(names, record, strict=True)) for record in row] for row in rows]
+    return pa.array(records, SCHEMA.field(column).type)
 
 
 def _records(names: Sequence[str], rows: Sequence[NDArray[np.int_ | np.intc]]) -> pa.Array:

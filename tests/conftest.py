@@ -34,6 +34,8 @@ def options_for(task: str, variant: str, **options: object) -> Options:
     if (task, variant) == ("musique_synth", "real_limited"):  # few of the questions here are of that kind
         options["train"], options["validation"] = min(options["train"], 4), 0
     if variant.startswith("real"):
+        if task == "musique_synth":
+            options["validation"] = min(options["validation"], 1)  # a tenth of few questions of each number of hops
         options.setdefault("corpus", (str(CORPORA[task]),))
     if task == "musique_synth":
         options.setdefault("hops", "2" if variant == "real_limited" else "2:4,3:1,4:1")

@@ -40,7 +40,7 @@ def test_an_example_is_a_pure_function_of_its_index(task: str, variant: str) -> 
 
 @each_variant
 def test_another_seed_gives_other_examples(task: str, variant: str) -> None:
-    one, other = (every_example(examples_for(task, variant, seed=seed)) for seed in (0, 1))
+    one, other = (every_example(examples_for(task, variant, seed=seed, max_tokens=2048)) for seed in (0, 1))
     assert not {example.prompt for example in one} & {example.prompt for example in other}
 
 
@@ -52,8 +52,10 @@ def test_more_examples_leave_the_first_as_they_are(task: str, variant: str) -> N
 
 def many(task: str, variant: str) -> dict[str, int]:
     """As many examples as a statistic needs, or as the small corpus of the tests has."""
-    few = {"musique_synth": 14, "summhay_synth": 45}.get(task) if variant.startswith("real") else None
-    return {"train": few or 100, "validation": (few or 100) // 5}
+    if not variant.startswith("real"):
+        return {"train": 100, "validation": 20}
+    train = {"mdqa_synth": 45, "musique_synth": 14, "summhay_synth": 45}[task]
+    return {"train": train, "validation": train // 9}
 
 
 @each_variant
@@ -89,6 +91,30 @@ def test_the_needles_answer_and_none_of_them_can_be_missed(task: str, variant: s
             assert holds(texts[at[hop]], (answer,))
             assert linking <= allowed
             assert at[hop] in linking or variant.startswith("real")
+
+
+@pytest.mark.parametrize("variant", TASKS["musique_synth"].variants)
+def test_the_decomposition_answers_hop_by_hop(variant: str) -> None:
+    for _, row in rows(examples_for("musique_synth", variant)):
+        prompt, steps = row["prompt"][0]["content"], row["decomposition"]
+        assert len(steps) == len(row["needles"]) > 1
+        for step, needle in zip(steps, row["needles"], strict=True):
+            stated = prompt[needle["answer_start"] : needle["answer_end"]]
+            aliases = row["answers"] if step is steps[-1] else []
+            assert normalize_answer(stated) in map(normalize_answer, [step["answer"], *aliases])
+        for i, (step, before) in enumerate(zip(steps[1:], steps, strict=False), 1):
+            assert (f"#{i}" if variant.startswith("real") else before["answer"]) in step["question"]
+
+
+def test_a_question_is_in_one_split_whatever_the_variant() -> None:
+    split_of = {}
+    for variant, train in (("real_haystack", 360), ("real_limited", 45)):
+        examples = examples_for("mdqa_synth", variant, train=train, validation=train // 9)
+        for split, size in examples.sizes.items():
+            for index in range(size):
+                question = examples.expression.concept(split, index).question
+                assert split_of.setdefault(question, split) == split
+    assert len(split_of) < 400 + 50  # some are in both variants
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -1,4 +1,4 @@
-"""The rows of content version 1.0.0, pinned: a change that changes a row raises CONTENT_VERSION."""
+"""The rows of content version 1.1.0, pinned: a change that changes a row raises CONTENT_VERSION."""
 
 import hashlib
 
@@ -9,23 +9,23 @@ from synthctx_data.schema import to_table
 from tests.conftest import IDS, VARIANTS, every_example, examples_for
 
 GOLDEN = {
-    "mdqa_synth/real_haystack": "a9862f9af9ddf24c",
-    "mdqa_synth/real_limited": "546c00443848369b",
-    "mdqa_synth/templated_haystack": "86d42f0142f78a1b",
-    "mdqa_synth/templated_padding": "db415415ecd96c99",
-    "mdqa_synth/symbolic_haystack": "0072782ff02116f9",
-    "mdqa_synth/symbolic_padding": "1301fc9ff6411c8d",
-    "musique_synth/real_haystack": "63fdbe5ea8ab03f1",
-    "musique_synth/real_limited": "e82d4f96be3e7a54",
-    "musique_synth/templated_haystack": "6f6182be69cd4427",
-    "musique_synth/templated_padding": "b4f0fa38b54a5d56",
-    "musique_synth/symbolic_haystack": "7e17082df148e02a",
-    "musique_synth/symbolic_padding": "b262bcc9709a1158",
-    "summhay_synth/real_haystack": "0ef1173df629bd9d",
-    "summhay_synth/templated_haystack": "b265f882cb01144a",
-    "summhay_synth/templated_padding": "85eb849c120eb790",
-    "summhay_synth/symbolic_haystack": "627c18b5993798a5",
-    "summhay_synth/symbolic_padding": "9bee907bea3a935b",
+    "mdqa_synth/real_haystack": "c7a0e0faa0a407eb",
+    "mdqa_synth/real_limited": "5d6182b31b760d85",
+    "mdqa_synth/templated_haystack": "635ce0a95a4837b6",
+    "mdqa_synth/templated_padding": "46bf35315a16f974",
+    "mdqa_synth/symbolic_haystack": "1690c3db46353097",
+    "mdqa_synth/symbolic_padding": "70617528013ce204",
+    "musique_synth/real_haystack": "f2fa34dbcec8c73c",
+    "musique_synth/real_limited": "901d15c65ebaecec",
+    "musique_synth/templated_haystack": "aad4a3b9630a01f5",
+    "musique_synth/templated_padding": "efad74a52b80a817",
+    "musique_synth/symbolic_haystack": "0bc7dc887d2251c2",
+    "musique_synth/symbolic_padding": "4b91a54a14496b23",
+    "summhay_synth/real_haystack": "98a57eb5a9b8839b",
+    "summhay_synth/templated_haystack": "d540a4bd4b1d89f3",
+    "summhay_synth/templated_padding": "ebcbd6129c8bf68d",
+    "summhay_synth/symbolic_haystack": "b76494f8301cc8a3",
+    "summhay_synth/symbolic_padding": "cbe29793546c2078",
 }
 
 
@@ -34,4 +34,4 @@ def test_the_rows_of_this_content_version(task: str, variant: str) -> None:
     rows = repr(
         to_table(every_example(examples_for(task, variant, max_tokens=2048, train=6, validation=3))).to_pylist()
     )
-    assert (CONTENT_VERSION, hashlib.sha256(rows.encode()).hexdigest()[:16]) == ("1.0.0", GOLDEN[f"{task}/{variant}"])
+    assert (CONTENT_VERSION, hashlib.sha256(rows.encode()).hexdigest()[:16]) == ("1.1.0", GOLDEN[f"{task}/{variant}"])

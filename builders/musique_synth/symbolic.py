@@ -5,7 +5,7 @@ from itertools import chain, islice
 
 from builders.musique_synth.hops import draw_hops
 from synthctx_data import keys
-from synthctx_data.example import Concept, Page
+from synthctx_data.example import Concept, Page, Step
 from synthctx_data.prompts import wordings
 from synthctx_data.seeding import Stream
 from synthctx_data.task import ConceptExpression, Setting
@@ -25,6 +25,7 @@ class Symbolic(ConceptExpression):
         address = f"{setting.task}/{self.name}"
         (self._entry,) = wordings(address, "entry", "key", "value")
         (self._question,) = wordings(address, "ask", "key", "hops")
+        (self._step,) = wordings(address, "step", "key")
 
     def concept(self, split: str, index: int) -> Concept:
         hops = draw_hops(self.setting, split, index)
@@ -37,7 +38,8 @@ class Symbolic(ConceptExpression):
             document.insert(at, pair)
             needles.append(keys.entry_needle(self.setting.layout, self._entry, document, at))
         answer = gold[-1][1]
-        return Concept(self._question.fill(key=gold[0][0], hops=str(hops)), answer, (answer,), tuple(needles))
+        steps = tuple(Step(self._step.fill(key=key), value) for key, value in gold)
+        return Concept(self._question.fill(key=gold[0][0], hops=str(hops)), answer, (answer,), tuple(needles), steps)
 
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
         hops = draw_hops(self.setting, split, index)

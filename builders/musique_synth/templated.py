@@ -9,7 +9,7 @@ from builders.musique_synth.hops import draw_hops
 from synthctx_data.articles import Chapter, make_chapter, split_wordings, world_size
 from synthctx_data.distractors import interleave
 from synthctx_data.entities import BY_SUBJECT, KINDS
-from synthctx_data.example import Concept, Page
+from synthctx_data.example import Concept, Page, Step
 from synthctx_data.metrics import holds, normalize_answer
 from synthctx_data.prompts import Wording
 from synthctx_data.seeding import Stream
@@ -42,6 +42,7 @@ class Templated(ConceptExpression):
         super().__init__(setting)
         self._size = world_size(setting.options.max_tokens)
         self._chapter = lru_cache(maxsize=2)(self._make_chapter)
+        self._pick = lru_cache(maxsize=1)(self._find)  # a concept and its haystack are asked for one after the other
 
     def concept(self, split: str, index: int) -> Concept:
         chapter, found = self._pick(split, index)
@@ -49,10 +50,9 @@ class Templated(ConceptExpression):
         phrase = found.names[0]
         for _, relation in found.steps[:-1]:
             phrase = stream.choice(self._ways(f"the_{relation}", split)).fill(subject=phrase)
-        asks = split_wordings(_STATED, f"ask_{found.steps[-1][1]}", split, "subject")
-        question = stream.choice(asks).fill(subject=phrase)
+        question = stream.choice(self._asks(found.steps[-1][1], split)).fill(subject=phrase)
         needles = tuple(chapter.needle(number, relation) for number, relation in found.steps)
-        return Concept(question, needles[-1].text, (needles[-1].text,), needles)
+        return Concept(question, needles[-1].text, (needles[-1].text,), needles, self._steps(split, index, found))
 
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
         chapter, found = self._pick(split, index)
@@ -62,10 +62,20 @@ class Templated(ConceptExpression):
         without = [number for number, _ in found.steps]
         return chapter.pool.pages(order, concept.answers, without, pairwise(found.names))
 
+    def _steps(self, split: str, index: int, found: Chain) -> tuple[Step, ...]:
+        stream = self.rng(split, index, "decomposition")
+        return tuple(
+            Step(stream.choice(self._asks(relation, split)).fill(subject=subject), answer)
+            for (_, relation), (subject, answer) in zip(found.steps, pairwise(found.names), strict=True)
+        )
+
+    def _asks(self, relation: str, split: str) -> tuple[Wording, ...]:
+        return split_wordings(_STATED, f"ask_{relation}", split, "subject")
+
     def _ways(self, block: str, split: str) -> tuple[Wording, ...]:
         return split_wordings(f"{self.setting.task}/{self.name}", block, split, "subject")
 
-    def _pick(self, split: str, index: int) -> tuple[Chapter, Chain]:
+    def _find(self, split: str, index: int) -> tuple[Chapter, Chain]:
         """The chapter and the chain that an example asks for: the first that cannot be cut short."""
         chapter = self._chapter(split, index // self._size)
         hops = draw_hops(self.setting, split, index)
@@ -99,8 +109,7 @@ def _draw_chain(chapter: Chapter, entity: int, hops: int, stream: Stream) -> Cha
 
 def _is_needed(chapter: Chapter, found: Chain) -> bool:
     """Whether every name of the chain stands only in the articles of the hops before and behind it."""
-    texts = [chapter.articles[number].document for number, _ in found.steps]
-    normal = [normalize_answer(f"{text.title} {text.text}") for text in texts]
+    normal = [chapter.pool.normal(number) for number, _ in found.steps]
     names = [normalize_answer(name) for name in found.names]
     if not chapter.says_once(*found.steps[-1]):
         return False
