@@ -1,5 +1,6 @@
 """The README.md of a built folder: one for all variants, updated and not overwritten as variants are added."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from synthctx_data.task import Task
 ROOT = Path(__file__).resolve().parent.parent / "dataset_cards"
 _CARD = "README.md"
 
+_LOADED = re.compile(r'(load_dataset\("[^"]*", ")(\w+)(?="\))')  # the line that shows how to load a variant
+
 
 def update_card(task: Task, build: Build) -> Path:
     """Writes the variant's files, features and sizes into the card's YAML, and returns the card.
@@ -31,7 +34,9 @@ def update_card(task: Task, build: Build) -> Path:
         _put(card.data, "configs", {"config_name": build.variant, "data_files": files}, task)
         _put(card.data, "dataset_info", {"config_name": build.variant, **_info(build.target, splits)}, task)
         aside = path.with_suffix(".tmp")
-        aside.write_text(str(card), encoding="utf-8")
+        there = [entry["config_name"] for entry in card.data["configs"]]
+        text = _LOADED.sub(lambda line: line[1] + (line[2] if line[2] in there else there[0]), str(card))
+        aside.write_text(text, encoding="utf-8")
         aside.replace(path)
     return path
 

@@ -110,6 +110,7 @@ def build(
     Called again after an interruption, it goes on where it stopped.
     """
     from builders.card import update_card
+    from builders.examples import check_read
     from builders.shards import Build
     from builders.shards import build as build_variant
 
@@ -130,7 +131,7 @@ def build(
     )
     found = find_task(task)
     for variant in variants:
-        found.variant(variant)
+        check_read(found, variant, options)
     for variant in variants:
         job = Build(task, variant, options, output.expanduser() / task, shards)
         rows = sum(found.sizes(options).values())

@@ -27,7 +27,7 @@ class Examples:
         self.variant = variant
         self.options = options
         self._cell = task.variant(variant)
-        _check_read(task, variant, options)
+        check_read(task, variant, options)
         self.sizes = task.sizes(options)
         self.layout = Layout(task.name, load_counter(options.tokenizer))
         self._depths = parse_depth(options.depth)
@@ -112,8 +112,8 @@ class Examples:
         return counts_add_up(self.layout, concept, self._fillers(split, 0, concept))
 
 
-def _check_read(task: Task, variant: str, options: Options) -> None:
-    """Refuses an option that this variant would pass over in silence."""
+def check_read(task: Task, variant: str, options: Options) -> None:
+    """Raises: UsageError for an option that this variant would pass over in silence, or if there is no such variant."""
     for name in options.changed():
         if name not in COMMON and name not in task.variant(variant).reads:
             who = [v for v, cell in task.variants.items() if name in cell.reads]

@@ -45,10 +45,10 @@ Distractors = Annotated[str, Option(help="How real distractors are ranked: bm25,
 DenseModel = Annotated[str, Option(help="The encoder for --distractors dense: a folder or a Hub id.")]
 KeyStyle = Annotated[str, Option(help="What symbolic keys and values are: uuid, integer or word.")]
 Hops = Annotated[
-    str, Option(help="Hops of multi-hop questions, with weights if not equally many: 2,3,4 or 2:6,3:3,4:1.")
+    str, Option(help="Hops of musique_synth's questions, with weights if not equally many: 2,3,4 or 2:6,3:3,4:1.")
 ]
 InsightWording = Annotated[
-    str, Option(help="Whether documents word an insight each in its own way, or all the same: varied or identical.")
+    str, Option(help="How the documents of summhay_synth's templated variants word an insight: varied or identical.")
 ]
 Output = Annotated[Path, Option(help="Folder that the data set goes into, as OUTPUT/TASK.")]
 Workers = Annotated[

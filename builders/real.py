@@ -2,8 +2,8 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
 from math import ceil
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.example import Concept, Needle, Page, Span, Step
 from synthctx_data.metrics import holds, normalize_answer, normalize_answers
 from synthctx_data.options import CORPUS_OPTIONS
-from synthctx_data.seeding import rng
+from synthctx_data.seeding import Stream, rng
 from synthctx_data.task import ConceptExpression, Setting
 
 _TENTH = 10  # the paper's share of validation, too
@@ -85,26 +85,19 @@ class RealQuestions(ConceptExpression):
 
     def _find_usable(self) -> dict[Question, tuple[Span, ...]]:
         """The questions that can be asked, the first of those with the same words or the same gold passages."""
-        usable: dict[Question, tuple[Span, ...]] = {}
-        taken: set[object] = set()
-        for question in self._corpus.questions:
-            known = {question.gold, normalize_answer(question.text)}
-            if taken.isdisjoint(known) and (found := self.find(question)):
-                taken |= known
-                usable[question] = found
-        return usable
+        found = {question: spans for question in self._corpus.questions if (spans := self.find(question))}
+        return {q: found[q] for q in distinct(found, lambda q: {q.gold, normalize_answer(q.text)})}
 
     def _divide(self) -> dict[str, list[Question]]:
         """The questions that each split may ask, in their order; validation has a tenth of each number of hops."""
-        setting = self.setting
-        questions = list(self._usable)
-        order = rng(setting.options.seed, setting.task, "real", "questions").order(len(questions))
         by_hops = defaultdict(list)
-        for i in order:
-            by_hops[len(questions[i].hops)].append(questions[i])
-        validation = [question for group in by_hops.values() for question in group[: ceil(len(group) / _TENTH)]]
+        for question in self._usable:
+            by_hops[len(question.hops)].append(question)
+        order = rng(self.setting.options.seed, self.setting.task, "real", "questions")
+        divided = [set_apart(by_hops[hops], order) for hops in sorted(by_hops)]
+        validation = [question for _, held_out in divided for question in held_out]
         apart = _gold(validation)
-        train = [question for group in by_hops.values() for question in group if apart.isdisjoint(question.gold)]
+        train = [question for kept, _ in divided for question in kept if apart.isdisjoint(question.gold)]
         return {"train": train, "validation": validation}
 
     def _take(self, split: str, questions: Sequence[Question]) -> list[Question]:
@@ -113,20 +106,41 @@ class RealQuestions(ConceptExpression):
         for question in reversed(questions):
             if self.wants(question):
                 by_hops[len(question.hops)].append(question)
-        there = {hops: len(found) for hops, found in by_hops.items()}
-        wanted = [self.hops(split, index) for index in range(self.setting.sizes[split])]
-        for hops in sorted(set(wanted)):
-            if wanted.count(hops) > there.get(hops, 0):
+        there = {hops: len(found) for hops, found in sorted(by_hops.items())}
+        asked = self.setting.sizes[split]
+        taken: list[Question] = []
+        for hops in map(self.hops, repeat(split), range(asked)):
+            if not by_hops[hops]:
+                have = ", ".join(f"{count} of {hops} hop{'s'[: hops > 1]}" for hops, count in there.items()) or "none"
                 raise CorpusError(
-                    f"{self.name} has {there.get(hops, 0)} usable questions of {hops} hop{'s'[: hops > 1]} for {split} "
-                    f"in this corpus (of {len(self._corpus.questions)} questions, {len(self._usable)} are usable), and "
-                    f"{wanted.count(hops)} are asked for; a tenth is set apart for validation; {self.advice(there)}"
+                    f"--corpus: expected {asked} usable questions for the {split} split of {self.name}, and there are {have} "
+                    f"(of {len(self._corpus.questions)} in the corpus; a tenth is set apart for validation); "
+                    f"{self.advice(split, len(taken), there)}, or give a larger --corpus"
                 )
-        return [by_hops[hops].pop() for hops in wanted]
+            taken.append(by_hops[hops].pop())
+        return taken
 
-    def advice(self, there: dict[int, int]) -> str:
-        """What to do when there are only so many questions (by their hops)."""
-        return "lower --train and --validation, or give a larger --corpus"
+    def advice(self, split: str, enough: int, there: Mapping[int, int]) -> str:
+        """What to ask for instead, when there are questions enough for the first examples only, by their hops."""
+        return f"they are enough for --{split} {enough}"
+
+
+def distinct(questions: Iterable[Question], known: Callable[[Question], set[Any]]) -> list[Question]:
+    """The questions, without those that share with an earlier one any of what they are `known` by."""
+    taken: set[Any] = set()
+    found = []
+    for question in questions:
+        if taken.isdisjoint(marks := known(question)):
+            found.append(question)
+            taken |= marks
+    return found
+
+
+def set_apart(questions: Sequence[Question], order: Stream) -> tuple[list[Question], list[Question]]:
+    """The questions in random order: nine tenths for train, and a tenth for validation."""
+    shuffled = [questions[i] for i in order.order(len(questions))]
+    cut = ceil(len(shuffled) / _TENTH)
+    return shuffled[cut:], shuffled[:cut]
 
 
 def covered(text: str) -> bool:

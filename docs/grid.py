@@ -17,6 +17,13 @@ CORPUS = HERE.parent / "tests" / "data" / "nq-open-oracle-500.jsonl.gz"
 EXPRESSIONS = {"real": "real text", "templated": "sentence templates", "symbolic": "keys and values"}
 CONTEXTS = {"haystack": "varied documents", "padding": "repeated sentences"}
 _INDEX = 3
+_LEGEND = (
+    ("needle", "the needle"),
+    ("answer", "the answer"),
+    ("gold", "the rest of its document"),
+    ("", "its neighbours in the haystack"),
+    ("ask", "the question"),
+)
 _COLUMNS = 62  # characters of a line in a cell
 _LINES = 3  # of a document
 _WIDTH, _HEIGHT, _LEFT, _TOP, _LINE = 450, 184, 118, 58, 14
@@ -47,7 +54,9 @@ def draw() -> str:
         for column, context in enumerate(CONTEXTS):
             if f"{expression}_{context}" in variants:
                 parts.append(_cell(_LEFT + column * _WIDTH, y, _example(f"{expression}_{context}")))
-    width, height = _LEFT + len(CONTEXTS) * _WIDTH, _TOP + len(EXPRESSIONS) * _HEIGHT
+    width, height = _LEFT + len(CONTEXTS) * _WIDTH, _TOP + len(EXPRESSIONS) * _HEIGHT + 20
+    legend = " · ".join(f'<tspan class="{kind}">{what}</tspan>' for kind, what in _LEGEND)
+    parts.append(f'<text x="{_LEFT}" y="{height - 14}">{legend} · [document / of so many]</text>')
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">'
     return "\n".join(
         [head, "<title>The variants of mdqa_synth</title>", f"<style>{_STYLE}</style>", *parts, "</svg>\n"]
@@ -87,7 +96,9 @@ def _document(example: Example, number: int) -> list[str]:
         start = 0
     shown = lines[start : start + (_LINES if gold else 2)]
     marked = [_marked(example, line, gold) for line in shown]
-    label = f"[{number + 1}] "
+    if shown[-1].end < document.end:
+        marked[-1] += "…"
+    label = f"[{number + 1}/{len(example.documents)}] "
     return [f"<tspan>{label if i == 0 else ' ' * len(label)}</tspan>{line}" for i, line in enumerate(marked)]
 
 
@@ -95,9 +106,9 @@ def _broken(text: str, span: Span) -> list[Span]:
     """The span in lines of the picture's width, broken at spaces and line ends."""
     lines, start = [], span.start
     while start < span.end:
-        end = text.find("\n", start, min(start + _COLUMNS - 6, span.end))
+        end = text.find("\n", start, min(start + _COLUMNS - 11, span.end))
         if end < 0:
-            end = min(start + _COLUMNS - 6, span.end)
+            end = min(start + _COLUMNS - 11, span.end)
             space = text.rfind(" ", start, end)
             end = space if end < span.end and space > start else end
         lines.append(Span(start, end))

@@ -21,7 +21,7 @@ KINDS = {
     "spans": "documents follow each other, and every needle and answer reads as itself",
     "leak": "no answer stands outside its needle",
     "shortcut": "no document but a hop's own links its subject and its answer",
-    "needles": "no needle is asked for twice",
+    "needles": "no two rows ask the same of the same needles",
     "distractors": "no document stands twice in one haystack",
     "contexts": "no two examples have the same documents",
     "splits": "no fact is asked for in two splits",

@@ -17,6 +17,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ Row = Mapping[str, Any]
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _PASSAGE_WORDS = 100  # as in Natural Questions-Open (Karpukhin et al. 2020): a passage ends at the next paragraph end
+_LONG_WORDS = 300  # a paragraph of more is cut
+_WORD = re.compile(r"\S+")
 _SHAPES = (
     "question + answers + ctxs (Lost in the Middle), question + paragraphs + question_decomposition (MuSiQue), "
     "documents + subtopics (SummHay) or text (+ title)"
@@ -86,6 +89,10 @@ def read_corpus(specs: Iterable[str], text_column: str = "text") -> Corpus:
     return Corpus(tuple(reader.documents), tuple(reader.questions), digest.hexdigest())
 
 
+class _Passage(dict[str, str]):
+    """A row that was a part of a text file: title and text."""
+
+
 class _Reader:
     """Gathers documents, each numbered when it is first seen, and questions about them."""
 
@@ -105,8 +112,7 @@ class _Reader:
         elif "subtopics" in row:
             self.questions += self._insights(row, place)
         else:
-            plain = "text" in row and self._text_column not in row  # a passage of a text file
-            self._number(_document(row, place, "text" if plain else self._text_column))
+            self._number(_document(row, place, "text" if isinstance(row, _Passage) else self._text_column))
 
     def _number(self, document: Document) -> int:
         text = f"{document.title}\n{document.text}".strip().encode()
@@ -117,13 +123,17 @@ class _Reader:
 
     def _single(self, row: Row, place: str) -> Question:
         contexts = _field(row, "ctxs", list, place)
-        gold = [i for i, context in enumerate(contexts) if isinstance(context, Mapping) and context.get("isgold")]
+        gold = [
+            i
+            for i, context in enumerate(contexts)
+            if isinstance(context, Mapping) and context.get("isgold") in (True, 1)
+        ]
         if len(gold) != 1:
             raise CorpusError(
                 f"{place}: expected ctxs with exactly one document whose isgold is true, "
                 f"found {len(gold)} among {len(contexts)}"
             )
-        text, answers = _asked(row, place), _answers(row, "answers", place)
+        text, answers = _filled(row, "question", place), _answers(row, "answers", place)
         own = [self._number(_document(context, f"{place}, ctxs")) for context in contexts]
         hop = Hop(text, answers, own.pop(gold[0]))
         return Question(text, (hop,), tuple(own))
@@ -132,42 +142,45 @@ class _Reader:
         paragraphs = _field(row, "paragraphs", list, place)
         steps = _field(row, "question_decomposition", list, place)
         own = [self._number(_document(p, f"{place}, paragraphs", "paragraph_text")) for p in paragraphs]
+        at_index = {
+            paragraph.get("idx", i): number for i, (paragraph, number) in enumerate(zip(paragraphs, own, strict=True))
+        }
         hops = []
         for step in steps:
             where = f"{place}, question_decomposition"
             at = _field(step, "paragraph_support_idx", int, where)
-            if not 0 <= at < len(own):
-                raise CorpusError(f"{where}: expected paragraph_support_idx below {len(own)}, got {at}")
-            hops.append(Hop(_field(step, "question", str, where), (_field(step, "answer", str, where),), own[at]))
+            if at not in at_index:
+                raise CorpusError(f"{where}: expected paragraph_support_idx to be the idx of a paragraph, got {at}")
+            hops.append(Hop(_field(step, "question", str, where), (_filled(step, "answer", where),), at_index[at]))
         if not hops:
             raise CorpusError(f"{place}: expected question_decomposition to hold a step for each hop, and it is empty")
         aliases = _answers(row, "answer_aliases", place) if row.get("answer_aliases") else ()
-        answers = (_field(row, "answer", str, place), *aliases)
+        answers = (_filled(row, "answer", place), *aliases)
         hops[-1] = Hop(hops[-1].question, tuple(dict.fromkeys(answers)), hops[-1].gold)
         gold = {hop.gold for hop in hops}
-        text = _asked(row, place)
+        text = _filled(row, "question", place)
         return Question(text, tuple(hops), tuple(number for number in own if number not in gold))
 
     def _insights(self, row: Row, place: str) -> Iterator[Question]:
-        holding: dict[str, list[int]] = {}
+        holding: dict[str, dict[int, None]] = {}
         own = []
         for entry in _field(row, "documents", list, place):
             own.append(self._number(_document(entry, f"{place}, documents", "document_text")))
             for insight in _field(entry, "insights_included", list, f"{place}, documents"):
-                holding.setdefault(str(insight), []).append(own[-1])
+                holding.setdefault(str(insight), {})[own[-1]] = None
         for subtopic in _field(row, "subtopics", list, place):
             for insight in _field(subtopic, "insights", list, f"{place}, subtopics"):
                 where = f"{place}, subtopics, insights"
-                text = _field(insight, "insight", str, where).strip()
-                gold = holding.get(_field(insight, "insight_id", str, where), [])
+                text = _filled(insight, "insight", where)
+                gold = holding.get(_field(insight, "insight_id", str, where), {})
                 rest = set(own).difference(gold)
                 yield Question(text, tuple(Hop(text, (), number) for number in gold), tuple(sorted(rest)))
 
 
-def _asked(row: Row, place: str) -> str:
-    text: str = _field(row, "question", str, place).strip()
+def _filled(row: Row, name: str, place: str) -> str:
+    text: str = _field(row, name, str, place).strip()
     if not text:
-        raise CorpusError(f"{place}: expected question to hold something, and it is empty; leave the row out")
+        raise CorpusError(f"{place}: expected {name} to hold something, and it is empty; leave the row out")
     return text
 
 
@@ -182,9 +195,7 @@ def _document(row: Row, place: str, field: str = "text") -> Document:
     if not isinstance(row, Mapping):
         raise CorpusError(f"{place}: expected a document with {field}, got {_short(row)}")
     title = _field(row, "title", str, place) if row.get("title") else ""
-    text = _field(row, field, str, place).strip()
-    if not text:
-        raise CorpusError(f"{place}: expected {field} to hold something, and it is empty; leave the row out")
+    text = _filled(row, field, place)
     return Document(" ".join(title.split()), text, _said(row, "source", "url"), _said(row, "license", "licence"))
 
 
@@ -198,10 +209,13 @@ def _field(row: Row, name: str, kind: type, place: str) -> Any:
         raise CorpusError(f"{place}: expected an object with {name}, got {_short(row)}")
     if name not in row:
         found = ", ".join(map(str, row)) or "none"
-        raise CorpusError(f"{place}: expected fields {_SHAPES}; {name!r} is missing, found {found}")
+        raise CorpusError(
+            f"{place}: expected fields {_SHAPES}; {name!r} is missing, found {found}; if documents have their text in another, "
+            "name it by --corpus-text-column"
+        )
     if isinstance(row[name], str) and not _encodes(row[name]):
         raise CorpusError(f"{place}: expected {name} to be Unicode, and it holds half a character (a surrogate)")
-    if not isinstance(row[name], kind):
+    if not isinstance(row[name], kind) or (kind is int and isinstance(row[name], bool)):
         raise CorpusError(f"{place}: expected {name} to be a {_TYPE_NAMES[kind]}, got {_short(row[name])}")
     return row[name]
 
@@ -249,7 +263,7 @@ def _rows(spec: str) -> Iterator[tuple[str, Row]]:
         except (OSError, EOFError, zlib.error) as error:
             raise CorpusError(f"--corpus: {file} cannot be read: {error}") from error
         if not count:
-            raise CorpusError(f"--corpus: expected rows in {file}, and it is empty; leave it out or fill it")
+            raise CorpusError(f"--corpus: expected rows or text in {file}, and it is empty; leave it out or fill it")
 
 
 def _file_rows(file: Path) -> Iterator[tuple[str, Row]]:
@@ -261,7 +275,7 @@ def _file_rows(file: Path) -> Iterator[tuple[str, Row]]:
         except UnicodeDecodeError as error:
             raise CorpusError(_not_utf8(str(file), error)) from error
         for number, passage in enumerate(passages(text), 1):
-            yield f"{file}, passage {number}", {"title": file.stem, "text": passage}
+            yield f"{file}, passage {number}", _Passage(title=file.stem, text=passage)
     elif file.name.endswith(".json"):
         yield from _whole_json(file)
     elif file.name.endswith((".jsonl", ".jsonl.gz")):
@@ -316,8 +330,10 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, Row]]:
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{file}, row {number}", row
-    except pa.ArrowException as error:
-        raise CorpusError(f"--corpus: expected a Parquet file, but {file} does not open: {error}") from error
+    except (pa.ArrowException, UnicodeDecodeError, OverflowError, ValueError) as error:
+        raise CorpusError(
+            f"--corpus: expected a Parquet file that can be read, but of {file} row {number + 1} or a later one cannot: {error}"
+        ) from error
 
 
 def _hub_rows(repository: str) -> Iterator[tuple[str, Row]]:
@@ -338,19 +354,33 @@ def _hub_rows(repository: str) -> Iterator[tuple[str, Row]]:
 
 
 def passages(text: str) -> Iterator[str]:
-    """The text in passages of 100 words or more that end where paragraphs end; the last may be shorter."""
+    """The text in passages of 100 words or more that end where paragraphs end; the last may be shorter.
+
+    A paragraph of more than 300 words is cut where sentences end, or else between words.
+    """
     paragraphs: list[str] = []
     words = 0
-    for paragraph in text.replace("\r\n", "\n").split("\n\n"):
-        if not paragraph.strip():
-            continue
-        paragraphs.append(paragraph.strip())
+    for paragraph in chain.from_iterable(map(_pieces, text.replace("\r\n", "\n").split("\n\n"))):
+        paragraphs.append(paragraph)
         words += len(paragraph.split())
         if words >= _PASSAGE_WORDS:
             yield "\n".join(paragraphs)
             paragraphs, words = [], 0
     if paragraphs:
         yield "\n".join(paragraphs)
+
+
+def _pieces(paragraph: str) -> Iterator[str]:
+    """A paragraph without the whitespace around it, in pieces if it is long; none if it is empty."""
+    paragraph = paragraph.strip()
+    start = words = 0
+    for word in _WORD.finditer(paragraph) if paragraph.count(" ") > _LONG_WORDS else ():
+        words += 1
+        if words >= _LONG_WORDS or (words >= _PASSAGE_WORDS and word.group().endswith((".", "!", "?"))):
+            yield paragraph[start : word.end()].strip()
+            start, words = word.end(), 0
+    if rest := paragraph[start:].strip():
+        yield rest
 
 
 def _not_utf8(place: str, error: UnicodeDecodeError) -> str:

@@ -116,6 +116,8 @@ class Bm25:
         tokenizer = Tokenizer(stopwords="en")
         # Arrays, since of a million passages the lists of words alone would take gigabytes.
         words = [array("i", ids) for ids in tokenizer.streaming_tokenize(texts, allow_empty=False)]
+        if not any(words):  # of nothing but stop words and signs, no index can be made
+            return None
         index = bm25s.BM25(csc_backend="scipy")  # takes less memory than numpy
         index.index(Tokenized(words, tokenizer.get_vocab_dict()), show_progress=many)
         return index
@@ -127,6 +129,8 @@ class Bm25:
         """
         import bm25s
 
+        if not self._index:
+            return np.zeros(len(self._documents))
         (words,) = bm25s.tokenize([question], stopwords="en", return_ids=False, show_progress=False)
         known = [word for word in words if word in self._index.vocab_dict]
         if not known:

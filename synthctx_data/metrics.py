@@ -31,14 +31,18 @@ def normalize_answers(answers: Iterable[str]) -> tuple[str, ...]:
 def holds(normal_text: str, normal_answers: Iterable[str]) -> bool:
     """Whether one of the normalised answers stands in a normalised text, inside of words too ("10" is in "1066").
 
-    This is what keeps a document out of a haystack. A single letter or digit counts as a whole word only: it is in every text.
+    This is what keeps a document out of a haystack. A letter, a digit or two letters ("Ed") count as whole words only: they
+    are in almost every text.
     """
-    for answer in (
-        normal_answers
-    ):  # a loop, since `any` of a generator takes twice as long, and every page of a haystack is asked
-        if answer in normal_text and (len(answer) > 1 or not answer.isascii() or mentions(normal_text, (answer,))):
+    # A loop, since `any` of a generator takes twice as long, and every page of a haystack is asked.
+    for answer in normal_answers:  # noqa: SIM110
+        if answer in normal_text and (not _is_everywhere(answer) or mentions(normal_text, (answer,))):
             return True
     return False
+
+
+def _is_everywhere(answer: str) -> bool:
+    return answer.isascii() and (len(answer) == 1 or (len(answer) == 2 and answer.isalpha()))
 
 
 def mentions(normal_text: str, normal_answers: Iterable[str]) -> bool:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import math
+import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -15,6 +15,8 @@ KEY_STYLES = ("uuid", "integer", "word")
 INSIGHT_WORDINGS = ("varied", "identical")
 UNIFORM = "uniform"
 CORPUS_OPTIONS = frozenset({"corpus", "corpus_text_column", "distractors", "dense_model"})  # what a haystack reads
+_HOPS = re.compile(r"([234])(?::([0-9]+(?:\.[0-9]+)?))?", re.ASCII)
+_HEAVIEST = 1e9
 _CHOICES = (("distractors", DISTRACTORS), ("key_style", KEY_STYLES), ("insight_wording", INSIGHT_WORDINGS))
 COMMON = frozenset({"max_tokens", "tokenizer", "train", "validation", "seed", "depth"})  # what every variant reads
 
@@ -100,14 +102,9 @@ def parse_hops(hops: str) -> dict[int, float]:
 
     Raises: UsageError if a number is not 2, 3 or 4, or a weight not positive.
     """
-    weights: dict[int, float] = {}
-    try:
-        for part in hops.split(","):
-            number, _, weight = part.partition(":")
-            weights[int(number)] = float(weight or 1)
-    except ValueError:
-        weights = {}
-    if not weights or not set(weights) <= {2, 3, 4} or not all(0 < weight < math.inf for weight in weights.values()):
+    parts = [_HOPS.fullmatch(part.strip()) for part in hops.split(",")]
+    weights = {int(part[1]): float(part[2] or 1) for part in parts if part}
+    if len(weights) < len(parts) or not all(0 < weight < _HEAVIEST for weight in weights.values()):
         raise UsageError(
             f"--hops: expected 2, 3 or 4, or several with weights such as 2,3,4 or 2:6,3:3,4:1; got {hops!r}"
         )

@@ -14,13 +14,13 @@ from builders.card import ROOT as CARDS
 from synthctx_data.assemble import least_tokens
 from synthctx_data.checks import Checker, Expected, cites, links
 from synthctx_data.corpora import read_corpus
-from synthctx_data.errors import BudgetError
+from synthctx_data.errors import BudgetError, CorpusError, UsageError
 from synthctx_data.example import cite
 from synthctx_data.metrics import holds, normalize_answer
-from synthctx_data.options import KEY_STYLES
+from synthctx_data.options import KEY_STYLES, parse_hops
 from synthctx_data.prompts import ROOT as PROMPTS
 from synthctx_data.schema import SCHEMA, to_table
-from tests.conftest import CORPUS, IDS, MAKES, VARIANTS, every_example, examples_for
+from tests.conftest import CORPORA, CORPUS, IDS, MAKES, VARIANTS, every_example, examples_for
 
 each_variant = pytest.mark.parametrize(("task", "variant"), VARIANTS, ids=IDS)
 
@@ -40,7 +40,7 @@ def test_an_example_is_a_pure_function_of_its_index(task: str, variant: str) -> 
 
 @each_variant
 def test_another_seed_gives_other_examples(task: str, variant: str) -> None:
-    one, other = (every_example(examples_for(task, variant, seed=seed, max_tokens=2048)) for seed in (0, 1))
+    one, other = (every_example(examples_for(task, variant, seed=seed, max_tokens=2048, train=6)) for seed in (0, 1))
     assert not {example.prompt for example in one} & {example.prompt for example in other}
 
 
@@ -273,3 +273,33 @@ def test_rows_have_the_schema(task: str, variant: str) -> None:
              "answer_start": n.answer.start, "answer_end": n.answer.end}
             for n in example.needles
         ]  # fmt: skip
+
+
+def test_an_insight_that_comes_twice_is_asked_once() -> None:
+    corpus = str(CORPORA["summhay_synth"])
+    examples = examples_for("summhay_synth", "real_haystack", corpus=(corpus, corpus), train=30, validation=3)
+    asked = [row["question"] for _, row in rows(examples)]
+    assert len(set(asked)) == len(asked)
+
+
+@pytest.mark.parametrize("variant", ["symbolic_haystack", "symbolic_padding"])
+def test_small_contexts_cite_documents_that_differ(variant: str) -> None:
+    for _, row in rows(examples_for("summhay_synth", variant, max_tokens=700, train=30)):
+        prompt = row["prompt"][0]["content"]
+        cited = [prompt[slice(*row["documents"][n["document"]].values())] for n in row["needles"]]
+        assert len(set(cited)) == len(cited)
+
+
+@pytest.mark.parametrize("hops", ["", "1", "5", "2:", "2:0", "2:1,2:9", "2:1e308", "2:1_0", "0_2", "２", "2;3"])
+def test_hops_are_read_strictly(hops: str) -> None:
+    with pytest.raises(UsageError, match="--hops: expected 2, 3 or 4"):
+        parse_hops(hops)
+    assert parse_hops("2:6, 3:3,4:1") == pytest.approx({2: 0.6, 3: 0.3, 4: 0.1})
+
+
+def test_what_a_small_corpus_advises_works() -> None:
+    with pytest.raises(CorpusError, match="they are enough for --train") as caught:
+        examples_for("musique_synth", "real_haystack", train=400, hops="2,3,4").expression  # noqa: B018
+    hops, train = re.search(r"--hops (\S+) for --train (\d+)", str(caught.value)).groups()
+    assert int(train) > 10
+    assert examples_for("musique_synth", "real_haystack", train=int(train), hops=hops, validation=0).make("train", 0)

@@ -164,3 +164,43 @@ def test_an_answer_is_found_as_whole_words(answers: list[str], text: str, found:
     span = find_answer(answers, text)
     assert (text[span.start : span.end] if span else None) == found
     assert found is None or mentions(normalize_answer(text), normalize_answers(answers))
+
+
+def test_a_long_paragraph_is_cut_at_sentence_ends() -> None:
+    sentences = [f"Sentence {i} has exactly six words." for i in range(5000)]
+    cut = list(passages(" ".join(sentences)))
+    assert all(100 <= len(passage.split()) <= 300 and passage.endswith("words.") for passage in cut[:-1])
+    assert " ".join(cut) == " ".join(sentences)
+
+
+def test_paragraphs_of_musique_are_known_by_their_idx(tmp_path: Path) -> None:
+    with gzip.open(CORPORA["musique_synth"]) as lines:
+        row = json.loads(next(lines))
+    turned = {**row, "paragraphs": row["paragraphs"][::-1], "answer": f" {row['answer']} "}
+    one, other = (read_corpus([write(tmp_path / f"{i}.jsonl", r)]) for i, r in enumerate((row, turned)))
+    golds = [[corpus.documents[hop.gold] for hop in corpus.questions[0].hops] for corpus in (one, other)]
+    assert golds[0] == golds[1]
+    assert one.questions[0].hops[-1].answers == other.questions[0].hops[-1].answers
+
+
+def test_what_a_topic_says_twice_counts_once(tmp_path: Path) -> None:
+    document = {"document_text": "Text.", "insights_included": ["1", "1"]}
+    topic = {"documents": [document, document], "subtopics": [{"insights": [{"insight": "Told.", "insight_id": "1"}]}]}
+    (question,) = read_corpus([write(tmp_path / "topic.jsonl", topic)]).questions
+    assert question.gold == (0,)
+
+
+def test_a_text_column_is_never_guessed(tmp_path: Path) -> None:
+    rows = write(tmp_path / "rows.jsonl", {"text": "Text.", "body": "Body."})
+    (tmp_path / "note.txt").write_text("Note.")
+    texts = [document.text for document in read_corpus([rows, str(tmp_path / "note.txt")], "body").documents]
+    assert texts == ["Body.", "Note."]
+    with pytest.raises(CorpusError, match=r"'boddy' is missing.*--corpus-text-column"):
+        read_corpus([rows], "boddy")
+
+
+def test_parquet_with_broken_text_says_so(tmp_path: Path) -> None:
+    broken = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")])
+    pq.write_table(pa.table({"text": broken}), tmp_path / "broken.parquet")
+    with pytest.raises(CorpusError, match=r"of .*broken.parquet row 1"):
+        read_corpus([str(tmp_path / "broken.parquet")])

@@ -138,3 +138,9 @@ def test_a_model_is_known_by_what_it_is_not_by_where_it_lies(encoder: Path, tmp_
 def test_a_dense_model_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--dense-model: expected a folder or a Hub id"):
         Dense(DOCUMENTS, str(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize("texts", [["!!! ...", "?? !"], ["the of and", "a an"], ["x"], ["京"]])
+def test_bm25_of_nothing_but_signs_and_stop_words_is_random(texts: list[str]) -> None:
+    ranker = Bm25([Document("", text) for text in texts])
+    assert sorted(ranker.order("who is the king?", rng("order"))) == list(range(len(texts)))

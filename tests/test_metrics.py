@@ -58,6 +58,8 @@ def test_holding_is_stricter_than_mentioning_except_for_single_letters() -> None
     assert holds("in 1066", ("10",))
     assert not holds("in 1066", ("1",))
     assert holds("vitamin b 1", ("1",))
+    assert not holds("he walked", ("ed",))
+    assert holds("he walked with ed", ("ed",))
     assert holds("\u5317\u4eac\u5927\u5b66", ("\u4eac",))
 
 

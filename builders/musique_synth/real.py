@@ -1,6 +1,9 @@
 """Real needles: the questions and supporting paragraphs of MuSiQue-Ans (Trivedi et al. 2022)."""
 
 import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 
 from builders.musique_synth.hops import draw_hops
 from builders.real import RealQuestions, covered
@@ -20,9 +23,17 @@ class Real(RealQuestions):
     def find(self, question: Question) -> tuple[Span, ...] | None:
         return super().find(question) if is_linear(question) else None
 
-    def advice(self, there: dict[int, int]) -> str:
-        weights = ",".join(f"{hops}:{count}" for hops, count in sorted(there.items()))
-        return f"lower --train and --validation, give a larger --corpus, or ask for what is there, such as --hops {weights}"
+    def advice(self, split: str, enough: int, there: Mapping[int, int]) -> str:
+        weights = ",".join(f"{hops}:{count}" for hops, count in there.items())
+        if not weights:
+            return super().advice(split, enough, there)
+        weighed = replace(self.setting, options=replace(self.setting.options, hops=weights))
+        left = Counter(there)
+        more = 0
+        while left[hops := draw_hops(weighed, split, more)]:
+            left[hops] -= 1
+            more += 1
+        return f"{super().advice(split, enough, there)}, and with --hops {weights} for --{split} {more}"
 
 
 class RealLimited(Real):

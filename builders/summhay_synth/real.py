@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
+from builders.real import distinct, set_apart
 from builders.summhay_synth.citing import citing_concept, draw_citations
-from synthctx_data.corpora import Question, read_corpus
+from synthctx_data.corpora import read_corpus
 from synthctx_data.distractors import Pool, make_ranker
 from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.example import Concept, Page, Span
+from synthctx_data.metrics import normalize_answer
 from synthctx_data.options import CORPUS_OPTIONS
 from synthctx_data.seeding import rng
 from synthctx_data.task import ConceptExpression, Setting
@@ -18,8 +20,7 @@ class Real(ConceptExpression):
     """Each insight of a topic; a needle is a whole document that contains it, the haystack the topic's other documents.
 
     Up to ten of the documents that contain it are cited, and none of the others that do stands in the context. Once a topic is
-    used up, documents of other topics follow. Train takes insights from one end of their random order, validation from
-    the other.
+    used up, documents of other topics follow. A tenth of the insights, drawn at random, is set apart for validation.
     """
 
     name = "real"
@@ -35,14 +36,15 @@ class Real(ConceptExpression):
             )
         self._corpus = read_corpus(options.corpus, options.corpus_text_column)
         insights = [q for q in self._corpus.questions if q.hops and not q.hops[0].answers]
-        order = rng(options.seed, setting.task, self.name, "insights").order(len(insights))
-        self._insights = [insights[i] for i in order]
-        asked = sum(setting.sizes.values())
-        if len(insights) < asked:
-            raise CorpusError(
-                f"there are {len(insights)} insights in this corpus, and --train and --validation ask for {asked}; "
-                "lower them or give a larger --corpus"
-            )
+        insights = distinct(insights, lambda insight: {normalize_answer(insight.text)})
+        train, validation = set_apart(insights, rng(options.seed, setting.task, self.name, "insights"))
+        self._insights = {"train": train, "validation": validation}
+        for split, asked in setting.sizes.items():
+            if len(self._insights[split]) < asked:
+                raise CorpusError(
+                    f"--corpus: expected {asked} insights for the {split} split, and there are {len(self._insights[split])} (of "
+                    f"{len(insights)} in the corpus; a tenth is set apart for validation); lower --{split} or give a larger --corpus"
+                )
         self._pool = Pool(setting.layout, self._corpus.documents)
         self._ranker = make_ranker(options.distractors, self._corpus.documents, options.dense_model)
 
@@ -50,17 +52,14 @@ class Real(ConceptExpression):
         return {"corpus": self._corpus.identity}
 
     def concept(self, split: str, index: int) -> Concept:
-        insight = self._at(split, index)
+        insight = self._insights[split][index]
         wanted = draw_citations(self.setting, split, index)
         order = self.rng(split, index, "needle").order(len(insight.gold))
         pages = [self._pool.page(insight.gold[i]) for i in order[:wanted]]
         return citing_concept(self.setting, insight.text, [(page, Span(0, page.text.end)) for page in pages])
 
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
-        insight = self._at(split, index)
+        insight = self._insights[split][index]
         own = (insight.own[i] for i in self.rng(split, index, "own").order(len(insight.own)))
         ranked = self._ranker.order(insight.text, self.rng(split, index, "haystack"))
         return self._pool.pages(chain(own, ranked), (), insight.gold)
-
-    def _at(self, split: str, index: int) -> Question:
-        return self._insights[index if split == "train" else -1 - index]

@@ -21,7 +21,9 @@ class Symbolic(ConceptExpression):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        self._entries = keys.entries(setting.options.max_tokens)
+        self._entries = max(
+            keys.entries(setting.options.max_tokens), 2
+        )  # with one alone, all that are cited would be the same
         (self._entry,) = wordings(f"{setting.task}/{self.name}", "entry", "key", "value")
 
     def concept(self, split: str, index: int) -> Concept:
