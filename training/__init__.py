@@ -1,1 +1,1 @@
-"""Fine-tuning on synthctx data sets (to come)."""
+"""Fine-tuning attention heads on synthctx data sets, and evaluating what came out."""

@@ -1,0 +1,161 @@
+"""What a run of fine-tuning is made from: a recipe, read from YAML and from the command line."""
+
+import os
+from argparse import ArgumentParser, BooleanOptionalAction, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from synthctx_data.errors import UsageError
+
+Count = Annotated[int, Field(gt=0)]
+Amount = Annotated[float, Field(ge=0)]
+Name = Annotated[str, Field(min_length=1)]
+Options = TypeVar("Options", bound=BaseModel)
+
+_IDLE = {"output", "logging_steps", "eval_steps", "save_steps", "report_to", "push_to"}
+
+
+def option(default: Any, text: str) -> Any:
+    """A field with its default (`...` if it must be given) and its help."""
+    return Field(default, description=text, validate_default=False)
+
+
+class Recipe(BaseModel):
+    """The options of a run. Sizes and ranks default to the paper's; learning rate, epochs and schedule are ours."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    model: Name = option(..., "A folder or a Hub id of a causal language model.")
+    model_revision: Name | None = option(None, "The revision of the model on the Hub.")
+    data: Annotated[list[Name], Field(min_length=1)] = option(
+        ..., "Data sets: ADDRESS:VARIANT, with @REVISION or *WEIGHT behind it if need be, each a word of its own."
+    )
+    output: Name = option("runs/finetune", "The folder of the adapter; default: runs/ and the name of the recipe.")
+
+    max_tokens: Count | None = option(None, "The context to extend to, in tokens; default: the model's own.")
+    trained_tokens: Count | None = option(
+        None, "The context that the model was trained on; default: its configuration's."
+    )
+    rope: Literal["theta", "yarn", "linear"] = option(
+        "theta", "How positions are extended; a raised theta is the paper's."
+    )
+    sliding_window: Count | None = option(
+        None, "The sliding window of a model that has one; the paper has 16384 for Mistral."
+    )
+
+    lora_rank: Count = option(8, "Rank of the adapter.")
+    lora_alpha: Count = option(8, "Alpha of the adapter.")
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = option(0.0, "Dropout of the adapter.")
+    lora_targets: Annotated[list[Name], Field(min_length=1)] = option(
+        ["q_proj", "k_proj", "v_proj", "o_proj"], "The modules that it adapts."
+    )
+
+    learning_rate: Annotated[float, Field(gt=0)] = option(1e-4, "The highest learning rate.")
+    lr_scheduler: Name = option("cosine", "Its course: any scheduler of transformers.")
+    warmup_steps: Amount = option(0.05, "Steps of warm-up, or (below 1) their share of all.")
+    epochs: Annotated[float, Field(gt=0)] = option(1.0, "Passes over the data.")
+    max_steps: Count | None = option(None, "Steps in all; default: as many as the epochs have.")
+    batch_size: Count = option(1, "Sequences on a device at once.")
+    accumulation: Count = option(4, "Such batches in a step.")
+    weight_decay: Amount = option(0.0, "Weight decay.")
+    max_grad_norm: Amount = option(1.0, "The norm that gradients are clipped to.")
+    seed: Annotated[int, Field(ge=0)] = option(0, "Seeds the adapter and the order of the data.")
+
+    dtype: Literal["auto", "bfloat16", "float32"] = option("auto", "auto: bfloat16 on a GPU, else float32.")
+    attention: Literal["auto", "flash_attention_2", "sdpa", "eager"] = option(
+        "auto", "auto: flash_attention_2 if it is installed and there is a GPU, else sdpa."
+    )
+    gradient_checkpointing: bool = option(True, "Compute activations again instead of keeping them.")
+    deepspeed: Name | None = option(None, "A DeepSpeed configuration, e.g. training/deepspeed/zero2.json.")
+
+    logging_steps: Count = option(10, "Steps between two lines of the log.")
+    eval_steps: Count | None = option(None, "Steps between two validations; default: at the end of each epoch.")
+    save_steps: Count = option(50, "Steps between two checkpoints, of which the last two are kept.")
+    report_to: Literal["none", "tensorboard", "trackio", "wandb"] = option(
+        "none", "Where the log goes besides the terminal."
+    )
+    push_to: Name | None = option(None, "A Hub id that the finished adapter is pushed to.")
+
+    def decisive(self) -> dict[str, Any]:
+        """The options that decide the weights that come out; a run goes on only with the same."""
+        return self.model_dump(exclude=_IDLE)
+
+
+def read_yaml(path: str) -> dict[str, Any]:
+    """The options that a YAML file sets.
+
+    Raises: UsageError if there is no such file, or if it is not made of names and values.
+    """
+    file = Path(os.path.expanduser(path))
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"--config: expected a recipe such as training/recipes/tiny_mdqa_symbolic.yaml: {error}"
+        ) from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"--config: expected YAML, and {file} does not parse: {error}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"--config: expected options by name in {file}, got {type(values).__name__}")
+    return values
+
+
+def make(kind: type[Options], values: dict[str, Any]) -> Options:
+    """The options of this kind.
+
+    Raises: UsageError for the first value that cannot be used, or a name that is none.
+    """
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        if first["type"] == "missing":
+            raise UsageError(f"--{_dashed(name)} is missing: {kind.model_fields[name].description}") from None
+        if first["type"] == "extra_forbidden":
+            raise UsageError(f"expected options among {', '.join(kind.model_fields)}; got {name!r}") from None
+        expected = first["msg"].removeprefix("Input should be ")
+        raise UsageError(f"--{_dashed(name)}: expected {expected}, got {first['input']!r}") from None
+
+
+def parse(kind: type[Options], arguments: Sequence[str], description: str, epilog: str) -> tuple[Options, str]:
+    """The options of a command line, over those of the file that `--config` names, over the defaults; and that file's name.
+
+    Raises: UsageError for a value that cannot be used.
+    """
+    parser = ArgumentParser(
+        description=description, epilog=epilog, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--config", metavar="YAML", help="A file of these options; the command line goes over it.")
+    for name, field in kind.model_fields.items():
+        _add(parser, name, field.annotation, _help(field.description or "", field.default))
+    given = vars(parser.parse_args(arguments))
+    config = given.pop("config")
+    values = read_yaml(config) if config else {}
+    values.update({name: value for name, value in given.items() if value is not None})
+    return make(kind, values), Path(config).stem if config else ""
+
+
+def _add(parser: ArgumentParser, name: str, kind: Any, text: str) -> None:
+    flag = f"--{_dashed(name)}"
+    if kind is bool:
+        parser.add_argument(flag, action=BooleanOptionalAction, default=None, help=text)
+    elif get_origin(kind) is list:
+        parser.add_argument(flag, nargs="+", metavar=name.upper(), help=text)
+    elif get_origin(kind) is Literal:
+        parser.add_argument(flag, choices=get_args(kind), help=text)
+    else:
+        parser.add_argument(flag, metavar=name.upper().rsplit("_", maxsplit=1)[-1], help=text)
+
+
+def _help(text: str, default: object) -> str:
+    known = default is None or "default" in text or str(default) == "PydanticUndefined"
+    return text if known else f"{text} ({' '.join(default) if isinstance(default, list) else default})"
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")

@@ -1,0 +1,176 @@
+"""Rows as a model reads them: data sets by address, tokenized, with labels on the answer alone."""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import datasets
+from huggingface_hub import HfApi
+from transformers import AutoTokenizer
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from synthctx_data.errors import DatasetError, UsageError
+from synthctx_data.schema import SCHEMA
+
+IGNORED = -100  # the label of a token that is not scored
+_ADDRESS = re.compile(r"(?P<place>.+?):(?P<variant>\w+)(?:@(?P<revision>[\w./-]+))?(?:\*(?P<weight>[0-9.]+))?")
+_DAY = datetime(2024, 12, 28)  # the day of chat templates that write one: as when tokens were counted
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where rows come from: a folder or a Hub id, a variant, on the Hub a revision; and their weight in a mixture."""
+
+    place: str
+    variant: str
+    revision: str | None = None
+    weight: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.place}:{self.variant}" + (f"@{self.revision}" if self.revision else "")
+
+
+def parse_address(text: str) -> Address:
+    """The address that is written like "synthctx/mdqa_synth:symbolic_haystack@v1*0.5".
+
+    Raises: UsageError if it is written otherwise.
+    """
+    match = _ADDRESS.fullmatch(text)
+    try:
+        weight = float(match["weight"]) if match and match["weight"] else None
+    except ValueError:
+        match = None
+    if match is None or weight == 0:
+        raise UsageError(
+            f"--data: expected ADDRESS:VARIANT, such as synthctx/mdqa_synth:symbolic_haystack, with @REVISION or *WEIGHT behind it "
+            f"if need be; got {text!r}"
+        )
+    return Address(os.path.expanduser(match["place"]), match["variant"], match["revision"], weight)
+
+
+def load_rows(address: Address, split: str) -> datasets.Dataset:
+    """The rows of a split, from a folder that `synthctx build` wrote, or from the Hub.
+
+    Raises: UsageError if there is no such data set, split or variant; DatasetError if it is none of synthctx.
+    """
+    try:
+        rows = datasets.load_dataset(address.place, address.variant, revision=address.revision, split=split)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(
+            f"--data: expected a data set with the variant {address.variant} and the split {split}, got {address}: {reason}; "
+            f"build one:  synthctx build {Path(address.place).name} {address.variant}"
+        ) from error
+    missing = [name for name in SCHEMA.names if name not in rows.column_names]
+    if missing:
+        raise DatasetError(
+            f"{address}: expected the columns of a data set of synthctx, and {', '.join(missing)} missing: without the spans of "
+            f"needles and documents nothing can be said about its heads; build one:  synthctx build --help"
+        )
+    return rows
+
+
+def has_split(address: Address, split: str) -> bool:
+    """Whether a data set has a split of this name."""
+    try:
+        return split in datasets.get_dataset_split_names(address.place, address.variant, revision=address.revision)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError):
+        return False
+
+
+def identify(address: Address) -> dict[str, str]:
+    """What its rows are known by: the fingerprint of a folder's build, or the revision on the Hub."""
+    folder = Path(address.place)
+    if not folder.is_dir():
+        revision = HfApi().dataset_info(address.place, revision=address.revision).sha
+        return {"address": str(address), "revision": str(revision)}
+    manifest = folder / address.variant / "build.json"
+    fingerprint = json.loads(manifest.read_text())["fingerprint"] if manifest.is_file() else "unknown"
+    return {"address": str(address), "fingerprint": fingerprint}
+
+
+def load_mixture(addresses: Sequence[Address], split: str) -> datasets.Dataset:
+    """The rows of several data sets, one after the other; by weights, as many of each as the smallest share allows.
+
+    No row stands there twice. Raises: UsageError as `load_rows` does, or if only some have weights.
+    """
+    loaded = [load_rows(address, split) for address in addresses]
+    weights = [address.weight for address in addresses]
+    if any(weights):
+        if not all(weights):
+            raise UsageError(
+                f"--data: expected a weight behind every data set or none; got {', '.join(map(str, addresses))}"
+            )
+        scale = min(len(rows) / weight for rows, weight in zip(loaded, weights, strict=True) if weight)
+        loaded = [
+            rows.select(range(int(scale * weight))) for rows, weight in zip(loaded, weights, strict=True) if weight
+        ]
+    return datasets.concatenate_datasets(loaded)
+
+
+def load_tokenizer(model: str, revision: str | None = None) -> Tokenizer:
+    """The tokenizer of a model.
+
+    Raises: UsageError if there is none.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(model, revision=revision)
+    except (OSError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"--model: expected a tokenizer in {model!r}: {reason}") from error
+
+
+def prompt_ids(tokenizer: Tokenizer, row: dict[str, Any]) -> list[int]:
+    """The tokens after which a model writes its answer."""
+    if tokenizer.chat_template:
+        return _rendered(tokenizer, row["prompt"], add_generation_prompt=True)
+    ids: list[int] = tokenizer(row["prompt"][0]["content"] + "\n")["input_ids"]
+    return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
+
+
+def encode(tokenizer: Tokenizer, row: dict[str, Any]) -> dict[str, list[int]]:
+    """The training sequence of a row: `input_ids`, and `labels` that are the same on the answer and IGNORED before it.
+
+    As synthctx counts tokens: the chat template around both texts, or else both on lines of their own and an end token.
+    """
+    prompt, completion = row["prompt"], row["completion"]
+    if tokenizer.chat_template:
+        ids = _rendered(tokenizer, [*prompt, *completion])
+    else:
+        ids = [*tokenizer(f"{prompt[0]['content']}\n{completion[0]['content']}")["input_ids"], tokenizer.eos_token_id]
+    start = prompt_ids(tokenizer, row)
+    shared = next((i for i, (a, b) in enumerate(zip(start, ids, strict=False)) if a != b), min(len(start), len(ids)))
+    return {"input_ids": ids, "labels": [IGNORED] * shared + ids[shared:]}
+
+
+def encode_all(rows: datasets.Dataset, tokenizer: Tokenizer, max_tokens: int) -> datasets.Dataset:
+    """The training sequences of all rows.
+
+    Raises: UsageError if one is longer than `max_tokens`: it would have to be cut, and with it perhaps its needle.
+    """
+    if tokenizer.chat_template is None and tokenizer.eos_token_id is None:
+        raise UsageError(
+            "expected a tokenizer with a chat template or an end token, and it has neither: an answer would not end"
+        )
+
+    def encode_row(row: dict[str, Any]) -> dict[str, list[int]]:
+        encoded = encode(tokenizer, row)
+        if len(encoded["input_ids"]) > max_tokens:
+            raise UsageError(
+                f"{row['id']} has {len(encoded['input_ids'])} tokens under this tokenizer, and the model reads {max_tokens}; raise "
+                f"--max-tokens, or build the data with --max-tokens {max_tokens} and --tokenizer of this model"
+            )
+        return encoded
+
+    return rows.map(encode_row, remove_columns=rows.column_names, desc="Tokenizing")
+
+
+def _rendered(tokenizer: Tokenizer, messages: list[dict[str, str]], **options: Any) -> list[int]:
+    text = tokenizer.apply_chat_template(messages, tokenize=False, strftime_now=_DAY.strftime, **options)
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids

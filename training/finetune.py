@@ -1,0 +1,199 @@
+"""Fine-tunes attention heads with LoRA: python training/finetune.py --config training/recipes/tiny_mdqa_symbolic.yaml"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script from a checkout
+
+from synthctx_data.errors import ConflictError, SynthctxError
+from training.config import Recipe, parse
+
+if TYPE_CHECKING:
+    from training.data import Address
+
+EPILOG = """\
+data sets:
+  synthctx/mdqa_synth:symbolic_haystack         a folder that `synthctx build` wrote here, or else that id on the Hub
+  synthctx/mdqa_synth:symbolic_haystack@v1      a revision on the Hub
+  A:symbolic_haystack*3 A:templated_haystack*1  a mixture: three rows of the one for each of the other, none twice
+
+examples:
+  python training/finetune.py --config training/recipes/tiny_mdqa_symbolic.yaml
+  python training/finetune.py --config training/recipes/llama3_mdqa_symbolic.yaml --learning-rate 2e-4 --output runs/warmer
+  torchrun --nproc-per-node 2 training/finetune.py --config ... --deepspeed training/deepspeed/zero2.json
+
+The folder --output gets the adapter, the extended configuration, the recipe and a model card. Called again after an
+interruption, the same command goes on from the last checkpoint there, and ends with the same weights.
+"""
+RUN = "run.json"
+
+
+def main() -> None:
+    """Runs the command line; an error is one line on standard error, and exit code 2 (usage) or 1."""
+    with errors_in_one_line("finetune"):
+        recipe, config = parse(Recipe, sys.argv[1:], (__doc__ or "").split(":")[0] + ".", EPILOG)
+        if config and "output" not in recipe.model_fields_set:
+            recipe.output = str(Path("runs") / config)
+        finetune(recipe)
+
+
+@contextmanager
+def errors_in_one_line(command: str) -> Iterator[None]:
+    """Ends the program with the message of an error that the user can mend."""
+    try:
+        yield
+    except SynthctxError as error:
+        print(f"{command}: " + " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print(f"{command}: interrupted; the same command goes on from what is done", file=sys.stderr)
+        sys.exit(130)
+
+
+def finetune(recipe: Recipe) -> Path:
+    """The folder of the finished adapter, which is trained there, or found there.
+
+    Raises: UsageError if model or data cannot be had or do not fit, ConflictError if the folder holds another run.
+    """
+    output = Path(recipe.output)
+
+    from accelerate import PartialState
+
+    from training.card import write_card
+    from training.data import encode_all, identify, load_mixture, load_tokenizer, parse_address
+    from training.loss import AnswerTrainer
+    from training.model import check_memory, load_config, load_model, lora
+
+    addresses = [parse_address(text) for text in recipe.data]
+    data = [identify(address) for address in addresses]
+    run = {"recipe": recipe.decisive(), "data": data}
+    if _is_finished(output, run):
+        print(f"{output} is finished, from the same recipe and data")
+        return output
+    config = load_config(recipe)
+    tokenizer = load_tokenizer(recipe.model, recipe.model_revision)
+    tokens = recipe.max_tokens or config.get_text_config().max_position_embeddings
+    with PartialState().main_process_first():
+        train = encode_all(load_mixture(addresses, "train"), tokenizer, tokens)
+        validation = _validation(addresses)
+        held_out = encode_all(validation, tokenizer, tokens) if validation else None
+    check_memory(config, recipe, max(map(len, train["labels"])))
+    arguments = _arguments(recipe, held_out is not None)
+    model = load_model(recipe, config)
+    trainer = AnswerTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=train,
+        eval_dataset=held_out,
+        processing_class=tokenizer,
+        peft_config=lora(recipe, model),
+    )
+    if PartialState().is_main_process:
+        _record(output, run, finished=False)
+    trainer.train(resume_from_checkpoint=last_checkpoint(output))
+    trainer.save_state()
+    trainer.save_model()
+    if PartialState().is_main_process:
+        config.save_pretrained(output)
+        write_card(output, recipe, data, trainer.state.log_history)
+        _record(output, run, finished=True)
+        if recipe.push_to:
+            _push(output, recipe.push_to)
+    return output
+
+
+def _arguments(recipe: Recipe, validates: bool) -> Any:
+    import torch
+    from trl import SFTConfig
+
+    from training.model import choose_dtype
+
+    gpu = torch.cuda.is_available()
+    when = "no" if not validates else "steps" if recipe.eval_steps else "epoch"
+    return SFTConfig(
+        output_dir=recipe.output,
+        max_length=None,
+        shuffle_dataset=False,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.lr_scheduler,
+        warmup_steps=recipe.warmup_steps,
+        num_train_epochs=recipe.epochs,
+        max_steps=recipe.max_steps or -1,
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=recipe.batch_size,
+        gradient_accumulation_steps=recipe.accumulation,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        seed=recipe.seed,
+        bf16=gpu and choose_dtype(recipe.dtype) == torch.bfloat16,
+        gradient_checkpointing=recipe.gradient_checkpointing,
+        deepspeed=recipe.deepspeed,
+        logging_steps=recipe.logging_steps,
+        eval_strategy=when,
+        eval_steps=recipe.eval_steps,
+        prediction_loss_only=True,
+        save_steps=recipe.save_steps,
+        save_total_limit=2,
+        report_to=recipe.report_to,
+    )
+
+
+def _validation(addresses: "list[Address]") -> Any:
+    """The rows that the run is validated on; None where no data set has any."""
+    from training.data import has_split, load_mixture
+
+    held_out = [address for address in addresses if has_split(address, "validation")]
+    return load_mixture(held_out, "validation") if held_out else None
+
+
+def _is_finished(output: Path, run: dict[str, Any]) -> bool:
+    """Whether the folder holds this run, and all of it.
+
+    Raises: ConflictError if it holds another.
+    """
+    known = output / RUN
+    if not known.is_file():
+        return False
+    theirs = json.loads(known.read_text())
+    before, now = ({**entry["recipe"], "data": entry["data"]} for entry in (theirs, run))
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        differences = ", ".join(f"{name} was {before.get(name)!r} and is {now[name]!r}" for name in changed)
+        raise ConflictError(f"{output} holds another run: {differences}; give another --output, or remove that folder")
+    return bool(theirs["finished"])
+
+
+def _record(output: Path, run: dict[str, Any], finished: bool) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    partial = output / f".{RUN}"
+    partial.write_text(json.dumps({**run, "finished": finished}, indent=2) + "\n")
+    partial.rename(output / RUN)
+
+
+def last_checkpoint(output: Path) -> str | None:
+    """The latest checkpoint that is whole: its state, which is written last, can be read."""
+    for folder in sorted(output.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
+        try:
+            json.loads((folder / "trainer_state.json").read_text())
+            return str(folder)
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _push(output: Path, repository: str) -> None:
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    api.create_repo(repository, exist_ok=True)
+    api.upload_folder(folder_path=output, repo_id=repository, ignore_patterns=["checkpoint-*", "runs/*"])
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    main()

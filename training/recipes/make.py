@@ -1,0 +1,58 @@
+"""Writes the recipes beside it, all from one template: python training/recipes/make.py"""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent.parent))
+
+from builders import TASKS
+
+# What the paper trained, and what it says of it: the model, the context that it was trained on, and what else it sets.
+PAPER = {
+    "llama3": "model: meta-llama/Meta-Llama-3-8B-Instruct\ntrained_tokens: 8192  # theta becomes 6315088\n",
+    "mistral": "model: mistralai/Mistral-7B-Instruct-v0.1\ntrained_tokens: 8192  # theta becomes 59300\nsliding_window: 16384\n",
+}
+# Ours, on one variant: a newer model, and one that trains on any machine (python training/tiny.py models/tiny).
+OURS = {
+    "qwen3": "model: Qwen/Qwen3-8B\n",
+    "tiny": "model: models/tiny\nlearning_rate: 3.0e-3\n",
+}
+_TOKENS = {"tiny": 1024}
+_ONLY = ("mdqa_synth", "symbolic_haystack")
+
+_RECIPE = """\
+# {model_name} on {task}, {variant}. Build the data first:
+#   synthctx build {task} {variant} --max-tokens {tokens} --tokenizer MODEL{corpus}
+{model}max_tokens: {tokens}
+data:
+  - synthctx/{task}:{variant}
+"""
+
+
+def recipes() -> dict[str, str]:
+    """Every recipe by the name of its file."""
+    cells = [(task.name, variant) for task in TASKS.values() for variant in task.variants]
+    asked = [(model, *cell) for model in PAPER for cell in cells] + [(model, *_ONLY) for model in OURS]
+    return {file_name(model, task, variant): _recipe(model, task, variant) for model, task, variant in asked}
+
+
+def file_name(model: str, task: str, variant: str) -> str:
+    """Such as llama3_mdqa_symbolic.yaml: the haystack goes without saying."""
+    return f"{model}_{task.removesuffix('_synth')}_{variant.removesuffix('_haystack')}.yaml"
+
+
+def _recipe(model: str, task: str, variant: str) -> str:
+    return _RECIPE.format(
+        model_name=model,
+        task=task,
+        variant=variant,
+        model={**PAPER, **OURS}[model],
+        tokens=_TOKENS.get(model, 32768),
+        corpus=" --corpus QUESTIONS" if variant.startswith("real") else "",
+    )
+
+
+if __name__ == "__main__":
+    for name, text in recipes().items():
+        (HERE / name).write_text(text, encoding="utf-8")
