@@ -42,13 +42,17 @@ def measure(ours: bool, tokens: int, hidden: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         trainer = (AnswerTrainer if ours else SFTTrainer)(
             model=LlamaForCausalLM(config),
-            args=SFTConfig(folder, max_length=None, bf16=False, use_cpu=True, report_to="none", max_steps=1, disable_tqdm=True),
+            args=SFTConfig(
+                folder, max_length=None, bf16=False, use_cpu=True, report_to="none", max_steps=1, disable_tqdm=True
+            ),
             train_dataset=rows,
             processing_class=PreTrainedTokenizerFast.from_pretrained(str(BUNDLED)),
             peft_config=LoraConfig(target_modules=["q_proj", "k_proj", "v_proj", "o_proj"], task_type="CAUSAL_LM"),
         )
-        short = {"input_ids": ids[:32], "labels": ids[:32]}
-        trainer.training_step(trainer.model, trainer.data_collator([short]), num_items_in_batch=torch.tensor(31))  # loads what a first step loads
+        short = trainer.data_collator([{"input_ids": ids[:32], "labels": ids[:32]}])
+        trainer.training_step(
+            trainer.model, short, num_items_in_batch=torch.tensor(31)
+        )  # loads what a first step loads
         trainer.model.zero_grad()
         batch = trainer.data_collator([rows[0]])
         before = _memory("VmRSS")
@@ -77,7 +81,14 @@ def main() -> None:
             results[name] = pool.apply(measure, (ours, options.tokens, options.hidden))
         print(json.dumps({"trainer": name, **results[name]}), flush=True)
     stock, ours_ = results["stock"], results["ours"]
-    print(json.dumps({f"{what}, stock / ours": round(stock[what] / ours_[what], 3) for what in ("seconds", "bytes", "loss", "gradient")}))
+    print(
+        json.dumps(
+            {
+                f"{what}, stock / ours": round(stock[what] / ours_[what], 3)
+                for what in ("seconds", "bytes", "loss", "gradient")
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

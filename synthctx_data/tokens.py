@@ -43,7 +43,7 @@ class TokenCounter:
         # As transformers does: what the configuration names is a token, wherever it stands in a text.
         self._tokenizer.add_tokens([_added(entry) for entry in config.get("added_tokens_decoder", {}).values()])
         self._tokenizer.add_special_tokens(list(self._special.values()))
-        self._template = _compile(chat_template) if chat_template else None
+        self._template = compile_template(chat_template) if chat_template else None
         parts = [tokenizer_json, self._special, config.get("added_tokens_decoder"), chat_template]
         self.identity = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -173,8 +173,14 @@ class _Generation(Extension):
         return caller()
 
 
-def _compile(chat_template: str) -> Template:
-    """The chat template in the environment that transformers gives it (transformers.utils.chat_template_utils)."""
+def compile_template(chat_template: str) -> Template:
+    """The chat template in the environment that transformers gives it, but on a fixed day.
+
+    A template that writes today's date must not make data, or what is trained on them, depend on it.
+    Source: transformers.utils.chat_template_utils.
+
+    Raises: TokenizerError if it does not compile.
+    """
 
     def refuse(message: str) -> None:
         raise TemplateError(message)
@@ -187,7 +193,6 @@ def _compile(chat_template: str) -> Template:
     )
     environment.filters["tojson"] = to_json
     environment.globals["raise_exception"] = refuse
-    # A fixed day: a template that writes today's date must not make a data set depend on it.
     environment.globals["strftime_now"] = datetime(2024, 12, 28).strftime
     try:
         return environment.from_string(chat_template)

@@ -24,18 +24,13 @@ def option(default: Any, text: str) -> Any:
     return Field(default, description=text, validate_default=False)
 
 
-class Recipe(BaseModel):
-    """The options of a run. Sizes and ranks default to the paper's; learning rate, epochs and schedule are ours."""
+class Extended(BaseModel):
+    """A model whose context is extended."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
     model: Name = option(..., "A folder or a Hub id of a causal language model.")
     model_revision: Name | None = option(None, "The revision of the model on the Hub.")
-    data: Annotated[list[Name], Field(min_length=1)] = option(
-        ..., "Data sets: ADDRESS:VARIANT, with @REVISION or *WEIGHT behind it if need be, each a word of its own."
-    )
-    output: Name = option("runs/finetune", "The folder of the adapter; default: runs/ and the name of the recipe.")
-
     max_tokens: Count | None = option(None, "The context to extend to, in tokens; default: the model's own.")
     trained_tokens: Count | None = option(
         None, "The context that the model was trained on; default: its configuration's."
@@ -46,6 +41,19 @@ class Recipe(BaseModel):
     sliding_window: Count | None = option(
         None, "The sliding window of a model that has one; the paper has 16384 for Mistral."
     )
+    dtype: Literal["auto", "bfloat16", "float32"] = option("auto", "auto: bfloat16 on a GPU, else float32.")
+    attention: Literal["auto", "flash_attention_2", "sdpa", "eager"] = option(
+        "auto", "auto: flash_attention_2 if it is installed and there is a GPU, else sdpa."
+    )
+
+
+class Recipe(Extended):
+    """The options of a run. Sizes and ranks default to the paper's; learning rate, epochs and schedule are ours."""
+
+    data: Annotated[list[Name], Field(min_length=1)] = option(
+        ..., "Data sets: ADDRESS:VARIANT, with @REVISION or *WEIGHT behind it if need be, each a word of its own."
+    )
+    output: Name = option("runs/finetune", "The folder of the adapter; default: runs/ and the name of the recipe.")
 
     lora_rank: Count = option(8, "Rank of the adapter.")
     lora_alpha: Count = option(8, "Alpha of the adapter.")
@@ -65,10 +73,6 @@ class Recipe(BaseModel):
     max_grad_norm: Amount = option(1.0, "The norm that gradients are clipped to.")
     seed: Annotated[int, Field(ge=0)] = option(0, "Seeds the adapter and the order of the data.")
 
-    dtype: Literal["auto", "bfloat16", "float32"] = option("auto", "auto: bfloat16 on a GPU, else float32.")
-    attention: Literal["auto", "flash_attention_2", "sdpa", "eager"] = option(
-        "auto", "auto: flash_attention_2 if it is installed and there is a GPU, else sdpa."
-    )
     gradient_checkpointing: bool = option(True, "Compute activations again instead of keeping them.")
     deepspeed: Name | None = option(None, "A DeepSpeed configuration, e.g. training/deepspeed/zero2.json.")
 
@@ -83,6 +87,31 @@ class Recipe(BaseModel):
     def decisive(self) -> dict[str, Any]:
         """The options that decide the weights that come out; a run goes on only with the same."""
         return self.model_dump(exclude=_IDLE)
+
+
+class Evaluation(Extended):
+    """The options of an evaluation."""
+
+    model: Name | None = option(
+        None, "A folder or a Hub id of a causal language model; default: the one of the adapter."
+    )  # type: ignore[assignment]
+    adapter: Name | None = option(
+        None, "A folder or a Hub id of a LoRA adapter, with the configuration that lies beside it."
+    )
+    data: Name = option(..., "A data set, as ADDRESS:VARIANT or ADDRESS:VARIANT@REVISION.")
+    split: Name = option("validation", "The split to answer.")
+    limit: Count | None = option(None, "How many of its rows to answer; default: all.")
+    output: Name = option("evaluation", "The folder of predictions, scores and plot.")
+    batch_size: Count = option(1, "Rows that are answered at once.")
+    max_new_tokens: Count = option(64, "Tokens of an answer at most.")
+    endpoint: Name | None = option(
+        None, "An OpenAI-compatible endpoint (vLLM's, say) that answers instead: its base URL."
+    )
+    resamples: Count = option(1000, "Resamples of the bootstrap.")
+
+    def decisive(self) -> dict[str, Any]:
+        """The options that decide the predictions."""
+        return self.model_dump(exclude={"output", "batch_size", "limit", "resamples", "endpoint"})
 
 
 def read_yaml(path: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.schema import SCHEMA
+from synthctx_data.tokens import compile_template
 
 IGNORED = -100  # the label of a token that is not scored
 _ADDRESS = re.compile(r"(?P<place>.+?):(?P<variant>\w+)(?:@(?P<revision>[\w./-]+))?(?:\*(?P<weight>[0-9.]+))?")
-_DAY = datetime(2024, 12, 28)  # the day of chat templates that write one: as when tokens were counted
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def load_tokenizer(model: str, revision: str | None = None) -> Tokenizer:
 def prompt_ids(tokenizer: Tokenizer, row: dict[str, Any]) -> list[int]:
     """The tokens after which a model writes its answer."""
     if tokenizer.chat_template:
-        return _rendered(tokenizer, row["prompt"], add_generation_prompt=True)
+        return _rendered(tokenizer, row["prompt"], generation=True)
     ids: list[int] = tokenizer(row["prompt"][0]["content"] + "\n")["input_ids"]
     return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
 
@@ -170,7 +170,12 @@ def encode_all(rows: datasets.Dataset, tokenizer: Tokenizer, max_tokens: int) ->
     return rows.map(encode_row, remove_columns=rows.column_names, desc="Tokenizing")
 
 
-def _rendered(tokenizer: Tokenizer, messages: list[dict[str, str]], **options: Any) -> list[int]:
-    text = tokenizer.apply_chat_template(messages, tokenize=False, strftime_now=_DAY.strftime, **options)
+def _rendered(tokenizer: Tokenizer, messages: list[dict[str, str]], generation: bool = False) -> list[int]:
+    """As synthctx counted it: transformers' own rendering would write today's date where a template asks for one."""
+    template = _compiled(tokenizer.get_chat_template())
+    text = template.render(messages=messages, add_generation_prompt=generation, **tokenizer.special_tokens_map)
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
+
+
+_compiled = lru_cache(compile_template)

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,7 @@ RUN = "run.json"
 
 def main() -> None:
     """Runs the command line; an error is one line on standard error, and exit code 2 (usage) or 1."""
+    warnings.simplefilter("ignore", FutureWarning)  # of the libraries to each other
     with errors_in_one_line("finetune"):
         recipe, config = parse(Recipe, sys.argv[1:], (__doc__ or "").split(":")[0] + ".", EPILOG)
         if config and "output" not in recipe.model_fields_set:
@@ -67,7 +69,8 @@ def finetune(recipe: Recipe) -> Path:
     from training.card import write_card
     from training.data import encode_all, identify, load_mixture, load_tokenizer, parse_address
     from training.loss import AnswerTrainer
-    from training.model import check_memory, load_config, load_model, lora
+    from training.memory import check_memory
+    from training.model import load_config, load_model, lora
 
     addresses = [parse_address(text) for text in recipe.data]
     data = [identify(address) for address in addresses]
@@ -131,7 +134,7 @@ def _arguments(recipe: Recipe, validates: bool) -> Any:
         max_grad_norm=recipe.max_grad_norm,
         seed=recipe.seed,
         bf16=gpu and choose_dtype(recipe.dtype) == torch.bfloat16,
-        gradient_checkpointing=recipe.gradient_checkpointing,
+        activation_checkpointing=recipe.gradient_checkpointing,
         deepspeed=recipe.deepspeed,
         logging_steps=recipe.logging_steps,
         eval_strategy=when,
@@ -140,6 +143,7 @@ def _arguments(recipe: Recipe, validates: bool) -> Any:
         save_steps=recipe.save_steps,
         save_total_limit=2,
         report_to=recipe.report_to,
+        dataloader_pin_memory=gpu,
     )
 
 

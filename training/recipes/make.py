@@ -3,28 +3,33 @@
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from builders import TASKS
 
-# What the paper trained, and what it says of it: the model, the context that it was trained on, and what else it sets.
+HERE = Path(__file__).resolve().parent
+
+# What the paper trained: the model, and what a recipe of it says besides.
 PAPER = {
-    "llama3": "model: meta-llama/Meta-Llama-3-8B-Instruct\ntrained_tokens: 8192  # theta becomes 6315088\n",
-    "mistral": "model: mistralai/Mistral-7B-Instruct-v0.1\ntrained_tokens: 8192  # theta becomes 59300\nsliding_window: 16384\n",
+    "llama3": ("meta-llama/Meta-Llama-3-8B-Instruct", "trained_tokens: 8192  # theta becomes 6315088\n"),
+    "mistral": (
+        "mistralai/Mistral-7B-Instruct-v0.1",
+        "trained_tokens: 8192  # theta becomes 59300\nsliding_window: 16384\n",
+    ),
 }
 # Ours, on one variant: a newer model, and one that trains on any machine (python training/tiny.py models/tiny).
 OURS = {
-    "qwen3": "model: Qwen/Qwen3-8B\n",
-    "tiny": "model: models/tiny\nlearning_rate: 3.0e-3\n",
+    "qwen3": ("Qwen/Qwen3-8B", ""),
+    "tiny": ("models/tiny", ""),
 }
 _TOKENS = {"tiny": 1024}
 _ONLY = ("mdqa_synth", "symbolic_haystack")
 
 _RECIPE = """\
 # {model_name} on {task}, {variant}. Build the data first:
-#   synthctx build {task} {variant} --max-tokens {tokens} --tokenizer MODEL{corpus}
-{model}max_tokens: {tokens}
+#   synthctx build {task} {variant} --max-tokens {tokens} --tokenizer {model}{corpus}
+model: {model}
+{more}max_tokens: {tokens}
 data:
   - synthctx/{task}:{variant}
 """
@@ -42,13 +47,15 @@ def file_name(model: str, task: str, variant: str) -> str:
     return f"{model}_{task.removesuffix('_synth')}_{variant.removesuffix('_haystack')}.yaml"
 
 
-def _recipe(model: str, task: str, variant: str) -> str:
+def _recipe(name: str, task: str, variant: str) -> str:
+    model, more = {**PAPER, **OURS}[name]
     return _RECIPE.format(
-        model_name=model,
+        model_name=name,
         task=task,
         variant=variant,
-        model={**PAPER, **OURS}[model],
-        tokens=_TOKENS.get(model, 32768),
+        model=model,
+        more=more,
+        tokens=_TOKENS.get(name, 32768),
         corpus=" --corpus QUESTIONS" if variant.startswith("real") else "",
     )
 

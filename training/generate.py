@@ -1,0 +1,111 @@
+"""Answers to prompts: from a model here, or from an endpoint."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from synthctx_data.errors import UsageError
+from training.config import Evaluation
+
+Row = dict[str, Any]
+Answers = Iterator[list[tuple[str, str]]]  # ids and answers, batch by batch
+
+
+def batches(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
+    """The rows so many at a time, those of about the same tokens together: the least padding."""
+    ordered = sorted(rows, key=lambda row: int(row["num_tokens"]))
+    return (ordered[i : i + size] for i in range(0, len(ordered), size))
+
+
+def from_model(options: Evaluation) -> Callable[[Sequence[Row]], Answers]:
+    """What answers rows with a model of this machine, greedily.
+
+    Raises: UsageError if model or adapter cannot be had, or if a prompt is longer than the model reads.
+    """
+    import torch
+
+    from training.data import load_tokenizer, prompt_ids
+    from training.model import load_adapted
+
+    model = load_adapted(options)
+    model.eval()
+    name = options.adapter or options.model
+    tokenizer = load_tokenizer(str(name))
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    window = model.config.get_text_config().max_position_embeddings
+    ends = _ends(model, tokenizer)
+
+    def answer(rows: Sequence[Row]) -> Answers:
+        for batch in batches(rows, options.batch_size):
+            prompts = [prompt_ids(tokenizer, row) for row in batch]
+            width = max(map(len, prompts))
+            if width + options.max_new_tokens > window:
+                longest = max(batch, key=lambda row: int(row["num_tokens"]))["id"]
+                raise UsageError(
+                    f"{longest} has {width} tokens before its answer, and the model reads {window} with it; raise --max-tokens"
+                )
+            ids = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=model.device)
+            mask = torch.tensor(
+                [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device
+            )
+            with torch.inference_mode():
+                written = model.generate(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    do_sample=False,
+                    temperature=None,
+                    top_p=None,
+                    top_k=None,
+                    max_new_tokens=options.max_new_tokens,
+                    eos_token_id=ends,
+                    pad_token_id=pad,
+                )
+            texts = tokenizer.batch_decode(written[:, width:], skip_special_tokens=True)
+            yield [(row["id"], text.strip()) for row, text in zip(batch, texts, strict=True)]
+
+    return answer
+
+
+def _ends(model: Any, tokenizer: Any) -> list[int]:
+    """The tokens that end an answer: the model's own, and the tokenizer's."""
+    own = model.generation_config.eos_token_id
+    known = own if isinstance(own, list) else [own]
+    return sorted({token for token in [*known, tokenizer.eos_token_id] if token is not None})
+
+
+def from_endpoint(options: Evaluation) -> Callable[[Sequence[Row]], Answers]:
+    """What answers rows through an OpenAI-compatible endpoint, `batch_size` at a time.
+
+    Raises: UsageError if the client is not installed, or if the endpoint refuses.
+    """
+    try:
+        import openai
+    except ImportError as error:
+        raise UsageError(
+            '--endpoint: expected the client openai, which is not installed; pip install "synthctx[train]"'
+        ) from error
+    client = openai.OpenAI(base_url=options.endpoint, api_key=None if _has_key() else "none", max_retries=5)
+
+    def ask(row: Row) -> tuple[str, str]:
+        reply = client.chat.completions.create(
+            model=str(options.model), messages=row["prompt"], max_tokens=options.max_new_tokens, temperature=0
+        )
+        return row["id"], (reply.choices[0].message.content or "").strip()
+
+    def answer(rows: Sequence[Row]) -> Answers:
+        with ThreadPoolExecutor(options.batch_size) as pool:
+            for batch in batches(rows, options.batch_size):
+                try:
+                    yield list(pool.map(ask, batch))
+                except openai.OpenAIError as error:
+                    raise UsageError(
+                        f"--endpoint {options.endpoint}: {type(error).__name__}: {error}; what is answered is kept"
+                    ) from error
+
+    return answer
+
+
+def _has_key() -> bool:
+    import os
+
+    return bool(os.environ.get("OPENAI_API_KEY"))

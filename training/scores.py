@@ -1,0 +1,88 @@
+"""How well predictions answer: per row, and on average with intervals, over all rows and by depth, hops and tokens."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from synthctx_data.checks import cites
+from synthctx_data.metrics import answer_f1, best_subspan_em, citation_score, exact_match
+from synthctx_data.seeding import rng
+
+Row = Mapping[str, Any]
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over rows with its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+    rows: int
+
+
+def score(row: Row, prediction: str) -> dict[str, float]:
+    """The scores of one prediction, each in [0, 1]: of citations, or else of a short answer."""
+    if cites(row):
+        found = citation_score(prediction, row["completion"][0]["content"])
+        return {"f1": found.f1, "precision": found.precision, "recall": found.recall, "em": float(found.f1 == 1)}
+    answers = row["answers"]
+    return {
+        "f1": answer_f1(prediction, answers),
+        "em": exact_match(prediction, answers),
+        "subspan_em": best_subspan_em(prediction, answers),
+    }
+
+
+def depth(row: Row) -> str:
+    """The tenth of the context that the needles stand in, on average: "0.0" to "0.9"."""
+    last = max(len(row["documents"]) - 1, 1)
+    mean = sum(needle["document"] for needle in row["needles"]) / len(row["needles"]) / last
+    return f"{min(int(10 * mean), 9) / 10:.1f}"
+
+
+def hops(row: Row) -> str:
+    """The hops of the question, or the documents that its answer cites."""
+    return str(len(row["needles"]))
+
+
+def tokens(row: Row) -> str:
+    """The power of two that the row's tokens round up to."""
+    return str(1 << (int(row["num_tokens"]) - 1).bit_length())
+
+
+GROUPS: Mapping[str, Callable[[Row], str]] = {"depth": depth, "hops": hops, "tokens": tokens}
+
+
+def summarise(
+    rows: Sequence[Row], predictions: Mapping[str, str], resamples: int
+) -> dict[str, dict[str, dict[str, Mean]]]:
+    """Means by what is grouped by ("all", depth, hops, tokens), by group, by metric."""
+    members: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        scores = score(row, predictions[row["id"]])
+        members["all"]["all"].append(scores)
+        for name, group in GROUPS.items():
+            members[name][group(row)].append(scores)
+    return {
+        name: {
+            group: {
+                metric: mean([s[metric] for s in groups[group]], resamples, (name, group, metric))
+                for metric in groups[group][0]
+            }
+            for group in sorted(groups, key=lambda group: (len(group), group))
+        }
+        for name, groups in members.items()
+    }
+
+
+def mean(values: Sequence[float], resamples: int, name: tuple[str, ...] = ()) -> Mean:
+    """The mean of the values and the interval that 95 % of the means of its resamples fall in."""
+    drawn = rng("bootstrap", *name).integers(len(values), len(values) * resamples)
+    means = np.asarray(values)[np.asarray(drawn).reshape(resamples, -1)].mean(1)
+    low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return Mean(float(np.mean(values)), float(low), float(high), len(values))
