@@ -11,6 +11,7 @@ from typing import Any
 
 import datasets
 from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
 from transformers import AutoTokenizer
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
@@ -61,11 +62,7 @@ def load_rows(address: Address, split: str) -> datasets.Dataset:
     try:
         rows = datasets.load_dataset(address.place, address.variant, revision=address.revision, split=split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UsageError(
-            f"--data: expected a data set with the variant {address.variant} and the split {split}, got {address}: {reason}; "
-            f"build one:  synthctx build {Path(address.place).name} {address.variant}"
-        ) from error
+        raise _unreachable(address, error) from error
     missing = [name for name in SCHEMA.names if name not in rows.column_names]
     if missing:
         raise DatasetError(
@@ -73,6 +70,14 @@ def load_rows(address: Address, split: str) -> datasets.Dataset:
             f"needles and documents nothing can be said about its heads; build one:  synthctx build --help"
         )
     return rows
+
+
+def _unreachable(address: Address, error: Exception) -> UsageError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return UsageError(
+        f"--data: expected a folder or a Hub id of a data set with this variant and split, got {address}: {reason}; "
+        f"build one:  synthctx build {Path(address.place).name} {address.variant}"
+    )
 
 
 def has_split(address: Address, split: str) -> bool:
@@ -87,7 +92,10 @@ def identify(address: Address) -> dict[str, str]:
     """What its rows are known by: the fingerprint of a folder's build, or the revision on the Hub."""
     folder = Path(address.place)
     if not folder.is_dir():
-        revision = HfApi().dataset_info(address.place, revision=address.revision).sha
+        try:
+            revision = HfApi().dataset_info(address.place, revision=address.revision).sha
+        except (OSError, ValueError, HfHubHTTPError) as error:
+            raise _unreachable(address, error) from error
         return {"address": str(address), "revision": str(revision)}
     manifest = folder / address.variant / "build.json"
     fingerprint = json.loads(manifest.read_text())["fingerprint"] if manifest.is_file() else "unknown"

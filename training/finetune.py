@@ -7,15 +7,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script from a checkout
 
 from synthctx_data.errors import ConflictError, SynthctxError
 from training.config import Recipe, parse
-
-if TYPE_CHECKING:
-    from training.data import Address
 
 EPILOG = """\
 data sets:
@@ -64,10 +61,8 @@ def finetune(recipe: Recipe) -> Path:
     """
     output = Path(recipe.output)
 
-    from accelerate import PartialState
-
     from training.card import write_card
-    from training.data import encode_all, identify, load_mixture, load_tokenizer, parse_address
+    from training.data import encode_all, has_split, identify, load_mixture, load_tokenizer, parse_address
     from training.loss import AnswerTrainer
     from training.memory import check_memory
     from training.model import load_config, load_model, lora
@@ -81,12 +76,14 @@ def finetune(recipe: Recipe) -> Path:
     config = load_config(recipe)
     tokenizer = load_tokenizer(recipe.model, recipe.model_revision)
     tokens = recipe.max_tokens or config.get_text_config().max_position_embeddings
-    with PartialState().main_process_first():
+    with_validation = [address for address in addresses if has_split(address, "validation")]
+    arguments = _arguments(recipe, bool(with_validation))
+    with arguments.main_process_first():
         train = encode_all(load_mixture(addresses, "train"), tokenizer, tokens)
-        validation = _validation(addresses)
-        held_out = encode_all(validation, tokenizer, tokens) if validation else None
+        held_out = (
+            encode_all(load_mixture(with_validation, "validation"), tokenizer, tokens) if with_validation else None
+        )
     check_memory(config, recipe, max(map(len, train["labels"])))
-    arguments = _arguments(recipe, held_out is not None)
     model = load_model(recipe, config)
     trainer = AnswerTrainer(
         model=model,
@@ -96,12 +93,12 @@ def finetune(recipe: Recipe) -> Path:
         processing_class=tokenizer,
         peft_config=lora(recipe, model),
     )
-    if PartialState().is_main_process:
+    if arguments.should_save:
         _record(output, run, finished=False)
     trainer.train(resume_from_checkpoint=last_checkpoint(output))
     trainer.save_state()
     trainer.save_model()
-    if PartialState().is_main_process:
+    if arguments.should_save:
         config.save_pretrained(output)
         write_card(output, recipe, data, trainer.state.log_history)
         _record(output, run, finished=True)
@@ -133,6 +130,7 @@ def _arguments(recipe: Recipe, validates: bool) -> Any:
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
         seed=recipe.seed,
+        use_cpu=not gpu,
         bf16=gpu and choose_dtype(recipe.dtype) == torch.bfloat16,
         activation_checkpointing=recipe.gradient_checkpointing,
         deepspeed=recipe.deepspeed,
@@ -145,14 +143,6 @@ def _arguments(recipe: Recipe, validates: bool) -> Any:
         report_to=recipe.report_to,
         dataloader_pin_memory=gpu,
     )
-
-
-def _validation(addresses: "list[Address]") -> Any:
-    """The rows that the run is validated on; None where no data set has any."""
-    from training.data import has_split, load_mixture
-
-    held_out = [address for address in addresses if has_split(address, "validation")]
-    return load_mixture(held_out, "validation") if held_out else None
 
 
 def _is_finished(output: Path, run: dict[str, Any]) -> bool:

@@ -22,10 +22,10 @@ def make_tiny(folder: Path, seed: int = 0, **changes: int) -> Path:
         "num_hidden_layers": 2,
         "num_attention_heads": 8,
         "num_key_value_heads": 4,
+        "max_position_embeddings": 512,
     }
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        max_position_embeddings=512,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         tie_word_embeddings=True,
         **{**options, **changes},

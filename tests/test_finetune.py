@@ -1,0 +1,202 @@
+"""The command `python training/finetune.py`, really started, on tiny models."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
+
+from builders import TASKS
+from builders.card import update_card
+from builders.shards import Build, build
+from synthctx_data.errors import UsageError
+from synthctx_data.options import Options
+from synthctx_data.tokens import BUNDLED
+from training.config import Recipe
+from training.finetune import finetune, last_checkpoint
+from training.memory import estimate
+from training.rope import extended_theta, theta_of
+from training.tiny import make_tiny
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
+DATA = "synthctx/mdqa_synth:symbolic_padding"
+SHORT = (
+    "--max-tokens",
+    "1024",
+    "--max-steps",
+    "6",
+    "--save-steps",
+    "2",
+    "--logging-steps",
+    "1",
+    "--learning-rate",
+    "0.01",
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with a data set and a model of random weights."""
+    place = tmp_path_factory.mktemp("place")
+    job = Build(
+        "mdqa_synth",
+        "symbolic_padding",
+        Options(max_tokens=600, train=24, validation=4),
+        place / "synthctx" / "mdqa_synth",
+    )
+    build(job)
+    update_card(TASKS["mdqa_synth"], job)
+    make_tiny(place / "tiny")
+    return place
+
+
+def command(*arguments: str, script: str = "finetune.py", launcher: tuple[str, ...] = ()) -> list[str]:
+    return [sys.executable, *launcher, str(ROOT / "training" / script), *arguments]
+
+
+def run(place: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command(*arguments, **options), cwd=place, env=ENVIRONMENT, capture_output=True, text=True, timeout=600
+    )
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def losses(folder: Path) -> list[tuple[int, float]]:
+    history = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    return [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
+
+
+@pytest.fixture(scope="module")
+def finished(place: Path) -> Path:
+    ran = run(place, "--model", "tiny", "--data", DATA, *SHORT, "--output", "runs/whole")
+    assert ran.returncode == 0, ran.stderr
+    return place / "runs" / "whole"
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(place: Path, finished: Path) -> None:
+    arguments = ("--model", "tiny", "--data", DATA, *SHORT, "--output", "runs/killed")
+    output = place / "runs" / "killed"
+    started = subprocess.Popen(
+        command(*arguments), cwd=place, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    until = time.monotonic() + 300
+    while last_checkpoint(output) is None and started.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    started.send_signal(signal.SIGKILL)
+    started.wait()
+    killed_at = last_checkpoint(output)
+    assert killed_at is not None
+    torn = output / "checkpoint-99"
+    torn.mkdir()
+    (torn / "trainer_state.json").write_text('{"epoch": ')
+    again = run(place, *arguments)
+    assert again.returncode == 0, again.stderr
+    mine, theirs = weights(output), weights(finished)
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    curves = [losses(folder) for folder in (output, finished)]
+    assert curves[0] == curves[1]
+    assert [step for step, _ in curves[0]] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_finished_run_is_not_repeated_and_another_is_refused(place: Path, finished: Path) -> None:
+    before = (finished / "adapter_model.safetensors").stat().st_mtime_ns
+    again = run(place, "--model", "tiny", "--data", DATA, *SHORT, "--output", "runs/whole", "--logging-steps", "3")
+    assert "is finished, from the same recipe and data" in again.stdout
+    assert (finished / "adapter_model.safetensors").stat().st_mtime_ns == before
+    other = run(place, "--model", "tiny", "--data", DATA, *SHORT, "--output", "runs/whole", "--lora-rank", "4")
+    assert other.returncode == 1
+    assert "holds another run: lora_rank was 8 and is 4" in other.stderr
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_an_adapter_loads_as_its_card_says(place: Path, finished: Path) -> None:
+    base = AutoModelForCausalLM.from_pretrained(place / "tiny", config=AutoConfig.from_pretrained(finished))
+    model = PeftModel.from_pretrained(base, finished)
+    assert theta_of(base.model.rotary_emb.inv_freq) == pytest.approx(extended_theta(10_000, 512, 1024), rel=1e-4)
+    adapted = {name.split(".lora")[0].rsplit(".", 1)[-1] for name, _ in model.named_parameters() if "lora" in name}
+    assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj"}
+    card = (finished / "README.md").read_text()
+    fingerprint = json.loads((place / "synthctx/mdqa_synth/symbolic_padding/build.json").read_text())["fingerprint"]
+    assert DATA in card
+    assert fingerprint in card
+
+
+def test_two_processes_under_zero_2(place: Path) -> None:
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29577")
+    zero = str(ROOT / "training" / "deepspeed" / "zero2.json")
+    ran = run(
+        place,
+        "--model",
+        "tiny",
+        "--data",
+        DATA,
+        *SHORT,
+        "--output",
+        "runs/zero",
+        "--deepspeed",
+        zero,
+        launcher=launcher,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert len(losses(place / "runs" / "zero")) == 6
+    shards = {path.name.split("_")[3] for path in (place / "runs" / "zero").glob("checkpoint-6/*/*zero_pp_rank*")}
+    assert shards == {"0", "1"}  # each process holds its part of the optimizer's state
+    assert weights(place / "runs" / "zero").keys() == weights(place / "runs" / "whole").keys()
+    assert any(tensor.abs().max() > 0 for name, tensor in weights(place / "runs" / "zero").items() if "lora_B" in name)
+
+
+BAD = [
+    ({"model": "absent"}, r"--model: expected a folder or a Hub id .* got 'absent'"),
+    ({"max_tokens": 540}, r"symbolic_padding/train/0\d+ has \d+ tokens .* the model reads 540"),
+    ({"data": ["absent:v"]}, r"--data: expected a folder or a Hub id of a data set .* got absent:v"),
+    ({"data": [DATA + "*x"]}, r"--data: expected ADDRESS:VARIANT"),
+    ({"lora_targets": ["query"]}, r"--lora-targets: tiny has no query; its linear modules are .*q_proj"),
+    ({"model": "large"}, r"large on \d+ tokens takes about \d+ GiB .* not even its weights fit; there is no GPU here"),
+    ({"attention": "flash_attention_2"}, r"expected a GPU and flash-attn"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD, ids=lambda value: str(value) if isinstance(value, dict) else "")
+def test_what_cannot_be_trained_says_why(
+    place: Path, monkeypatch: pytest.MonkeyPatch, changes: dict, message: str
+) -> None:
+    if not (place / "large").exists():
+        LlamaConfig(hidden_size=8192, num_hidden_layers=80, intermediate_size=28672).save_pretrained(place / "large")
+        PreTrainedTokenizerFast.from_pretrained(str(BUNDLED)).save_pretrained(place / "large")
+    monkeypatch.chdir(place)
+    with pytest.raises(UsageError, match=message):
+        finetune(Recipe(**{"model": "tiny", "data": [DATA], "max_tokens": 1024, "output": "runs/bad", **changes}))
+    assert not (place / "runs" / "bad" / "run.json").exists()
+
+
+def test_an_error_is_one_line(place: Path) -> None:
+    ran = run(place, "--model", "absent", "--data", DATA)
+    assert ran.returncode == 2
+    assert ran.stderr.strip().splitlines()[-1].startswith("finetune: --model: expected")
+
+
+def test_the_estimate_knows_the_weights(place: Path) -> None:
+    config = AutoConfig.from_pretrained(place / "tiny")
+    recipe = Recipe(model="tiny", data=["a:b"], dtype="float32")
+    model = AutoModelForCausalLM.from_pretrained(place / "tiny")
+    short, long = (estimate(config, recipe, tokens) for tokens in (1000, 4000))
+    assert short.weights == sum(p.numel() * 4 for p in model.parameters())
+    assert long.activations == 4 * short.activations
+    assert (
+        short.total
+        < long.total
+        < estimate(config, recipe.model_copy(update={"gradient_checkpointing": False}), 4000).total
+    )
