@@ -6,12 +6,13 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script from a checkout
 
-from synthctx_data.errors import ConflictError, SynthctxError
+from synthctx_data.errors import ConflictError, SynthctxError, UsageError
 from training.config import Recipe, parse
 
 EPILOG = """\
@@ -67,6 +68,8 @@ def finetune(recipe: Recipe) -> Path:
     from training.memory import check_memory
     from training.model import load_config, load_model, lora
 
+    if recipe.report_to != "none" and find_spec(recipe.report_to) is None:
+        raise UsageError(f"--report-to {recipe.report_to}: expected it to be installed; pip install {recipe.report_to}")
     addresses = [parse_address(text) for text in recipe.data]
     data = [identify(address) for address in addresses]
     run = {"recipe": recipe.decisive(), "data": data}
