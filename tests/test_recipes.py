@@ -3,7 +3,8 @@ import yaml
 
 from builders import TASKS
 from synthctx_data.errors import UsageError
-from training.config import Recipe, make, parse, read_yaml
+from training.cli import make, parse, read_yaml
+from training.config import Recipe
 from training.data import parse_address
 from training.recipes.make import HERE, recipes
 

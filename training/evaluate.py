@@ -11,8 +11,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script from a checkout
 
 from synthctx_data.errors import ConflictError, UsageError
-from training.config import Evaluation, parse
-from training.finetune import errors_in_one_line
+from training.cli import errors_in_one_line, parse
+from training.config import Evaluation
 from training.scores import Mean, summarise
 
 EPILOG = """\

@@ -4,16 +4,15 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script from a checkout
 
-from synthctx_data.errors import ConflictError, SynthctxError, UsageError
-from training.config import Recipe, parse
+from synthctx_data.errors import ConflictError, UsageError
+from training.cli import errors_in_one_line, parse
+from training.config import Recipe
 
 EPILOG = """\
 data sets:
@@ -40,19 +39,6 @@ def main() -> None:
         if config and "output" not in recipe.model_fields_set:
             recipe.output = str(Path("runs") / config)
         finetune(recipe)
-
-
-@contextmanager
-def errors_in_one_line(command: str) -> Iterator[None]:
-    """Ends the program with the message of an error that the user can mend."""
-    try:
-        yield
-    except SynthctxError as error:
-        print(f"{command}: " + " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print(f"{command}: interrupted; the same command goes on from what is done", file=sys.stderr)
-        sys.exit(130)
 
 
 def finetune(recipe: Recipe) -> Path:
