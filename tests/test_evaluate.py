@@ -29,16 +29,12 @@ ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("evaluated")
-    job = Build(
-        "mdqa_synth",
-        "symbolic_padding",
-        Options(max_tokens=600, train=6, validation=6),
-        place / "synthctx" / "mdqa_synth",
-    )
+    place = tmp_path_factory.mktemp("place")
+    tokenizer = str(make_tiny(place / "tiny"))
+    options = Options(max_tokens=600, tokenizer=tokenizer, key_style="word", train=6, validation=6)
+    job = Build("mdqa_synth", "symbolic_padding", options, place / "synthctx" / "mdqa_synth")
     build(job)
     update_card(TASKS["mdqa_synth"], job)
-    make_tiny(place / "tiny")
     return place
 
 
@@ -77,15 +73,20 @@ def test_answers_do_not_depend_on_the_batch_and_are_kept(place: Path, monkeypatc
     assert summary["all"]["all"]["f1"]["rows"] == 6
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_predictions_of_something_else_are_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
-    rows = {f"mdqa_synth/symbolic_padding/validation/{i:06d}": "x" for i in range(6)}
-    (place / "known").mkdir()
-    known = place / "known" / "predictions.jsonl"
-    known.write_text("".join(json.dumps({"id": name, "prediction": text}) + "\n" for name, text in rows.items()))
-    assert evaluate(options(output="known"))["all"]["all"]["f1"].mean == 0  # nothing is left to answer
+    evaluate(options(output="known", limit=1))
     with pytest.raises(ConflictError, match="max_new_tokens was 8 and is 9"):
         evaluate(options(output="known", max_new_tokens=9))
+    with pytest.raises(ConflictError, match="weights was"):
+        make_tiny(place / "changing")
+        evaluate(options(output="changed", model="changing", limit=1))
+        make_tiny(place / "changing", max_position_embeddings=700)
+        evaluate(options(output="changed", model="changing", limit=1))
+    (place / "known" / "run.json").unlink()
+    with pytest.raises(ConflictError, match="holds predictions of a run that is not known"):
+        evaluate(options(output="known"))
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -97,7 +98,10 @@ def test_predictions_of_something_else_are_refused(place: Path, monkeypatch: pyt
         ({"model": None, "adapter": "absent", "max_tokens": None}, "--adapter: expected a folder or a Hub id"),
         ({"adapter": "absent"}, "an adapter brings the context"),
         ({"max_tokens": None}, "tokens before its answer, and the model reads 512"),
-        ({"endpoint": "http://127.0.0.1:9/v1"}, r"--endpoint http://127.0.0.1:9/v1: APIConnectionError"),
+        (
+            {"endpoint": "http://127.0.0.1:9/v1"},
+            r"--endpoint http://127.0.0.1:9/v1: no answer to .*: APIConnectionError",
+        ),
         ({"split": "test"}, "--data: expected a folder or a Hub id"),
     ],
 )

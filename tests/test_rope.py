@@ -21,9 +21,9 @@ def test_a_raised_theta_is_what_the_loaded_model_computes_with(tmp_path: Path) -
     options = Extended(model=model, max_tokens=4096)
     loaded = load_model(options, load_config(options))
     assert loaded.config.max_position_embeddings == 4096
-    assert theta_of(loaded.model.rotary_emb.inv_freq) == pytest.approx(extended_theta(10_000, 512, 4096), rel=1e-4)
+    assert theta_of(loaded.model.rotary_emb.inv_freq) == pytest.approx(extended_theta(1e8, 512, 4096), rel=1e-4)
     as_it_was = load_model(plain := Extended(model=model), load_config(plain))
-    assert theta_of(as_it_was.model.rotary_emb.inv_freq) == pytest.approx(10_000, rel=1e-4)
+    assert theta_of(as_it_was.model.rotary_emb.inv_freq) == pytest.approx(1e8, rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["yarn", "linear"])
@@ -33,13 +33,13 @@ def test_scaled_positions_differ_and_are_checked(tmp_path: Path, kind: str) -> N
     assert loaded.config.rope_parameters["rope_type"] == kind
     assert loaded.config.rope_parameters["factor"] == 8
     frequencies = loaded.model.rotary_emb.inv_freq
-    assert frequencies[-1] < 10_000 ** (-(len(frequencies) - 1) / len(frequencies)) * 0.9
+    assert frequencies[-1] < 1e8 ** (-(len(frequencies) - 1) / len(frequencies)) * 0.9
 
 
 def test_a_theta_that_is_set_too_late_is_found(tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(make_tiny(tmp_path / "tiny"))
     model.config.rope_parameters["rope_theta"] = 59_300.0
-    with pytest.raises(UsageError, match="has the theta 10000, and the configuration says 59300"):
+    with pytest.raises(UsageError, match=r"has the theta 1000000.., and the configuration says 59300"):
         check_positions(model)
 
 

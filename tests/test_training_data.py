@@ -1,6 +1,7 @@
 """Rows as a model reads them."""
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -12,19 +13,19 @@ from builders.card import update_card
 from builders.shards import Build, build
 from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.options import Options
-from synthctx_data.tokens import BUNDLED, load_counter
+from synthctx_data.tokens import BUNDLED
 from tests.conftest import MAKES, examples_for
 from training.data import (
     IGNORED,
     Address,
     encode,
     encode_all,
-    identify,
     load_mixture,
     load_rows,
     parse_address,
     prompt_ids,
 )
+from training.identity import identify_data
 
 TEMPLATES = {
     "none": None,
@@ -80,8 +81,8 @@ def test_a_sequence_has_the_tokens_that_were_counted(tmp_path: Path, make: str, 
     ("text", "address"),
     [
         ("synthctx/mdqa_synth:symbolic_haystack", Address("synthctx/mdqa_synth", "symbolic_haystack")),
-        ("a:b@v1.0*0.5", Address("a", "b", "v1.0", 0.5)),
-        ("/data/x:y/z:v*3", Address("/data/x:y/z", "v", None, 3.0)),
+        ("a:b@v1.0*0.5", Address("a", "b", "v1.0", Fraction(1, 2))),
+        ("/data/x:y/z:v*3", Address("/data/x:y/z", "v", None, Fraction(3))),
     ],
 )
 def test_addresses(text: str, address: Address) -> None:
@@ -110,9 +111,9 @@ def test_a_mixture_takes_shares_and_no_row_twice(folder: Path) -> None:
 
 
 def test_what_cannot_be_loaded_says_so(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="expected a data set with the variant absent"):
+    with pytest.raises(UsageError, match=r"expected a folder or a Hub id of a data set .*:absent: "):
         load_rows(Address(str(folder), "absent"), "train")
-    with pytest.raises(UsageError, match="and the split test"):
+    with pytest.raises(UsageError, match="expected a folder or a Hub id"):
         load_rows(Address(str(folder), "symbolic_padding"), "test")
     (tmp_path / "v").mkdir()
     Dataset.from_list([{"prompt": "x", "completion": "y"}]).to_parquet(tmp_path / "v" / "train-0.parquet")
@@ -132,7 +133,19 @@ def test_a_row_that_is_too_long_is_named_and_not_cut(folder: Path) -> None:
         encode_all(rows, tokenizer, longest - 1)
 
 
+BAD_TEMPLATES = {
+    "no answer": "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}",
+    "another prompt": "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}",
+}
+
+
+@pytest.mark.parametrize("template", BAD_TEMPLATES)
+def test_a_template_under_which_no_answer_can_be_labelled_is_refused(folder: Path, template: str) -> None:
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(str(BUNDLED), chat_template=BAD_TEMPLATES[template])
+    with pytest.raises(UsageError, match=r"train/000000: expected a chat template"):
+        encode_all(load_rows(Address(str(folder), "symbolic_padding"), "train"), tokenizer, 10_000)
+
+
 def test_data_is_known_by_its_fingerprint(folder: Path) -> None:
-    known = identify(Address(str(folder), "symbolic_padding"))
+    known = identify_data(Address(str(folder), "symbolic_padding"))
     assert known["fingerprint"] == json.loads((folder / "symbolic_padding" / "build.json").read_text())["fingerprint"]
-    assert load_counter().identity

@@ -18,9 +18,10 @@ def write_card(output: Path, recipe: Recipe, data: list[dict[str, str]], log: li
     """Writes README.md: what was trained, on which rows, how it went, and how to load it."""
     losses = [entry for entry in log if "loss" in entry]
     validations = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
+    local = Path(recipe.model).is_dir()
     card = ModelCard.from_template(
         ModelCardData(
-            base_model=recipe.model,
+            base_model=None if local else recipe.model,
             library_name="peft",
             pipeline_tag="text-generation",
             tags=["synthctx", "synthetic-context-extension", "lora", "arxiv:2410.22316"],
@@ -30,11 +31,13 @@ def write_card(output: Path, recipe: Recipe, data: list[dict[str, str]], log: li
         ),
         template_path=str(_TEMPLATE),
         name=output.name,
+        here=recipe.push_to or str(output),
+        base=f"`{recipe.model}`" if local else f"[{recipe.model}](https://huggingface.co/{recipe.model})",
         recipe=recipe,
         options=yaml.safe_dump(recipe.decisive(), sort_keys=False),
         data=data,
         steps=max((entry["step"] for entry in log), default=0),
-        first_loss=f"{losses[0]['loss']:.3f}" if losses else None,
+        first_loss=f"{losses[0]['loss']:.3f}" if len(losses) > 1 else None,
         last_loss=f"{losses[-1]['loss']:.3f}" if losses else None,
         validation_loss=f"{validations[-1]:.3f}" if validations else None,
         versions={"transformers": transformers.__version__, "trl": trl.__version__, "peft": peft.__version__},

@@ -24,6 +24,12 @@ def errors_in_one_line(command: str) -> Iterator[None]:
     except SynthctxError as error:
         print(f"{command}: " + " ".join(str(error).split()), file=sys.stderr)
         sys.exit(error.exit_code)
+    except Exception as error:
+        if os.environ.get("SYNTHCTX_TRACEBACK"):
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"{command}: {reason[:500]} (SYNTHCTX_TRACEBACK=1 shows where)", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print(f"{command}: interrupted; the same command goes on from what is done", file=sys.stderr)
         sys.exit(130)
@@ -41,9 +47,9 @@ def read_yaml(path: str) -> dict[str, Any]:
         raise UsageError(
             f"--config: expected a recipe such as training/recipes/tiny_mdqa_symbolic.yaml: {error}"
         ) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"--config: expected YAML, and {file} does not parse: {error}") from error
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise UsageError(f"--config: expected options by name in {file}, got {type(values).__name__}")
     return values
 

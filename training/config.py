@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Count = Annotated[int, Field(gt=0)]
-Amount = Annotated[float, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
 
-_IDLE = {"output", "logging_steps", "eval_steps", "save_steps", "report_to", "push_to"}
+_IDLE = {"output", "logging_steps", "save_steps", "report_to", "push_to"}
 
 
 def option(default: Any, text: str) -> Any:
@@ -24,7 +24,7 @@ class Extended(BaseModel):
     model: Name = option(..., "A folder or a Hub id of a causal language model.")
     model_revision: Name | None = option(None, "The revision of the model on the Hub.")
     max_tokens: Count | None = option(None, "The context to extend to, in tokens; default: the model's own.")
-    trained_tokens: Count | None = option(
+    trained_tokens: Annotated[int, Field(ge=64)] | None = option(
         None, "The context that the model was trained on; default: its configuration's."
     )
     rope: Literal["theta", "yarn", "linear"] = option(
@@ -45,7 +45,10 @@ class Recipe(Extended):
     data: Annotated[list[Name], Field(min_length=1)] = option(
         ..., "Data sets: ADDRESS:VARIANT, with @REVISION or *WEIGHT behind it if need be, each a word of its own."
     )
-    output: Name = option("runs/finetune", "The folder of the adapter; default: runs/ and the name of the recipe.")
+    output: Name = option(
+        "runs/finetune",
+        "The folder of the adapter; default: runs/RECIPE, or runs/finetune without one.",
+    )
 
     lora_rank: Count = option(8, "Rank of the adapter.")
     lora_alpha: Count = option(8, "Alpha of the adapter.")
@@ -54,16 +57,16 @@ class Recipe(Extended):
         ["q_proj", "k_proj", "v_proj", "o_proj"], "The modules that it adapts."
     )
 
-    learning_rate: Annotated[float, Field(gt=0)] = option(1e-4, "The highest learning rate.")
-    lr_scheduler: Name = option("cosine", "Its course: any scheduler of transformers.")
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = option(1e-4, "The highest learning rate.")
+    lr_scheduler: Literal["cosine", "linear", "constant", "constant_with_warmup"] = option("cosine", "Its course.")
     warmup_steps: Amount = option(0.05, "Steps of warm-up, or (below 1) their share of all.")
-    epochs: Annotated[float, Field(gt=0)] = option(1.0, "Passes over the data.")
+    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] = option(1.0, "Passes over the data.")
     max_steps: Count | None = option(None, "Steps in all; default: as many as the epochs have.")
     batch_size: Count = option(1, "Sequences on a device at once.")
     accumulation: Count = option(4, "Such batches in a step.")
     weight_decay: Amount = option(0.0, "Weight decay.")
     max_grad_norm: Amount = option(1.0, "The norm that gradients are clipped to.")
-    seed: Annotated[int, Field(ge=0)] = option(0, "Seeds the adapter and the order of the data.")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = option(0, "Seeds the adapter and the order of the data.")
 
     gradient_checkpointing: bool = option(True, "Compute activations again instead of keeping them.")
     deepspeed: Name | None = option(None, "A DeepSpeed configuration, e.g. training/deepspeed/zero2.json.")
@@ -93,7 +96,9 @@ class Evaluation(Extended):
     data: Name = option(..., "A data set, as ADDRESS:VARIANT or ADDRESS:VARIANT@REVISION.")
     split: Name = option("validation", "The split to answer.")
     limit: Count | None = option(None, "How many of its rows to answer; default: all.")
-    output: Name = option("evaluation", "The folder of predictions, scores and plot.")
+    output: Name | None = option(
+        None, "The folder of predictions, scores and plot; default: evaluations/MODEL/VARIANT."
+    )
     batch_size: Count = option(1, "Rows that are answered at once.")
     max_new_tokens: Count = option(64, "Tokens of an answer at most.")
     endpoint: Name | None = option(
@@ -103,4 +108,4 @@ class Evaluation(Extended):
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the predictions."""
-        return self.model_dump(exclude={"output", "batch_size", "limit", "resamples", "endpoint"})
+        return self.model_dump(exclude={"output", "batch_size", "limit", "resamples"})

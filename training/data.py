@@ -1,17 +1,15 @@
 """Rows as a model reads them: data sets by address, tokenized, with labels on the answer alone."""
 
-import json
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import datasets
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
 from transformers import AutoTokenizer
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
@@ -19,8 +17,11 @@ from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.schema import SCHEMA
 from synthctx_data.tokens import compile_template
 
+_MERGED = 4  # tokens at the end of a prompt that may become others when an answer follows
 IGNORED = -100  # the label of a token that is not scored
-_ADDRESS = re.compile(r"(?P<place>.+?):(?P<variant>\w+)(?:@(?P<revision>[\w./-]+))?(?:\*(?P<weight>[0-9.]+))?")
+_ADDRESS = re.compile(
+    r"(?P<place>.+?):(?P<variant>\w+)(?:@(?P<revision>[\w./-]+))?(?:\*(?P<weight>[0-9]{1,9}(?:\.[0-9]{1,9})?))?"
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Address:
     place: str
     variant: str
     revision: str | None = None
-    weight: float | None = None
+    weight: Fraction | None = None
 
     def __str__(self) -> str:
         return f"{self.place}:{self.variant}" + (f"@{self.revision}" if self.revision else "")
@@ -42,16 +43,26 @@ def parse_address(text: str) -> Address:
     Raises: UsageError if it is written otherwise.
     """
     match = _ADDRESS.fullmatch(text)
-    try:
-        weight = float(match["weight"]) if match and match["weight"] else None
-    except ValueError:
-        match = None
+    weight = Fraction(match["weight"]) if match and match["weight"] else None
     if match is None or weight == 0:
         raise UsageError(
             f"--data: expected ADDRESS:VARIANT, such as synthctx/mdqa_synth:symbolic_haystack, with @REVISION or *WEIGHT behind it "
             f"if need be; got {text!r}"
         )
     return Address(os.path.expanduser(match["place"]), match["variant"], match["revision"], weight)
+
+
+def parse_addresses(texts: Sequence[str]) -> list[Address]:
+    """The addresses of a mixture.
+
+    Raises: UsageError if one is written otherwise or comes twice, or if only some have weights.
+    """
+    addresses = [parse_address(text) for text in texts]
+    if len(set(map(str, addresses))) < len(addresses):
+        raise UsageError(f"--data: expected different data sets, got one twice in {' '.join(texts)}")
+    if any(a.weight for a in addresses) and not all(a.weight for a in addresses):
+        raise UsageError(f"--data: expected a weight behind every data set or none; got {' '.join(texts)}")
+    return addresses
 
 
 def load_rows(address: Address, split: str) -> datasets.Dataset:
@@ -88,36 +99,21 @@ def has_split(address: Address, split: str) -> bool:
         return False
 
 
-def identify(address: Address) -> dict[str, str]:
-    """What its rows are known by: the fingerprint of a folder's build, or the revision on the Hub."""
-    folder = Path(address.place)
-    if not folder.is_dir():
-        try:
-            revision = HfApi().dataset_info(address.place, revision=address.revision).sha
-        except (OSError, ValueError, HfHubHTTPError) as error:
-            raise _unreachable(address, error) from error
-        return {"address": str(address), "revision": str(revision)}
-    manifest = folder / address.variant / "build.json"
-    fingerprint = json.loads(manifest.read_text())["fingerprint"] if manifest.is_file() else "unknown"
-    return {"address": str(address), "fingerprint": fingerprint}
-
-
 def load_mixture(addresses: Sequence[Address], split: str) -> datasets.Dataset:
     """The rows of several data sets, one after the other; by weights, as many of each as the smallest share allows.
 
-    No row stands there twice. Raises: UsageError as `load_rows` does, or if only some have weights.
+    No row stands there twice. Raises: UsageError as `load_rows` does, or if one has no row.
     """
     loaded = [load_rows(address, split) for address in addresses]
-    weights = [address.weight for address in addresses]
-    if any(weights):
-        if not all(weights):
+    if addresses[0].weight:
+        weights = [address.weight or Fraction(0) for address in addresses]
+        scale = min(len(rows) / weight for rows, weight in zip(loaded, weights, strict=True))
+        loaded = [rows.select(range(int(scale * weight))) for rows, weight in zip(loaded, weights, strict=True)]
+    for address, rows in zip(addresses, loaded, strict=True):
+        if not len(rows):
             raise UsageError(
-                f"--data: expected a weight behind every data set or none; got {', '.join(map(str, addresses))}"
+                f"--data: {address} has no row in the {split} split of this mixture; mend its weight, or leave it out"
             )
-        scale = min(len(rows) / weight for rows, weight in zip(loaded, weights, strict=True) if weight)
-        loaded = [
-            rows.select(range(int(scale * weight))) for rows, weight in zip(loaded, weights, strict=True) if weight
-        ]
     return datasets.concatenate_datasets(loaded)
 
 
@@ -168,9 +164,15 @@ def encode_all(rows: datasets.Dataset, tokenizer: Tokenizer, max_tokens: int) ->
 
     def encode_row(row: dict[str, Any]) -> dict[str, list[int]]:
         encoded = encode(tokenizer, row)
-        if len(encoded["input_ids"]) > max_tokens:
+        size, before = len(encoded["input_ids"]), encoded["labels"].count(IGNORED)
+        if before == size or before < len(prompt_ids(tokenizer, row)) - _MERGED:
             raise UsageError(
-                f"{row['id']} has {len(encoded['input_ids'])} tokens under this tokenizer, and the model reads {max_tokens}; raise "
+                f"{row['id']}: expected a chat template that renders a prompt the same with and without its answer, and the answer "
+                "behind it; under this model's, no token can be told to be the answer's"
+            )
+        if size > max_tokens:
+            raise UsageError(
+                f"{row['id']} has {size} tokens under this tokenizer, and the model reads {max_tokens}; raise "
                 f"--max-tokens, or build the data with --max-tokens {max_tokens} and --tokenizer of this model"
             )
         return encoded

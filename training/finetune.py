@@ -1,6 +1,6 @@
-"""Fine-tunes attention heads with LoRA: python training/finetune.py --config training/recipes/tiny_mdqa_symbolic.yaml"""
+"""Fine-tunes attention heads with LoRA: python training/finetune.py --config training/recipes/tiny_mdqa_symbolic_padding.yaml"""
 
-import json
+import math
 import os
 import sys
 import warnings
@@ -10,7 +10,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script from a checkout
 
-from synthctx_data.errors import ConflictError, UsageError
+from synthctx_data.errors import UsageError
+from training import runs
+from training.checkpoints import last_checkpoint
 from training.cli import errors_in_one_line, parse
 from training.config import Recipe
 
@@ -21,14 +23,13 @@ data sets:
   A:symbolic_haystack*3 A:templated_haystack*1  a mixture: three rows of the one for each of the other, none twice
 
 examples:
-  python training/finetune.py --config training/recipes/tiny_mdqa_symbolic.yaml
+  python training/finetune.py --config training/recipes/tiny_mdqa_symbolic_padding.yaml
   python training/finetune.py --config training/recipes/llama3_mdqa_symbolic.yaml --learning-rate 2e-4 --output runs/warmer
   torchrun --nproc-per-node 2 training/finetune.py --config ... --deepspeed training/deepspeed/zero2.json
 
-The folder --output gets the adapter, the extended configuration, the recipe and a model card. Called again after an
+The folder --output gets the adapter, the extended configuration, a model card, and run.json (recipe and data). Called again after an
 interruption, the same command goes on from the last checkpoint there, and ends with the same weights.
 """
-RUN = "run.json"
 
 
 def main() -> None:
@@ -49,18 +50,22 @@ def finetune(recipe: Recipe) -> Path:
     output = Path(recipe.output)
 
     from training.card import write_card
-    from training.data import encode_all, has_split, identify, load_mixture, load_tokenizer, parse_address
+    from training.data import encode_all, has_split, load_mixture, load_tokenizer, parse_addresses
+    from training.identity import identify_data, identify_model
     from training.loss import AnswerTrainer
     from training.memory import check_memory
     from training.model import load_config, load_model, lora
 
     if recipe.report_to != "none" and find_spec(recipe.report_to) is None:
         raise UsageError(f"--report-to {recipe.report_to}: expected it to be installed; pip install {recipe.report_to}")
-    addresses = [parse_address(text) for text in recipe.data]
-    data = [identify(address) for address in addresses]
-    run = {"recipe": recipe.decisive(), "data": data}
-    if _is_finished(output, run):
+    addresses = parse_addresses(recipe.data)
+    data = [identify_data(address) for address in addresses]
+    base = identify_model(recipe.model, recipe.model_revision)
+    run = {**recipe.decisive(), "base": base, "data": data}
+    if runs.check(output, run, holding="checkpoint-*"):
         print(f"{output} is finished, from the same recipe and data")
+        if recipe.push_to:
+            _push(output, recipe.push_to)
         return output
     config = load_config(recipe)
     tokenizer = load_tokenizer(recipe.model, recipe.model_revision)
@@ -83,14 +88,15 @@ def finetune(recipe: Recipe) -> Path:
         peft_config=lora(recipe, model),
     )
     if arguments.should_save:
-        _record(output, run, finished=False)
+        runs.record(output, run)
     trainer.train(resume_from_checkpoint=last_checkpoint(output))
+    _require_finite(trainer.state.log_history)
     trainer.save_state()
     trainer.save_model()
     if arguments.should_save:
         config.save_pretrained(output)
         write_card(output, recipe, data, trainer.state.log_history)
-        _record(output, run, finished=True)
+        runs.record(output, run, finished=True)
         if recipe.push_to:
             _push(output, recipe.push_to)
     return output
@@ -134,47 +140,27 @@ def _arguments(recipe: Recipe, validates: bool) -> Any:
     )
 
 
-def _is_finished(output: Path, run: dict[str, Any]) -> bool:
-    """Whether the folder holds this run, and all of it.
-
-    Raises: ConflictError if it holds another.
-    """
-    known = output / RUN
-    if not known.is_file():
-        return False
-    theirs = json.loads(known.read_text())
-    before, now = ({**entry["recipe"], "data": entry["data"]} for entry in (theirs, run))
-    changed = [name for name in now if before.get(name) != now[name]]
-    if changed:
-        differences = ", ".join(f"{name} was {before.get(name)!r} and is {now[name]!r}" for name in changed)
-        raise ConflictError(f"{output} holds another run: {differences}; give another --output, or remove that folder")
-    return bool(theirs["finished"])
-
-
-def _record(output: Path, run: dict[str, Any], finished: bool) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    partial = output / f".{RUN}"
-    partial.write_text(json.dumps({**run, "finished": finished}, indent=2) + "\n")
-    partial.rename(output / RUN)
-
-
-def last_checkpoint(output: Path) -> str | None:
-    """The latest checkpoint that is whole: its state, which is written last, can be read."""
-    for folder in sorted(output.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
-        try:
-            json.loads((folder / "trainer_state.json").read_text())
-            return str(folder)
-        except (OSError, ValueError):
-            continue
-    return None
+def _require_finite(log: list[dict[str, Any]]) -> None:
+    for entry in log:
+        if not math.isfinite(entry.get("loss", 0.0)):
+            raise UsageError(
+                f"the loss is {entry['loss']} at step {entry['step']}; lower --learning-rate, or raise --warmup-steps"
+            )
 
 
 def _push(output: Path, repository: str) -> None:
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     api = HfApi()
-    api.create_repo(repository, exist_ok=True)
-    api.upload_folder(folder_path=output, repo_id=repository, ignore_patterns=["checkpoint-*", "runs/*"])
+    try:
+        api.create_repo(repository, exist_ok=True)
+        api.upload_folder(folder_path=output, repo_id=repository, ignore_patterns=["checkpoint-*", "runs/*", ".*"])
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(
+            f"--push-to {repository}: the adapter is finished in {output}, but the Hub says: {reason}; call again"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Answers to prompts: from a model here, or from an endpoint."""
 
+import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,6 +10,7 @@ from synthctx_data.errors import UsageError
 from training.config import Evaluation
 
 Row = dict[str, Any]
+_THOUGHTS = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 Answers = Iterator[list[tuple[str, str]]]  # ids and answers, batch by batch
 
 
@@ -29,8 +32,9 @@ def from_model(options: Evaluation) -> Callable[[Sequence[Row]], Answers]:
 
     model = load_adapted(options)
     model.eval()
-    name = options.adapter or options.model
-    tokenizer = load_tokenizer(str(name))
+    tokenizer = load_tokenizer(
+        str(options.adapter or options.model), None if options.adapter else options.model_revision
+    )
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     window = model.config.get_text_config().max_position_embeddings
     ends = _ends(model, tokenizer)
@@ -39,10 +43,15 @@ def from_model(options: Evaluation) -> Callable[[Sequence[Row]], Answers]:
         for batch in batches(rows, options.batch_size):
             prompts = [prompt_ids(tokenizer, row) for row in batch]
             width = max(map(len, prompts))
-            if width + options.max_new_tokens > window:
+            room = min(options.max_new_tokens, window - width)
+            if room < min(
+                options.max_new_tokens,
+                max(len(tokenizer(row["completion"][0]["content"])["input_ids"]) for row in batch),
+            ):
                 longest = max(batch, key=lambda row: int(row["num_tokens"]))["id"]
                 raise UsageError(
-                    f"{longest} has {width} tokens before its answer, and the model reads {window} with it; raise --max-tokens"
+                    f"{longest} has {width} tokens before its answer, and the model reads {window} with it; raise --max-tokens, or, for an "
+                    "adapter, take data that were built for its context"
                 )
             ids = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=model.device)
             mask = torch.tensor(
@@ -56,14 +65,19 @@ def from_model(options: Evaluation) -> Callable[[Sequence[Row]], Answers]:
                     temperature=None,
                     top_p=None,
                     top_k=None,
-                    max_new_tokens=options.max_new_tokens,
+                    max_new_tokens=room,
                     eos_token_id=ends,
                     pad_token_id=pad,
                 )
             texts = tokenizer.batch_decode(written[:, width:], skip_special_tokens=True)
-            yield [(row["id"], text.strip()) for row, text in zip(batch, texts, strict=True)]
+            yield [(row["id"], bare(text)) for row, text in zip(batch, texts, strict=True)]
 
     return answer
+
+
+def bare(text: str) -> str:
+    """The answer without the whitespace around it, and without the (empty) thoughts that some chat templates put before it."""
+    return _THOUGHTS.sub("", text).strip()
 
 
 def _ends(model: Any, tokenizer: Any) -> list[int]:
@@ -76,7 +90,7 @@ def _ends(model: Any, tokenizer: Any) -> list[int]:
 def from_endpoint(options: Evaluation) -> Callable[[Sequence[Row]], Answers]:
     """What answers rows through an OpenAI-compatible endpoint, `batch_size` at a time.
 
-    Raises: UsageError if the client is not installed, or if the endpoint refuses.
+    Raises: UsageError if the client is not installed, or if the endpoint does not answer as it should.
     """
     try:
         import openai
@@ -84,28 +98,30 @@ def from_endpoint(options: Evaluation) -> Callable[[Sequence[Row]], Answers]:
         raise UsageError(
             '--endpoint: expected the client openai, which is not installed; pip install "synthctx[train]"'
         ) from error
-    client = openai.OpenAI(base_url=options.endpoint, api_key=None if _has_key() else "none", max_retries=5)
+    if not options.model or options.adapter:
+        raise UsageError("--endpoint: expected --model, the name that the endpoint knows it by, and no --adapter")
+    key = os.environ.get("OPENAI_API_KEY", "none")
+    client = openai.OpenAI(base_url=options.endpoint, api_key=key, max_retries=5)
 
-    def ask(row: Row) -> tuple[str, str]:
-        reply = client.chat.completions.create(
-            model=str(options.model), messages=row["prompt"], max_tokens=options.max_new_tokens, temperature=0
-        )
-        return row["id"], (reply.choices[0].message.content or "").strip()
+    def ask(row: Row) -> str | Exception:
+        try:
+            reply = client.chat.completions.create(
+                model=str(options.model), messages=row["prompt"], max_tokens=options.max_new_tokens, temperature=0
+            )
+            content = reply.choices[0].message.content
+            return ValueError("no content") if content is None else bare(content)
+        except (openai.OpenAIError, AttributeError, IndexError, TypeError, ValueError) as error:
+            return error
 
     def answer(rows: Sequence[Row]) -> Answers:
         with ThreadPoolExecutor(options.batch_size) as pool:
             for batch in batches(rows, options.batch_size):
-                try:
-                    yield list(pool.map(ask, batch))
-                except openai.OpenAIError as error:
-                    raise UsageError(
-                        f"--endpoint {options.endpoint}: {type(error).__name__}: {error}; what is answered is kept"
-                    ) from error
+                replies = list(zip(batch, pool.map(ask, batch), strict=True))
+                yield [(row["id"], reply) for row, reply in replies if isinstance(reply, str)]
+                for row, reply in replies:
+                    if isinstance(reply, Exception):
+                        raise UsageError(
+                            f"--endpoint {options.endpoint}: no answer to {row['id']}: {type(reply).__name__}: {reply}; others are kept"
+                        )
 
     return answer
-
-
-def _has_key() -> bool:
-    import os
-
-    return bool(os.environ.get("OPENAI_API_KEY"))

@@ -27,15 +27,21 @@ def load_config(recipe: Extended) -> PreTrainedConfig:
 def load_model(recipe: Extended, config: PreTrainedConfig) -> PreTrainedModel:
     """The model with this configuration, its positions as configured."""
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        model, info = AutoModelForCausalLM.from_pretrained(
             recipe.model,
             revision=recipe.model_revision,
             config=config,
             dtype=choose_dtype(recipe.dtype),
             attn_implementation=choose_attention(recipe.attention),
+            output_loading_info=True,
         )
     except (OSError, ValueError) as error:
         raise UsageError(_unreachable(recipe.model, error)) from error
+    absent = sorted([*info["missing_keys"], *map(str, info["mismatched_keys"])])
+    if absent:
+        raise UsageError(
+            f"--model: expected all weights in {recipe.model!r}, and {len(absent)} are absent or misshapen: {absent[0]}"
+        )
     check_positions(model)
     return model
 
@@ -47,9 +53,10 @@ def load_adapted(options: Evaluation) -> PreTrainedModel:
     """
     if options.adapter is None:
         return load_model(options, load_config(options)).to(_device())
-    if options.max_tokens or options.trained_tokens or options.sliding_window:
+    given = options.model_fields_set & {"max_tokens", "trained_tokens", "sliding_window", "rope"}
+    if given:
         raise UsageError(
-            "--max-tokens, --trained-tokens, --sliding-window: an adapter brings the context that it was trained with"
+            f"--{given.pop().replace('_', '-')}: an adapter brings the context that it was trained with; leave it out"
         )
     try:
         base = options.model or PeftConfig.from_pretrained(options.adapter).base_model_name_or_path

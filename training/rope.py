@@ -23,7 +23,7 @@ def extend(config: PreTrainedConfig, recipe: Extended) -> None:
     """Writes the recipe's RoPE, longest position and sliding window into a configuration, before a model is made from it."""
     text = config.get_text_config()
     if recipe.sliding_window is not None:
-        if not hasattr(text, "sliding_window"):
+        if not hasattr(text, "sliding_window") or getattr(text, "use_sliding_window", True) is False:
             raise UsageError(f"--sliding-window: {recipe.model} has none; leave it out")
         text.sliding_window = recipe.sliding_window
     trained = recipe.trained_tokens or text.max_position_embeddings

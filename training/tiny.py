@@ -1,39 +1,122 @@
-"""Makes a tiny model with random weights: python training/tiny.py models/tiny
+"""Makes a tiny model that can copy: python training/tiny.py models/tiny
 
-For trying out a command without a GPU, a download or patience. It is a Llama of 2 layers with 8 heads and a context of 512
-tokens, under the tokenizer that synthctx bundles, and knows nothing.
+For trying out every command in seconds, without a GPU or a download. Its weights are not trained but set: an attention head in the
+first layer tells each token which one stood before it, and an induction head in the second (Olsson et al. 2022) copies what
+followed the last time that the present token was there. So it goes on with what stands in its context, and cannot answer a
+question: it has yet to learn where an answer begins. Its tokens are the words of mdqa_synth's symbolic variants (--key-style word).
 """
 
 import argparse
+import re
 from pathlib import Path
 
 import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from synthctx_data.tokens import BUNDLED
+from synthctx_data.entities import words
+from synthctx_data.layout import Layout
+from synthctx_data.padding import padding
+from synthctx_data.prompts import ROOT
+from synthctx_data.tokens import load_counter
+
+PREVIOUS, INDUCTION = (0, 0), (1, 0)  # the (layer, head) of the two heads that do something
+_TOKEN = r"-?[A-Za-z]+|[0-9]|\n|[^\w\s]"
+_SPECIAL = ("<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<|unknown|>")
+_CHAT = (
+    "{% for message in messages %}<|{{ message.role }}|>\n{{ message.content }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+_WIDTH = 64  # of a part of the residual stream that names a token: this one, the one before, the next one, or the one asked about
+_WORDS_ALONE = 0.15  # how much less is asked about signs: what follows a line end is not worth copying
+_HEAD = 128
+_THETA = 1e8  # high, so that the slower half of a head's pairs hardly turns over a thousand tokens
 
 
-def make_tiny(folder: Path, seed: int = 0, **changes: int) -> Path:
-    """The folder, with a model and its tokenizer in it; `changes` go over its configuration."""
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(str(BUNDLED))
-    options = {
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 4,
-        "max_position_embeddings": 512,
-    }
+def make_tiny(folder: Path, max_position_embeddings: int = 512) -> Path:
+    """The folder, with the model and its tokenizer in it."""
+    tokenizer = _tokenizer()
+    names = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-        tie_word_embeddings=True,
-        **{**options, **changes},
+        hidden_size=4 * _WIDTH + 8,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        head_dim=_HEAD,
+        attention_bias=True,
+        max_position_embeddings=max_position_embeddings,
+        rope_parameters={"rope_type": "default", "rope_theta": _THETA},
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
     )
-    torch.manual_seed(seed)
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        _set_weights(
+            model,
+            torch.tensor([1.0 if re.search("[A-Za-z]{2}", t) and t not in _SPECIAL else _WORDS_ALONE for t in names]),
+        )
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    """A token a word, a digit, a sign or a line end; a word behind a hyphen is another than the same without."""
+    names = [name for part in words() for word in part for name in (word, f"-{word}")]
+    texts = [path.read_text() for path in (ROOT / "mdqa_synth" / f"{name}.jinja" for name in ("_example", "symbolic"))]
+    texts.append(next(padding(Layout("mdqa_synth", load_counter()))).body)
+    found = [token for text in texts for token in re.findall(_TOKEN, text)]
+    vocabulary = dict.fromkeys([*_SPECIAL, *"0123456789", *found, *names])
+    tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token=_SPECIAL[-1]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_TOKEN), "removed", invert=True)
+    tokenizer.decoder = decoders.Replace(Regex(r"^(?=\w)"), " ")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=_SPECIAL[0],
+        eos_token=_SPECIAL[1],
+        unk_token=_SPECIAL[-1],
+        additional_special_tokens=list(_SPECIAL[2:4]),
+        chat_template=_CHAT,
+    )
+
+
+def _set_weights(model: LlamaForCausalLM, asks: torch.Tensor) -> None:
+    """Names of tokens are random signs; layer 0 writes the previous one's beside each, layer 1 that of the one to come."""
+    this, before, following, asked = (slice(i * _WIDTH, (i + 1) * _WIDTH) for i in range(4))
+    for parameter in model.parameters():
+        parameter.zero_()
+    for name, module in model.named_modules():
+        if name.endswith("norm"):
+            module.weight.fill_(1.0)
+    for layer in model.model.layers:  # what training may use, and what does nothing as long as down_proj is zero
+        layer.mlp.gate_proj.weight.normal_(0, 0.02)
+        layer.mlp.up_proj.weight.normal_(0, 0.02)
+    generator = torch.Generator().manual_seed(0)
+    signs = torch.randint(0, 2, (model.config.vocab_size, _WIDTH), generator=generator) * 2.0 - 1
+    model.model.embed_tokens.weight[:, this] = signs
+    model.model.embed_tokens.weight[:, asked] = signs * asks[:, None]
+    model.model.embed_tokens.weight[:, -1] = 4.0
+    model.lm_head.weight[:, following] = 0.2 * signs
+    identity = torch.eye(_WIDTH)
+
+    looking_back = model.model.layers[0].self_attn
+    frequencies = model.model.rotary_emb.inv_freq[: _WIDTH // 2]
+    fast, turned = torch.arange(_WIDTH // 2), torch.arange(_WIDTH // 2) + _HEAD // 2
+    looking_back.k_proj.bias[fast] = 11.0
+    looking_back.q_proj.bias[fast] = 11.0 * torch.cos(frequencies)
+    looking_back.q_proj.bias[turned] = -11.0 * torch.sin(frequencies)
+    looking_back.v_proj.weight[:_WIDTH, this] = 0.63 * identity  # what the norm multiplies by 1.58
+    looking_back.o_proj.weight[before, :_WIDTH] = identity
+
+    copying = model.model.layers[1].self_attn
+    slow = torch.cat([fast, turned]) + _WIDTH // 2
+    copying.q_proj.weight[slow, asked] = 1.6 * identity
+    copying.k_proj.weight[slow, before] = 1.6 * identity
+    copying.v_proj.weight[:_WIDTH, this] = 3.0 * identity
+    copying.o_proj.weight[following, :_WIDTH] = identity
 
 
 if __name__ == "__main__":

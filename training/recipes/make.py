@@ -20,14 +20,14 @@ PAPER = {
 # Ours, on one variant: a newer model, and one that trains on any machine (python training/tiny.py models/tiny).
 OURS = {
     "qwen3": ("Qwen/Qwen3-8B", ""),
-    "tiny": ("models/tiny", ""),
+    "tiny": ("models/tiny", "learning_rate: 1.0e-2\n"),
 }
-_TOKENS = {"tiny": 1024}
-_ONLY = ("mdqa_synth", "symbolic_haystack")
+_TOKENS = {"tiny": 600}
+_ONLY = {"qwen3": ("mdqa_synth", "symbolic_haystack"), "tiny": ("mdqa_synth", "symbolic_padding")}
 
 _RECIPE = """\
 # {model_name} on {task}, {variant}. Build the data first:
-#   synthctx build {task} {variant} --max-tokens {tokens} --tokenizer {model}{corpus}
+#   synthctx build {task} {variant} --max-tokens {tokens} --tokenizer {model}{corpus}{words}
 model: {model}
 {more}max_tokens: {tokens}
 data:
@@ -38,7 +38,7 @@ data:
 def recipes() -> dict[str, str]:
     """Every recipe by the name of its file."""
     cells = [(task.name, variant) for task in TASKS.values() for variant in task.variants]
-    asked = [(model, *cell) for model in PAPER for cell in cells] + [(model, *_ONLY) for model in OURS]
+    asked = [(model, *cell) for model in PAPER for cell in cells] + [(model, *_ONLY[model]) for model in OURS]
     return {file_name(model, task, variant): _recipe(model, task, variant) for model, task, variant in asked}
 
 
@@ -57,6 +57,7 @@ def _recipe(name: str, task: str, variant: str) -> str:
         more=more,
         tokens=_TOKENS.get(name, 32768),
         corpus=" --corpus QUESTIONS" if variant.startswith("real") else "",
+        words=" --key-style word --train 400 --validation 40" if name == "tiny" else "",
     )
 
 

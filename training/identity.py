@@ -1,0 +1,51 @@
+"""What data, models and adapters are known by, so that a run is never mixed with another."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
+
+from synthctx_data.errors import UsageError
+from training.data import Address
+
+_SAMPLE = 2**20  # bytes at either end of a file of weights: reading billions of them would take minutes
+
+
+def identify_data(address: Address) -> dict[str, str]:
+    """The fingerprint of a folder's build, or the revision on the Hub.
+
+    Raises: UsageError if there is no such data set.
+    """
+    folder = Path(address.place)
+    if folder.is_dir():
+        manifest = folder / address.variant / "build.json"
+        try:
+            fingerprint = json.loads(manifest.read_text())["fingerprint"] if manifest.is_file() else "unknown"
+        except (ValueError, TypeError, KeyError) as error:
+            raise UsageError(
+                f"--data: expected {manifest} to be as `synthctx build` wrote it; build the variant again"
+            ) from error
+        return {"address": str(address), "fingerprint": fingerprint}
+    try:
+        return {
+            "address": str(address),
+            "revision": str(HfApi().dataset_info(address.place, revision=address.revision).sha),
+        }
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"--data: expected a folder or a Hub id of a data set, got {address}: {reason}") from error
+
+
+def identify_model(name: str | None, revision: str | None = None) -> str | None:
+    """A Hub id with its revision as they are; of a folder, a hash of its configuration and a sample of its weights."""
+    if name is None or not Path(name).is_dir():
+        return f"{name}@{revision}" if revision else name
+    digest = hashlib.sha256()
+    for file in sorted([*Path(name).glob("*.json"), *Path(name).glob("*.safetensors"), *Path(name).glob("*.bin")]):
+        with file.open("rb") as content:
+            digest.update(f"{file.name} {file.stat().st_size} ".encode() + content.read(_SAMPLE))
+            content.seek(max(file.stat().st_size - _SAMPLE, 0))
+            digest.update(content.read())
+    return digest.hexdigest()[:16]
