@@ -22,6 +22,7 @@ from training.config import Evaluation
 from training.evaluate import evaluate, read_predictions
 from training.tiny import make_tiny
 
+pytestmark = pytest.mark.xdist_group("evaluate")  # which share the runs of their fixtures
 ROOT = Path(__file__).resolve().parent.parent
 DATA = "synthctx/mdqa_synth:symbolic_padding"
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}

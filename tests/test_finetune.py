@@ -28,6 +28,7 @@ from training.memory import estimate
 from training.rope import extended_theta, theta_of
 from training.tiny import make_tiny
 
+pytestmark = pytest.mark.xdist_group("finetune")  # which share the runs of their fixtures
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
 DATA = "synthctx/mdqa_synth:symbolic_padding"

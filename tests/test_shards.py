@@ -85,7 +85,15 @@ def start(folder: Path, workers: int, max_tokens: int = 32768) -> subprocess.Pop
         "--max-tokens",
         str(max_tokens),
     ]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    return subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # a shell's background jobs ignore it
+    )
 
 
 def wait_for_shards(folder: Path, count: int) -> list[Path]:

@@ -23,6 +23,7 @@ from training.data import (
     load_mixture,
     load_rows,
     parse_address,
+    parse_addresses,
     prompt_ids,
 )
 from training.identity import identify_data
@@ -96,18 +97,28 @@ def test_bad_addresses(text: str) -> None:
 
 
 def test_a_mixture_takes_shares_and_no_row_twice(folder: Path) -> None:
-    rows = load_mixture(
-        [Address(str(folder), "symbolic_padding", None, 3), Address(str(folder), "templated_padding", None, 1)], "train"
-    )
+    rows = load_mixture(parse_addresses([f"{folder}:symbolic_padding*0.9", f"{folder}:templated_padding*0.3"]), "train")
     variants = [name.split("/")[1] for name in rows["id"]]
     assert (variants.count("symbolic_padding"), variants.count("templated_padding")) == (12, 4)
     assert len(set(rows["id"])) == 16
-    whole = load_mixture([Address(str(folder), "symbolic_padding"), Address(str(folder), "templated_padding")], "train")
+    whole = load_mixture(parse_addresses([f"{folder}:symbolic_padding", f"{folder}:templated_padding"]), "train")
     assert len(whole) == 24
-    with pytest.raises(UsageError, match="a weight behind every data set or none"):
-        load_mixture(
-            [Address(str(folder), "symbolic_padding", None, 3), Address(str(folder), "templated_padding")], "train"
-        )
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (("symbolic_padding*3", "templated_padding"), "a weight behind every data set or none"),
+        (("symbolic_padding*3", "symbolic_padding*2"), "got one twice"),
+        (
+            ("symbolic_padding*100", "templated_padding*1"),
+            "templated_padding has no row in the train split of this mixture",
+        ),
+    ],
+)
+def test_mixtures_that_are_none(folder: Path, parts: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_mixture(parse_addresses([f"{folder}:{part}" for part in parts]), "train")
 
 
 def test_what_cannot_be_loaded_says_so(folder: Path, tmp_path: Path) -> None:

@@ -53,14 +53,15 @@ def load_adapted(options: Evaluation) -> PreTrainedModel:
     """
     if options.adapter is None:
         return load_model(options, load_config(options)).to(_device())
-    given = options.model_fields_set & {"max_tokens", "trained_tokens", "sliding_window", "rope"}
-    if given:
-        raise UsageError(
-            f"--{given.pop().replace('_', '-')}: an adapter brings the context that it was trained with; leave it out"
-        )
+    for name in ("max_tokens", "trained_tokens", "sliding_window", "rope"):
+        if getattr(options, name) != Evaluation.model_fields[name].default:
+            raise UsageError(
+                f"--{name.replace('_', '-')}: an adapter brings the context that it was trained with; leave it out"
+            )
     try:
         base = options.model or PeftConfig.from_pretrained(options.adapter).base_model_name_or_path
         config = AutoConfig.from_pretrained(options.adapter)
+        _require_same_shape(config, AutoConfig.from_pretrained(base, revision=options.model_revision))
         model = load_model(options.model_copy(update={"model": base}), config)
         return PeftModel.from_pretrained(model, options.adapter).to(_device())
     except (OSError, ValueError) as error:
@@ -68,6 +69,22 @@ def load_adapted(options: Evaluation) -> PreTrainedModel:
         raise UsageError(
             f"--adapter: expected a folder or a Hub id of an adapter with its config.json, got {options.adapter!r}: {reason}"
         ) from error
+
+
+def _require_same_shape(adapted: PreTrainedConfig, base: PreTrainedConfig) -> None:
+    for name in (
+        "model_type",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "vocab_size",
+    ):
+        theirs, mine = (getattr(config.get_text_config(), name, None) for config in (adapted, base))
+        if theirs != mine:
+            raise UsageError(
+                f"--model: the adapter was trained on a model whose {name} is {theirs}, and this one's is {mine}"
+            )
 
 
 def _device() -> str:
