@@ -71,6 +71,11 @@ def test_a_second_process_with_another_hash_seed_gives_the_same_files(tmp_path: 
     assert {f.name: f.read_bytes() for f in target.iterdir()} == {f.name: f.read_bytes() for f in there.iterdir()}
 
 
+def _interruptible() -> None:
+    """A shell's background jobs ignore the signal of Ctrl-C, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(folder: Path, workers: int, max_tokens: int = 32768) -> subprocess.Popen:
     command = [sys.executable, "-m", "builders", "build", "mdqa_synth", "symbolic_haystack", "--output", str(folder)]
     command += [
@@ -90,9 +95,7 @@ def start(folder: Path, workers: int, max_tokens: int = 32768) -> subprocess.Pop
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.default_int_handler
-        ),  # a shell's background jobs ignore it
+        preexec_fn=_interruptible,  # noqa: PLW1509
     )
 
 
