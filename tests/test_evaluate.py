@@ -1,11 +1,13 @@
 """The command `python training/evaluate.py`, really started, against models here and a real endpoint."""
 
 import contextlib
+import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -13,30 +15,20 @@ from pathlib import Path
 
 import pytest
 
-from builders import TASKS
-from builders.card import update_card
-from builders.shards import Build, build
 from synthctx_data.errors import ConflictError, UsageError
-from synthctx_data.options import Options
+from tests.tiny import DATA, make_place
 from training.config import Evaluation
 from training.evaluate import evaluate, read_predictions
 from training.tiny import make_tiny
 
 pytestmark = pytest.mark.xdist_group("evaluate")  # which share the runs of their fixtures
 ROOT = Path(__file__).resolve().parent.parent
-DATA = "synthctx/mdqa_synth:symbolic_padding"
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("place")
-    tokenizer = str(make_tiny(place / "tiny"))
-    options = Options(max_tokens=600, tokenizer=tokenizer, key_style="word", train=6, validation=6)
-    job = Build("mdqa_synth", "symbolic_padding", options, place / "synthctx" / "mdqa_synth")
-    build(job)
-    update_card(TASKS["mdqa_synth"], job)
-    return place
+    return make_place(tmp_path_factory.mktemp("place"), 6, 6)
 
 
 def options(**changes: object) -> Evaluation:
@@ -144,3 +136,56 @@ def test_an_endpoint_answers_as_the_model_does(place: Path, monkeypatch: pytest.
     there, here = (read_predictions(place / name / "predictions.jsonl") for name in ("there", "here"))
     assert there == here
     assert len(there) == 6
+
+
+class Unsteady(http.server.BaseHTTPRequestHandler):
+    """Answers the first two questions, and the third with something that is no answer."""
+
+    reply: bytes = b""
+    asked = 0
+    turn = threading.Lock()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        with self.turn:
+            Unsteady.asked += 1
+            mine = Unsteady.asked
+        good = json.dumps({"choices": [{"message": {"role": "assistant", "content": "<think>\n</think>\nan answer"}}]})
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(self.reply if mine == 3 else good.encode())
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"{}",
+        b"[]",
+        b"not json",
+        b'{"choices": []}',
+        b'{"choices": [{"message": {"role": "assistant", "content": null}}]}',
+    ],
+    ids=["nothing", "list", "text", "no choices", "no content"],
+)
+def test_an_endpoint_that_answers_nonsense_loses_nothing(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reply: bytes
+) -> None:
+    monkeypatch.chdir(place)
+    Unsteady.reply, Unsteady.asked = reply, 0
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Unsteady) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        asked = options(output=str(tmp_path / "served"), max_tokens=None, endpoint=url, batch_size=6)
+        with pytest.raises(
+            UsageError, match=r"no answer to mdqa_synth/symbolic_padding/validation/0000\d\d: .*others are kept"
+        ):
+            evaluate(asked)
+        assert set(read_predictions(tmp_path / "served" / "predictions.jsonl").values()) == {"an answer"}
+        evaluate(asked)
+        server.shutdown()
+    assert len(read_predictions(tmp_path / "served" / "predictions.jsonl")) == 6
+    assert Unsteady.asked == 7  # only what had no answer was asked again

@@ -15,23 +15,18 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
-from builders import TASKS
-from builders.card import update_card
-from builders.shards import Build, build
 from synthctx_data.errors import UsageError
-from synthctx_data.options import Options
 from synthctx_data.tokens import BUNDLED
+from tests.tiny import DATA, make_place
 from training.checkpoints import last_checkpoint
 from training.config import Recipe
 from training.finetune import finetune
 from training.memory import estimate
 from training.rope import extended_theta, theta_of
-from training.tiny import make_tiny
 
 pytestmark = pytest.mark.xdist_group("finetune")  # which share the runs of their fixtures
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
-DATA = "synthctx/mdqa_synth:symbolic_padding"
 SHORT = [
     "--max-tokens",
     "1024",
@@ -49,13 +44,7 @@ SHORT = [
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with a data set and a tiny model."""
-    place = tmp_path_factory.mktemp("place")
-    tokenizer = str(make_tiny(place / "tiny"))
-    options = Options(max_tokens=600, tokenizer=tokenizer, key_style="word", train=400, validation=24)
-    job = Build("mdqa_synth", "symbolic_padding", options, place / "synthctx" / "mdqa_synth")
-    build(job)
-    update_card(TASKS["mdqa_synth"], job)
-    return place
+    return make_place(tmp_path_factory.mktemp("place"), 400, 24)
 
 
 def command(*arguments: str, script: str = "finetune.py", launcher: tuple[str, ...] = ()) -> list[str]:

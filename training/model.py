@@ -138,4 +138,4 @@ def _unreachable(model: str, error: Exception) -> str:
         if "gated" in str(error).lower()
         else ""
     )
-    return f"--model: expected a folder or a Hub id of a causal language model that can be reached, got {model!r}: {reason}.{gated}"
+    return f"--model: expected a folder or a Hub id of a causal language model that can be loaded, got {model!r}: {reason}.{gated}"

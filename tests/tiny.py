@@ -1,0 +1,21 @@
+"""A working directory with a tiny model, and a data set under its tokenizer."""
+
+from pathlib import Path
+
+from builders import TASKS
+from builders.card import update_card
+from builders.shards import Build, build
+from synthctx_data.options import Options
+from training.tiny import make_tiny
+
+DATA = "synthctx/mdqa_synth:symbolic_padding"
+
+
+def make_place(place: Path, train: int, validation: int) -> Path:
+    """The directory: the model in `tiny`, the data where DATA says."""
+    tokenizer = str(make_tiny(place / "tiny"))
+    options = Options(max_tokens=600, tokenizer=tokenizer, key_style="word", train=train, validation=validation)
+    job = Build("mdqa_synth", "symbolic_padding", options, place / "synthctx" / "mdqa_synth")
+    build(job)
+    update_card(TASKS["mdqa_synth"], job)
+    return place
