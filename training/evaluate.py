@@ -1,9 +1,10 @@
-"""Evaluates a model or an adapter on a data set: python training/evaluate.py --adapter runs/tiny_mdqa_symbolic --data ..."""
+"""Evaluates a model or an adapter on a data set: python training/evaluate.py --adapter runs/tiny_mdqa_symbolic_padding --data ..."""
 
 import json
 import os
 import re
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +12,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script from a checkout
 
-from synthctx_data.errors import DatasetError, UsageError
-from training import runs
-from training.cli import errors_in_one_line, parse
-from training.config import Evaluation
-from training.scores import Mean, summarise
+try:
+    from synthctx_data.errors import DatasetError, UsageError
+    from training import runs
+    from training.cli import errors_in_one_line, parse
+    from training.config import Evaluation
+    from training.scores import Mean, summarise
+except ModuleNotFoundError as error:
+    sys.exit(f"evaluate: expected {error.name}, which is not installed; pip install -c constraints.txt -e '.[train]'")
 
 EPILOG = """\
 examples:
@@ -32,6 +36,7 @@ PREDICTIONS = "predictions.jsonl"
 
 def main() -> None:
     """Runs the command line; an error is one line on standard error, and exit code 2 (usage) or 1."""
+    warnings.simplefilter("ignore", FutureWarning)  # of the libraries to each other
     with errors_in_one_line("evaluate"):
         options, _ = parse(Evaluation, sys.argv[1:], "Evaluates a model or an adapter on a data set.", EPILOG)
         show(evaluate(options), folder(options))

@@ -10,11 +10,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script from a checkout
 
-from synthctx_data.errors import UsageError
-from training import runs
-from training.checkpoints import last_checkpoint
-from training.cli import errors_in_one_line, parse
-from training.config import Recipe
+try:
+    from synthctx_data.errors import UsageError
+    from training import runs
+    from training.checkpoints import last_checkpoint
+    from training.cli import errors_in_one_line, parse
+    from training.config import Recipe
+except ModuleNotFoundError as error:
+    sys.exit(f"finetune: expected {error.name}, which is not installed; pip install -c constraints.txt -e '.[train]'")
 
 EPILOG = """\
 data sets:

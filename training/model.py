@@ -132,7 +132,7 @@ def lora(recipe: Recipe, model: PreTrainedModel) -> LoraConfig:
 
 
 def _unreachable(model: str, error: Exception) -> str:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     gated = (
         " It is gated: ask for access on its page, then log in with `hf auth login`."
         if "gated" in str(error).lower()
