@@ -99,9 +99,8 @@ class _Reader:
     def __init__(self, text_column: str) -> None:
         self._text_column = text_column
         self.documents: list[Document] = []
-        self._numbers: dict[
-            bytes, int
-        ] = {}  # by a hash: the texts themselves are held once, which counts for a million
+        # By a hash: so the texts themselves are held once, which counts for a million of them.
+        self._numbers: dict[bytes, int] = {}
         self.questions: list[Question] = []
 
     def read(self, row: Row, place: str) -> None:

@@ -43,16 +43,9 @@ def from_model(options: Evaluation) -> Callable[[Sequence[Row]], Answers]:
         for batch in batches(rows, options.batch_size):
             prompts = [prompt_ids(tokenizer, row) for row in batch]
             width = max(map(len, prompts))
-            room = min(options.max_new_tokens, window - width)
-            if room < min(
-                options.max_new_tokens,
-                max(len(tokenizer(row["completion"][0]["content"])["input_ids"]) for row in batch),
-            ):
-                longest = max(batch, key=lambda row: int(row["num_tokens"]))["id"]
-                raise UsageError(
-                    f"{longest} has {width} tokens before its answer, and the model reads {window} with it; raise --max-tokens, or, for an "
-                    "adapter, take data that were built for its context"
-                )
+            rooms = [min(options.max_new_tokens, window - len(prompt)) for prompt in prompts]
+            for row, room in zip(batch, rooms, strict=True):
+                _require_room(row, room, options.max_new_tokens, tokenizer)
             ids = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=model.device)
             mask = torch.tensor(
                 [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device
@@ -65,14 +58,24 @@ def from_model(options: Evaluation) -> Callable[[Sequence[Row]], Answers]:
                     temperature=None,
                     top_p=None,
                     top_k=None,
-                    max_new_tokens=room,
+                    max_new_tokens=max(rooms),
                     eos_token_id=ends,
                     pad_token_id=pad,
                 )
-            texts = tokenizer.batch_decode(written[:, width:], skip_special_tokens=True)
+            answers = [tokens[width : width + room] for tokens, room in zip(written, rooms, strict=True)]
+            texts = tokenizer.batch_decode(answers, skip_special_tokens=True)
             yield [(row["id"], bare(text)) for row, text in zip(batch, texts, strict=True)]
 
     return answer
+
+
+def _require_room(row: Row, room: int, most: int, tokenizer: Any) -> None:
+    needed = min(most, len(tokenizer(row["completion"][0]["content"])["input_ids"]))
+    if room < needed:
+        raise UsageError(
+            f"{row['id']} leaves {max(room, 0)} tokens for an answer of {needed} in what the model reads; raise --max-tokens, or, for an "
+            "adapter, take data that were built for its context"
+        )
 
 
 def bare(text: str) -> str:

@@ -21,9 +21,8 @@ class Symbolic(ConceptExpression):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        self._entries = max(
-            keys.entries(setting.options.max_tokens), 2
-        )  # with one alone, all that are cited would be the same
+        # With one entry alone, all documents that are cited would be the same.
+        self._entries = max(keys.entries(setting.options.max_tokens), 2)
         (self._entry,) = wordings(f"{setting.task}/{self.name}", "entry", "key", "value")
 
     def concept(self, split: str, index: int) -> Concept:
