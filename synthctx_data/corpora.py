@@ -21,7 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from synthctx_data.errors import CorpusError, UsageError
+from synthctx_data.errors import CorpusError, UsageError, first_line
 from synthctx_data.example import Document
 
 _ROW_SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet")
@@ -342,7 +342,7 @@ def _hub_rows(repository: str) -> Iterator[tuple[str, Row]]:
     try:
         splits = datasets.load_dataset(repository, streaming=True)
     except (OSError, ValueError, datasets.exceptions.DatasetsError, HfHubHTTPError, HFValidationError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise UsageError(
             f"--corpus: expected a file {_suffixes()}, a folder of them, or a Hub data set that can be reached; "
             f"{repository!r} is neither file nor folder, and the Hub says: {reason}"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthctx_data.corpora import read_corpus
-from synthctx_data.errors import UsageError
+from synthctx_data.errors import UsageError, first_line
 from synthctx_data.example import Concept, Document, Page
 from synthctx_data.layout import Layout
 from synthctx_data.metrics import holds, normalize_answer, normalize_answers
@@ -172,7 +172,7 @@ class Dense:
         try:
             self._model = SentenceTransformer(model, device=None)
         except (OSError, ValueError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise UsageError(
                 f"--dense-model: expected a folder or a Hub id of an encoder that can be reached, got {model!r}: {reason}"
             ) from error

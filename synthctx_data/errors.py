@@ -45,3 +45,9 @@ class BuildError(SynthctxError):
 
 class DatasetError(SynthctxError):
     pass
+
+
+def first_line(error: Exception) -> str:
+    """What an error of a library says, cut to its first line and without the full stop: what goes into a message of ours."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")

@@ -16,7 +16,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import AddedToken, Tokenizer
 
-from synthctx_data.errors import TokenizerError, UsageError
+from synthctx_data.errors import TokenizerError, UsageError, first_line
 
 BUNDLED = Path(__file__).resolve().parent / "tokenizer"
 _FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
@@ -121,7 +121,7 @@ def _download(repository: str) -> dict[str, Path]:
             absent = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
             if absent and name != _FILES[0]:
                 continue
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise UsageError(
                 "--tokenizer: expected a tokenizer.json, a folder that holds one, or a Hub id that can be reached; "
                 f"{repository!r} is neither a file nor a folder, and the Hub says: {reason}"

@@ -13,7 +13,7 @@ import datasets
 from transformers import AutoTokenizer
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from synthctx_data.errors import DatasetError, UsageError
+from synthctx_data.errors import DatasetError, UsageError, first_line
 from synthctx_data.schema import SCHEMA
 from synthctx_data.tokens import compile_template
 
@@ -84,7 +84,7 @@ def load_rows(address: Address, split: str) -> datasets.Dataset:
 
 
 def _unreachable(address: Address, error: Exception) -> UsageError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    reason = first_line(error)
     return UsageError(
         f"--data: expected a folder or a Hub id of a data set with this variant and split, got {address}: {reason}; "
         f"build one:  synthctx build {Path(address.place).name} {address.variant}"
@@ -125,7 +125,7 @@ def load_tokenizer(model: str, revision: str | None = None) -> Tokenizer:
     try:
         return AutoTokenizer.from_pretrained(model, revision=revision)
     except (OSError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise UsageError(f"--model: expected a tokenizer in {model!r}: {reason}") from error
 
 

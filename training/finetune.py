@@ -11,7 +11,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script from a checkout
 
 try:
-    from synthctx_data.errors import UsageError
+    from synthctx_data.errors import UsageError, first_line
     from training import runs
     from training.checkpoints import last_checkpoint
     from training.cli import errors_in_one_line, parse
@@ -160,7 +160,7 @@ def _push(output: Path, repository: str) -> None:
         api.create_repo(repository, exist_ok=True)
         api.upload_folder(folder_path=output, repo_id=repository, ignore_patterns=["checkpoint-*", "runs/*", ".*"])
     except (OSError, HfHubHTTPError, HFValidationError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise UsageError(
             f"--push-to {repository}: the adapter is finished in {output}, but the Hub says: {reason}; call again"
         ) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from synthctx_data.errors import UsageError
+from synthctx_data.errors import UsageError, first_line
 from training.data import Address
 
 _SAMPLE = 2**20  # bytes at either end of a file of weights: reading billions of them would take minutes
@@ -34,7 +34,7 @@ def identify_data(address: Address) -> dict[str, str]:
             "revision": str(HfApi().dataset_info(address.place, revision=address.revision).sha),
         }
     except (OSError, ValueError, HfHubHTTPError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise UsageError(f"--data: expected a folder or a Hub id of a data set, got {address}: {reason}") from error
 
 

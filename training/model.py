@@ -6,7 +6,7 @@ import torch
 from peft import LoraConfig, PeftConfig, PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from synthctx_data.errors import UsageError
+from synthctx_data.errors import UsageError, first_line
 from training.config import Evaluation, Extended, Recipe
 from training.rope import check_positions, extend
 
@@ -65,7 +65,7 @@ def load_adapted(options: Evaluation) -> PreTrainedModel:
         model = load_model(options.model_copy(update={"model": base}), config)
         return PeftModel.from_pretrained(model, options.adapter).to(_device())
     except (OSError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise UsageError(
             f"--adapter: expected a folder or a Hub id of an adapter with its config.json, got {options.adapter!r}: {reason}"
         ) from error
@@ -132,7 +132,7 @@ def lora(recipe: Recipe, model: PreTrainedModel) -> LoraConfig:
 
 
 def _unreachable(model: str, error: Exception) -> str:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    reason = first_line(error)
     gated = (
         " It is gated: ask for access on its page, then log in with `hf auth login`."
         if "gated" in str(error).lower()
