@@ -7,7 +7,8 @@
     ├── BudgetError          a context that cannot be filled to 99 % of max_tokens without passing it
     ├── ConflictError        a folder that was built with another configuration
     ├── BuildError           shards that could not be written
-    └── DatasetError         a built data set that cannot be read
+    ├── DatasetError         a built data set that cannot be read
+    └── ModelError           a model whose attention cannot be reached
 
 Every message says what was expected, what came, and what to do.
 """
@@ -44,6 +45,10 @@ class BuildError(SynthctxError):
 
 
 class DatasetError(SynthctxError):
+    pass
+
+
+class ModelError(SynthctxError):
     pass
 
 

@@ -4,7 +4,6 @@ import contextlib
 import http.server
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from synthctx_data.errors import ConflictError, UsageError
-from tests.tiny import DATA, make_place
+from tests.tiny import DATA, free_port, make_place
 from training.config import Evaluation
 from training.evaluate import evaluate, read_predictions
 from training.tiny import make_tiny
@@ -110,9 +109,7 @@ def test_what_cannot_be_evaluated_says_why(
 @contextlib.contextmanager
 def served(place: Path) -> Iterator[str]:
     """The base URL of transformers' own server, with the tiny model in it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(Path(sys.executable).parent / "transformers"), "serve", "--port", str(port), "--device", "cpu"]
     server = subprocess.Popen(command, cwd=place, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

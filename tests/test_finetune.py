@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrain
 
 from synthctx_data.errors import UsageError
 from synthctx_data.tokens import BUNDLED
-from tests.tiny import DATA, make_place
+from tests.tiny import DATA, free_port, make_place
 from training.checkpoints import last_checkpoint
 from training.config import Recipe
 from training.finetune import finetune
@@ -123,7 +123,7 @@ def test_an_adapter_loads_as_its_card_says(place: Path, finished: Path) -> None:
 
 
 def test_two_processes_under_zero_2(place: Path) -> None:
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29577")
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()))
     zero = str(ROOT / "training" / "deepspeed" / "zero2.json")
     ran = run(
         place,

@@ -1,5 +1,6 @@
 """A working directory with a tiny model, and a data set under its tokenizer."""
 
+import socket
 from pathlib import Path
 
 from builders import TASKS
@@ -19,3 +20,10 @@ def make_place(place: Path, train: int, validation: int) -> Path:
     build(job)
     update_card(TASKS["mdqa_synth"], job)
     return place
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
