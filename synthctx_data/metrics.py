@@ -77,6 +77,12 @@ def answer_f1(prediction: str, answers: Iterable[str]) -> float:
     return max((_words_f1(predicted, Counter(normalize_answer(answer).split())) for answer in answers), default=0.0)
 
 
+def answer_recall(prediction: str, answers: Iterable[str]) -> float:
+    """The share of the normalised words of an answer that the prediction has, in [0, 1]: the best over the answers."""
+    predicted = Counter(normalize_answer(prediction).split())
+    return max((_words_recall(predicted, Counter(normalize_answer(answer).split())) for answer in answers), default=0.0)
+
+
 def best_subspan_em(prediction: str, answers: Iterable[str]) -> float:
     """1 if the first line of the prediction holds one of the answers, normalised; else 0.
 
@@ -115,3 +121,7 @@ def _words_f1(predicted: Counter[str], gold: Counter[str]) -> float:
         return float(predicted == gold)
     shared = (predicted & gold).total()
     return 2 * shared / (predicted.total() + gold.total())
+
+
+def _words_recall(predicted: Counter[str], gold: Counter[str]) -> float:
+    return (predicted & gold).total() / gold.total() if gold else float(not predicted)

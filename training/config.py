@@ -84,8 +84,8 @@ class Recipe(Extended):
         return self.model_dump(exclude=_IDLE)
 
 
-class Evaluation(Extended):
-    """The options of an evaluation."""
+class Applied(Extended):
+    """A model or an adapter on the rows of a data set."""
 
     model: Name | None = option(
         None, "A folder or a Hub id of a causal language model; default: the one of the adapter."
@@ -94,8 +94,13 @@ class Evaluation(Extended):
         None, "A folder or a Hub id of a LoRA adapter, with the configuration that lies beside it."
     )
     data: Name = option(..., "A data set, as ADDRESS:VARIANT or ADDRESS:VARIANT@REVISION.")
-    split: Name = option("validation", "The split to answer.")
-    limit: Count | None = option(None, "How many of its rows to answer; default: all.")
+    split: Name = option("validation", "The split whose rows are read.")
+    limit: Count | None = option(None, "How many of its rows; default: all.")
+
+
+class Evaluation(Applied):
+    """The options of an evaluation."""
+
     output: Name | None = option(
         None, "The folder of predictions, scores and plot; default: evaluations/MODEL/VARIANT."
     )

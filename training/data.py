@@ -65,8 +65,8 @@ def parse_addresses(texts: Sequence[str]) -> list[Address]:
     return addresses
 
 
-def load_rows(address: Address, split: str) -> datasets.Dataset:
-    """The rows of a split, from a folder that `synthctx build` wrote, or from the Hub.
+def load_rows(address: Address, split: str, limit: int | None = None) -> datasets.Dataset:
+    """The rows of a split, or so many of them, from a folder that `synthctx build` wrote, or from the Hub.
 
     Raises: UsageError if there is no such data set, split or variant; DatasetError if it is none of synthctx.
     """
@@ -80,7 +80,7 @@ def load_rows(address: Address, split: str) -> datasets.Dataset:
             f"{address}: expected the columns of a data set of synthctx, and {', '.join(missing)} missing: without the spans of "
             f"needles and documents nothing can be said about its heads; build one:  synthctx build --help"
         )
-    return rows
+    return rows.select(range(min(limit or len(rows), len(rows))))
 
 
 def _unreachable(address: Address, error: Exception) -> UsageError:
@@ -132,21 +132,31 @@ def load_tokenizer(model: str, revision: str | None = None) -> Tokenizer:
 def prompt_ids(tokenizer: Tokenizer, row: dict[str, Any]) -> list[int]:
     """The tokens after which a model writes its answer."""
     if tokenizer.chat_template:
-        return _rendered(tokenizer, row["prompt"], generation=True)
-    ids: list[int] = tokenizer(row["prompt"][0]["content"] + "\n")["input_ids"]
+        return tokenize(tokenizer, _rendered(tokenizer, row["prompt"], generation=True))["input_ids"]
+    ids = tokenize(tokenizer, row["prompt"][0]["content"] + "\n")["input_ids"]
     return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
+
+
+def render(tokenizer: Tokenizer, row: dict[str, Any]) -> str:
+    """The text of a row's training sequence: the chat template around both texts, or else both on lines of their own."""
+    if tokenizer.chat_template:
+        return _rendered(tokenizer, [*row["prompt"], *row["completion"]])
+    return f"{row['prompt'][0]['content']}\n{row['completion'][0]['content']}"
+
+
+def tokenize(tokenizer: Tokenizer, text: str, **options: Any) -> Any:
+    """What the tokenizer makes of a rendered text; special tokens are the template's own, if there is one."""
+    return tokenizer(text, add_special_tokens=not tokenizer.chat_template, **options)
 
 
 def encode(tokenizer: Tokenizer, row: dict[str, Any]) -> dict[str, list[int]]:
     """The training sequence of a row: `input_ids`, and `labels` that are the same on the answer and IGNORED before it.
 
-    As synthctx counts tokens: the chat template around both texts, or else both on lines of their own and an end token.
+    As synthctx counts tokens: `render`ed, and without a chat template an end token behind it.
     """
-    prompt, completion = row["prompt"], row["completion"]
-    if tokenizer.chat_template:
-        ids = _rendered(tokenizer, [*prompt, *completion])
-    else:
-        ids = [*tokenizer(f"{prompt[0]['content']}\n{completion[0]['content']}")["input_ids"], tokenizer.eos_token_id]
+    ids: list[int] = tokenize(tokenizer, render(tokenizer, row))["input_ids"]
+    if not tokenizer.chat_template:
+        ids = [*ids, tokenizer.eos_token_id]
     start = prompt_ids(tokenizer, row)
     shared = next((i for i, (a, b) in enumerate(zip(start, ids, strict=False)) if a != b), min(len(start), len(ids)))
     return {"input_ids": ids, "labels": [IGNORED] * shared + ids[shared:]}
@@ -180,12 +190,10 @@ def encode_all(rows: datasets.Dataset, tokenizer: Tokenizer, max_tokens: int) ->
     return rows.map(encode_row, remove_columns=rows.column_names, desc="Tokenizing")
 
 
-def _rendered(tokenizer: Tokenizer, messages: list[dict[str, str]], generation: bool = False) -> list[int]:
+def _rendered(tokenizer: Tokenizer, messages: list[dict[str, str]], generation: bool = False) -> str:
     """As synthctx counted it: transformers' own rendering would write today's date where a template asks for one."""
     template = _compiled(tokenizer.get_chat_template())
-    text = template.render(messages=messages, add_generation_prompt=generation, **tokenizer.special_tokens_map)
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids
+    return str(template.render(messages=messages, add_generation_prompt=generation, **tokenizer.special_tokens_map))
 
 
 _compiled = lru_cache(compile_template)

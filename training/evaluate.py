@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ try:
     from training import runs
     from training.cli import errors_in_one_line, parse
     from training.config import Evaluation
+    from training.generate import Answers, from_endpoint, from_model
     from training.scores import Mean, summarise
 except ModuleNotFoundError as error:
     sys.exit(f"evaluate: expected {error.name}, which is not installed; pip install -c constraints.txt -e '.[train]'")
@@ -51,23 +52,18 @@ def evaluate(options: Evaluation) -> dict[str, dict[str, dict[str, Mean]]]:
         raise UsageError("expected --model or --adapter, got neither")
     from training.data import load_rows, parse_address
     from training.figures import depth_plot
-    from training.identity import identify_data, identify_model
+    from training.identity import identify
 
     output = folder(options)
-    address = parse_address(options.data)
-    rows = load_rows(address, options.split)
-    rows = rows.select(range(min(options.limit or len(rows), len(rows))))
-    weights = (
-        []
-        if options.endpoint
-        else [identify_model(options.model, options.model_revision), identify_model(options.adapter)]
-    )
-    run = {**options.decisive(), "weights": weights, "data": identify_data(address)}
+    rows = load_rows(parse_address(options.data), options.split, options.limit)
+    run = {**options.decisive(), **identify(options)}
     runs.check(output, run, holding=PREDICTIONS)
     predictions = read_predictions(output / PREDICTIONS)
     missing = [row for row in rows if row["id"] not in predictions]
     if missing:
-        predictions |= _predict(options, missing, output, run)
+        answer = from_endpoint(options) if options.endpoint else from_model(options)
+        runs.record(output, run)  # the folder is this evaluation's once the model is there
+        predictions |= predict(answer, missing, output / PREDICTIONS)
     summary = summarise(list(rows), predictions, options.resamples)
     runs.write(output / "scores.json", json.dumps(_plain(summary), indent=2) + "\n")
     depth_plot(summary["depth"], output / "depth.png", f"{options.adapter or options.model}\n{options.data}")
@@ -82,17 +78,15 @@ def folder(options: Evaluation) -> Path:
     return Path("evaluations") / name / re.sub(r"\W+", "_", f"{options.data} {options.split}".strip("./"))
 
 
-def _predict(options: Evaluation, rows: Sequence[dict[str, Any]], output: Path, run: dict[str, Any]) -> dict[str, str]:
-    """Predictions for the rows, each in the file as soon as it is made; the folder is this evaluation's once the model is there."""
+def predict(
+    answer: Callable[[Sequence[dict[str, Any]]], Answers], rows: Sequence[dict[str, Any]], file: Path
+) -> dict[str, str]:
+    """Predictions for the rows, each in the file as soon as it is made."""
     from rich.progress import Progress
 
-    from training.generate import from_endpoint, from_model
-
-    answer = from_endpoint(options) if options.endpoint else from_model(options)
-    runs.record(output, run)
     made: dict[str, str] = {}
     with (
-        (output / PREDICTIONS).open("a", encoding="utf-8") as lines,
+        file.open("a", encoding="utf-8") as lines,
         Progress(transient=True, disable=not sys.stderr.isatty()) as bar,
     ):
         task = bar.add_task("answering", total=len(rows))

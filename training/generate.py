@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from synthctx_data.errors import UsageError
@@ -20,53 +21,77 @@ def batches(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
     return (ordered[i : i + size] for i in range(0, len(ordered), size))
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Rows that are answered together, their prompts' tokens padded on the left to `width`."""
+
+    rows: Sequence[Row]
+    prompts: Sequence[Sequence[int]]
+    width: int
+
+
 def from_model(options: Evaluation) -> Callable[[Sequence[Row]], Answers]:
     """What answers rows with a model of this machine, greedily.
 
     Raises: UsageError if model or adapter cannot be had, or if a prompt is longer than the model reads.
     """
+    from training.model import load_applied
+
+    return answering(*load_applied(options), options.batch_size, options.max_new_tokens)
+
+
+def answering(
+    model: Any,
+    tokenizer: Any,
+    batch_size: int,
+    max_new_tokens: int,
+    generate: Callable[..., Any] | None = None,
+) -> Callable[[Sequence[Row]], Answers]:
+    """What answers rows with a loaded model, greedily.
+
+    `generate(batch, **arguments)` stands in for the model's own `generate(**arguments)`, and gives back the tokens of prompts and
+    answers (row, token): what is done to a model while it answers is done there.
+    """
     import torch
 
-    from training.data import load_tokenizer, prompt_ids
-    from training.model import load_adapted
+    from training.data import prompt_ids
 
-    model = load_adapted(options)
-    model.eval()
-    tokenizer = load_tokenizer(
-        str(options.adapter or options.model), None if options.adapter else options.model_revision
-    )
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     window = model.config.get_text_config().max_position_embeddings
-    ends = _ends(model, tokenizer)
+    stops = ends(model, tokenizer)
 
     def answer(rows: Sequence[Row]) -> Answers:
-        for batch in batches(rows, options.batch_size):
-            prompts = [prompt_ids(tokenizer, row) for row in batch]
-            width = max(map(len, prompts))
-            rooms = [min(options.max_new_tokens, window - len(prompt)) for prompt in prompts]
-            for row, room in zip(batch, rooms, strict=True):
-                _require_room(row, room, options.max_new_tokens, tokenizer)
-            ids = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=model.device)
-            mask = torch.tensor(
-                [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device
-            )
-            with torch.inference_mode():
-                written = model.generate(
-                    input_ids=ids,
-                    attention_mask=mask,
+        for part in batches(rows, batch_size):
+            prompts = [prompt_ids(tokenizer, row) for row in part]
+            batch = Batch(part, prompts, max(map(len, prompts)))
+            rooms = [min(max_new_tokens, window - len(prompt)) for prompt in prompts]
+            for row, room in zip(part, rooms, strict=True):
+                _require_room(row, room, max_new_tokens, tokenizer)
+            arguments = {
+                "input_ids": [[pad] * (batch.width - len(prompt)) + prompt for prompt in prompts],
+                "attention_mask": [[0] * (batch.width - len(prompt)) + [1] * len(prompt) for prompt in prompts],
+            }
+            with torch.no_grad():
+                written = (generate or _plainly(model))(
+                    batch,
+                    **{name: torch.tensor(values, device=model.device) for name, values in arguments.items()},
                     do_sample=False,
                     temperature=None,
                     top_p=None,
                     top_k=None,
                     max_new_tokens=max(rooms),
-                    eos_token_id=ends,
+                    eos_token_id=stops,
                     pad_token_id=pad,
                 )
-            answers = [tokens[width : width + room] for tokens, room in zip(written, rooms, strict=True)]
+            answers = [tokens[batch.width : batch.width + room] for tokens, room in zip(written, rooms, strict=True)]
             texts = tokenizer.batch_decode(answers, skip_special_tokens=True)
-            yield [(row["id"], bare(text)) for row, text in zip(batch, texts, strict=True)]
+            yield [(row["id"], bare(text)) for row, text in zip(part, texts, strict=True)]
 
     return answer
+
+
+def _plainly(model: Any) -> Callable[..., Any]:
+    return lambda _, **arguments: model.generate(**arguments)
 
 
 def _require_room(row: Row, room: int, most: int, tokenizer: Any) -> None:
@@ -83,7 +108,7 @@ def bare(text: str) -> str:
     return _THOUGHTS.sub("", text).strip()
 
 
-def _ends(model: Any, tokenizer: Any) -> list[int]:
+def ends(model: Any, tokenizer: Any) -> list[int]:
     """The tokens that end an answer: the model's own, and the tokenizer's."""
     own = model.generation_config.eos_token_id
     known = own if isinstance(own, list) else [own]

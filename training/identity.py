@@ -3,12 +3,14 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from synthctx_data.errors import UsageError, first_line
-from training.data import Address
+from training.config import Applied
+from training.data import Address, parse_address
 
 _SAMPLE = 2**20  # bytes at either end of a file of weights: reading billions of them would take minutes
 
@@ -36,6 +38,13 @@ def identify_data(address: Address) -> dict[str, str]:
     except (OSError, ValueError, HfHubHTTPError) as error:
         reason = first_line(error)
         raise UsageError(f"--data: expected a folder or a Hub id of a data set, got {address}: {reason}") from error
+
+
+def identify(options: Applied) -> dict[str, Any]:
+    """What a model, an adapter and the data that they are applied to are known by."""
+    served = getattr(options, "endpoint", None)  # whose model is a name there, and no folder here
+    weights = [] if served else [identify_model(options.model, options.model_revision), identify_model(options.adapter)]
+    return {"weights": weights, "data": identify_data(parse_address(options.data))}
 
 
 def identify_model(name: str | None, revision: str | None = None) -> str | None:

@@ -7,7 +7,8 @@ from peft import LoraConfig, PeftConfig, PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from synthctx_data.errors import UsageError, first_line
-from training.config import Evaluation, Extended, Recipe
+from training.config import Applied, Extended, Recipe
+from training.data import Tokenizer, load_tokenizer
 from training.rope import check_positions, extend
 
 
@@ -46,15 +47,26 @@ def load_model(recipe: Extended, config: PreTrainedConfig) -> PreTrainedModel:
     return model
 
 
-def load_adapted(options: Evaluation) -> PreTrainedModel:
-    """The model of an evaluation, with its adapter if it has one; positions are then as the adapter was trained.
+def load_applied(options: Applied) -> tuple[PreTrainedModel, Tokenizer]:
+    """The model of the options, with its adapter if it has one, ready to read; and its tokenizer.
+
+    Raises: UsageError if one of them cannot be had.
+    """
+    model = load_adapted(options).eval()
+    if options.adapter:
+        return model, load_tokenizer(options.adapter)
+    return model, load_tokenizer(str(options.model), options.model_revision)
+
+
+def load_adapted(options: Applied) -> PreTrainedModel:
+    """The model, with its adapter if it has one; positions are then as the adapter was trained.
 
     Raises: UsageError if one of them cannot be had.
     """
     if options.adapter is None:
         return load_model(options, load_config(options)).to(_device())
     for name in ("max_tokens", "trained_tokens", "sliding_window", "rope"):
-        if getattr(options, name) != Evaluation.model_fields[name].default:
+        if getattr(options, name) != Applied.model_fields[name].default:
             raise UsageError(
                 f"--{name.replace('_', '-')}: an adapter brings the context that it was trained with; leave it out"
             )

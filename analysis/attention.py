@@ -1,0 +1,129 @@
+"""Attention as one layer computes it, and its weights for as few of its rows as are asked for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_WEIGHTS_AT_ONCE = 2**23  # numbers: 32 MiB of them stay near a CPU's cache, and never grow to (tokens, tokens)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a layer attends with, positions already in it.
+
+    `query` is (batch, head, query, dimension), `key` and `value` are (batch, KV head, key, dimension); the queries stand at the
+    columns `offset` and on, and the keys at those that end with the last query's.
+    """
+
+    layer: int
+    module: torch.nn.Module
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    mask: Any
+    offset: int
+    options: dict[str, Any]
+
+    @property
+    def first_key(self) -> int:
+        """The column of the first key: above 0 where a sliding window has let the oldest go."""
+        return self.offset + self.query.shape[2] - self.key.shape[2]
+
+    def of_heads(self, heads: Tensor) -> "Call":
+        """The call of some of its heads alone, each with its own key and value."""
+        group = self.query.shape[1] // self.key.shape[1]
+        options = dict(self.options)
+        if options.get("s_aux") is not None:
+            options["s_aux"] = options["s_aux"][heads]
+        mask = self.mask
+        if isinstance(mask, Tensor) and mask.ndim == 4 and mask.shape[1] > 1:
+            mask = mask[:, heads]
+        shared = heads // group
+        return Call(
+            self.layer,
+            self.module,
+            self.query[:, heads],
+            self.key[:, shared],
+            self.value[:, shared],
+            mask,
+            self.offset,
+            options,
+        )
+
+
+def weigh(call: Call, queries: Tensor, blocked: Tensor | None = None) -> Tensor:
+    """The attention weights (batch, head, query, key) of some queries, in float32; `blocked` (broadcast to them) edges have none.
+
+    `queries` are indices into the call's. With attention sinks a row sums to less than 1.
+    """
+    return _softmax(call, _logits(call, queries), blocked)
+
+
+def chunks(call: Call, queries: Tensor) -> Iterator[Tensor]:
+    """The queries, so many at a time that their weights stay small."""
+    batch, heads, _, _ = call.query.shape
+    size = max(_WEIGHTS_AT_ONCE // (batch * heads * call.key.shape[2]), 1)
+    yield from queries.split(size)
+
+
+def mix(call: Call, weights: Tensor) -> Tensor:
+    """The outputs (batch, query, head, dimension) of heads with these weights (batch, head, query, key)."""
+    batch, heads, rows, keys = weights.shape
+    groups = call.value.shape[1]
+    grouped = weights.to(call.value.dtype).reshape(batch, groups, heads // groups * rows, keys)
+    return (grouped @ call.value).reshape(batch, heads, rows, -1).transpose(1, 2)
+
+
+def attend(call: Call) -> Tensor:
+    """The output (batch, query, head, dimension) of a layer with soft-capping or sinks: row by row, never all weights at once."""
+    queries = torch.arange(call.query.shape[2], device=call.query.device)
+    return torch.cat([mix(call, weigh(call, part)) for part in chunks(call, queries)], 1)
+
+
+def _logits(call: Call, queries: Tensor) -> Tensor:
+    batch, heads, _, size = call.query.shape
+    groups, keys = call.key.shape[1:3]
+    grouped = call.query[:, :, queries].reshape(batch, groups, heads // groups * len(queries), size)
+    scaling = call.options.get("scaling")
+    logits = (grouped @ call.key.transpose(2, 3)).reshape(batch, heads, len(queries), keys).float()
+    logits *= size**-0.5 if scaling is None else scaling
+    cap = call.options.get("softcap")
+    if cap is not None:
+        logits = cap * torch.tanh(logits / cap)
+    return _masked(call, queries, logits)
+
+
+def _masked(call: Call, queries: Tensor, logits: Tensor) -> Tensor:
+    mask, least = call.mask, torch.finfo(torch.float32).min
+    if mask is None or (isinstance(mask, Tensor) and mask.ndim == 2):
+        columns = torch.arange(call.key.shape[2], device=logits.device) + call.first_key
+        rows = (queries + call.offset)[:, None]
+        visible = columns <= rows
+        window = call.options.get("sliding_window")
+        if window is not None:
+            visible &= columns > rows - window
+        if mask is not None:
+            visible = visible & mask[:, None, None, -call.key.shape[2] :].bool()
+        return logits.masked_fill_(~visible, least)
+    if isinstance(mask, Tensor) and mask.dtype == torch.bool:
+        return logits.masked_fill_(~mask[:, :, queries], least)
+    if isinstance(mask, Tensor):
+        return logits.add_(mask[:, :, queries])
+    batch, keys = (torch.arange(size, device=logits.device) for size in (logits.shape[0], logits.shape[3]))
+    visible = mask.mask_mod(
+        batch[:, None, None, None], batch[:1, None, None], queries[:, None], keys
+    )  # flex attention's
+    return logits.masked_fill_(~visible, least)
+
+
+def _softmax(call: Call, logits: Tensor, blocked: Tensor | None) -> Tensor:
+    if blocked is not None:
+        logits.masked_fill_(blocked, -torch.inf)
+    sinks = call.options.get("s_aux")
+    if sinks is None:
+        return torch.softmax(logits, -1)
+    own = sinks.float().reshape(1, -1, 1, 1).expand(logits.shape[0], -1, logits.shape[2], 1)
+    return torch.softmax(torch.cat([logits, own], -1), -1)[..., :-1]

@@ -1,0 +1,98 @@
+"""What the answer loses without a head: every head's branch goes on from one context, many in a pass."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
+
+from analysis.attention import Call
+from analysis.branches import Branches, Probe
+from analysis.heads import Scored
+from analysis.interventions import transformers_model
+from analysis.spans import Tokens
+
+_LOGITS_AT_ONCE = 2**26  # numbers: 256 MiB
+_ROWS_AT_ONCE = 2048
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """What one branch goes without: a head, or its edges to some needles; nothing, if it has no head."""
+
+    layer: int = -1
+    head: int = -1
+    needles: tuple[int, ...] = ()
+
+
+class _Cuts(Probe):
+    """Cuts every branch's own head, or its edges, in the rows of that branch."""
+
+    def __init__(self, cuts: Sequence[_Cut], size: int, needles: Sequence[range]) -> None:
+        self.cuts, self.size, self.needles = cuts, size, needles
+
+    def _of(self, call: Call, rows: Tensor) -> Iterator[tuple[Tensor, _Cut]]:
+        """Which of the rows (indices into them) are under a cut of this layer."""
+        owners = rows // self.size
+        for owner in range(int(owners[0]), int(owners[-1]) + 1):
+            if self.cuts[owner].layer == call.layer:
+                yield (owners == owner).nonzero().flatten(), self.cuts[owner]
+
+    def blocked(self, call: Call, rows: Tensor) -> Tensor | None:
+        blocked = None
+        for mine, cut in self._of(call, rows):
+            if cut.needles and blocked is None:
+                shape = (1, call.query.shape[1], len(rows), call.key.shape[2])
+                blocked = torch.zeros(shape, dtype=torch.bool, device=rows.device)
+            for needle in cut.needles:
+                blocked[0, cut.head, mine, self.needles[needle].start : self.needles[needle].stop] = True  # type: ignore[index]
+        return blocked
+
+    def write(self, call: Call, rows: Tensor, output: Tensor) -> None:
+        for mine, cut in self._of(call, rows):
+            if not cut.needles:
+                output[0, mine, cut.head] = 0
+
+
+def causal(model: PreTrainedModel, question: Tokens, score: Literal["edge", "ablate"]) -> Scored:
+    """How much log-probability each token of the right answer loses, on average, without each head; in nats, signed.
+
+    "ablate": the head puts out nothing in the rows of the answer; "edge": it does not see the needles in them (in `needles`: not that
+    one). The context is read once; then every head is a branch of the answer's tokens.
+    """
+    text = transformers_model(model).config.get_text_config()
+    heads = list(product(range(text.num_hidden_layers), range(text.num_attention_heads)))
+    count = len(question.needles)
+    together = tuple(range(count)) if score == "edge" else ()
+    cuts = [_Cut(), *(_Cut(*head, together) for head in heads)]
+    if score == "edge" and count > 1:
+        cuts += [_Cut(*head, (needle,)) for needle in range(count) for head in heads]
+    likely = _log_probabilities(model, question, cuts)
+    lost = (likely[0] - likely[1:]).reshape(-1, text.num_hidden_layers, text.num_attention_heads, likely.shape[1])
+    steps = lost[0].permute(2, 0, 1).numpy()
+    needles = lost[1:].mean(3).numpy() if len(lost) > 1 else np.repeat(steps.mean(0)[None], count, 0)
+    return Scored(question.id, steps.mean(0), steps, needles)
+
+
+def _log_probabilities(model: PreTrainedModel, question: Tokens, cuts: Sequence[_Cut]) -> Tensor:
+    """The log-probability (cut, step) of each token of the right answer."""
+    start = question.answer.start - 1
+    reading = Branches(model, question.ids[:start])
+    branch = question.ids[start : question.answer.stop - 1]
+    targets = torch.tensor(question.ids[start + 1 : question.answer.stop], device=reading.device)
+    words = transformers_model(model).config.get_text_config().vocab_size
+    together = max(min(_ROWS_AT_ONCE, _LOGITS_AT_ONCE // words) // len(branch), 1)
+    found = []
+    for at in range(0, len(cuts), together):
+        part = cuts[at : at + together]
+        rows = torch.arange(len(part) * len(branch), device=reading.device)
+        logits = reading.go_on([branch] * len(part), _Cuts(part, len(branch), question.needles), rows)
+        wanted = targets.repeat(len(part))
+        found.append(-cross_entropy(logits.float(), wanted, reduction="none").reshape(len(part), -1))
+        reading.forget()
+    return torch.cat(found).cpu()

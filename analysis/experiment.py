@@ -1,0 +1,106 @@
+"""Answers under several conditions, each kept as soon as it is made, and how good they are."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from analysis.config import Experiment
+from analysis.interventions import Head, Positions
+from analysis.spans import Tokens, tokens_of
+from synthctx_data.seeding import rng
+from training import runs
+from training.data import Tokenizer, load_rows, parse_address
+from training.evaluate import PREDICTIONS, predict, read_predictions
+from training.generate import Batch, answering
+from training.identity import identify
+from training.model import load_applied
+from training.scores import Mean, mean, score
+
+Row = dict[str, Any]
+
+
+class Answers:
+    """The answers of a model to the rows of a data set, under whatever condition: `output/CONDITION/predictions.jsonl`.
+
+    Raises: UsageError if model or data cannot be had, ConflictError if the folder holds answers of something else.
+    """
+
+    def __init__(self, options: Experiment, output: Path, run: Mapping[str, Any]) -> None:
+        self.options, self.output = options, output
+        self.rows: list[Row] = list(load_rows(parse_address(options.data), options.split, options.limit))
+        described = {**options.decisive(), **identify(options), **run}
+        runs.check(output, described, holding=f"*/{PREDICTIONS}")
+        self.model, self.tokenizer = load_applied(options)
+        runs.record(output, described)
+
+    def f1(self, condition: str, generate: Callable[..., Any] | None = None) -> list[float]:
+        """The F1 of each row's answer under a condition; answers that are there already are not asked for again."""
+        folder = self.output / condition
+        folder.mkdir(exist_ok=True)
+        known = read_predictions(folder / PREDICTIONS)
+        missing = [row for row in self.rows if row["id"] not in known]
+        if missing:
+            options = self.options
+            answer = answering(self.model, self.tokenizer, options.batch_size, options.max_new_tokens, generate)
+            known |= predict(answer, missing, folder / PREDICTIONS)
+        return [score(row, known[row["id"]])["f1"] for row in self.rows]
+
+    def mean(self, draws: Sequence[Sequence[float]], name: str) -> Mean:
+        """The mean over rows, each the mean of its draws, with its interval."""
+        rows = [sum(values) / len(values) for values in zip(*draws, strict=True)]
+        return mean(rows, self.options.resamples, (name,))
+
+
+def default_folder(kind: str, options: Experiment, *more: str) -> Path:
+    """Where an experiment lies, by the names of its model, data and kind."""
+    name = Path(str(options.adapter or options.model)).name
+    return Path(kind) / name / re.sub(r"\W+", "_", " ".join([options.data, options.split, *more]).strip("./"))
+
+
+def name_of(heads: Iterable[Head]) -> str:
+    """A short name for a set of heads: the same set, the same name."""
+    listed = ",".join(f"{layer}-{head}" for layer, head in sorted(heads))
+    return listed if len(listed) < 40 else hashlib.sha256(listed.encode()).hexdigest()[:16]
+
+
+class Where:
+    """The columns of a batch's prompts at which something is done, by the spans of its rows."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    def spans(self, batch: Batch, part: Callable[[Tokens], Iterable[range]]) -> torch.Tensor:
+        """True at (row, column) where a part of the row stands."""
+        columns = torch.zeros(len(batch.rows), batch.width, dtype=torch.bool)
+        for i, (row, prompt) in enumerate(zip(batch.rows, batch.prompts, strict=True)):
+            padding = batch.width - len(prompt)
+            for span in part(tokens_of(self.tokenizer, row)):
+                columns[i, padding + span.start : padding + span.stop] = True
+        return columns
+
+    def positions(self, batch: Batch, name: str) -> Positions:
+        """The positions of a name: prefill, answer, both (or all), question or needle."""
+        columns = torch.zeros(len(batch.rows), batch.width, dtype=torch.bool)
+        if name == "question":
+            return Positions(self.spans(batch, lambda tokens: [tokens.question]), False)
+        if name == "needle":
+            return Positions(self.spans(batch, lambda tokens: tokens.needles), False)
+        columns[:, : batch.width - 1] = name != "answer"
+        columns[:, batch.width - 1] = name != "prefill"
+        return Positions(columns, name != "prefill")
+
+
+def draw(heads: Sequence[Head], number: int, *name: str | int) -> list[Head]:
+    """So many of the heads, drawn from the stream of this name."""
+    return rng("heads", *name).shuffled(heads)[:number]
+
+
+def write(output: Path, name: str, found: Mapping[str, Any]) -> None:
+    """Writes what was found as JSON."""
+    runs.write(output / name, json.dumps(found, indent=2, default=asdict) + "\n")

@@ -1,0 +1,131 @@
+"""Figures of heads, each as SVG and PNG: readable in print, and in colours that colour-blind people tell apart."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.heads import HeadScores
+from training.scores import Mean
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # of Okabe and Ito
+_MARKERS = "osD^vPX"
+_STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "synthctx",
+    "legend.frameon": False,
+}
+
+
+@contextmanager
+def _drawn(file: Path, size: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
+    """A figure and its axes, which are in FILE.svg and FILE.png then."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    with mpl.rc_context({**_STYLE, "axes.prop_cycle": mpl.cycler(color=_COLOURS)}):
+        figure, axes = plt.subplots(figsize=size, layout="constrained")
+        try:
+            yield figure, axes
+            file.parent.mkdir(parents=True, exist_ok=True)
+            for kind, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 200})):
+                aside = file.with_name(f".{file.name}.{kind}")
+                figure.savefig(aside, format=kind, **options)
+                aside.replace(file.with_name(f"{file.name}.{kind}"))
+        finally:
+            plt.close(figure)
+
+
+def _name(about: Mapping[str, Any]) -> str:
+    return f"{about.get('adapter') or about.get('model')}\n{about.get('data_address', about.get('score', ''))}"
+
+
+def heatmap(heads: HeadScores, file: Path, title: str = "") -> None:
+    """Draws the scores of all heads, a row for each layer; signed scores around white."""
+    values = heads.values
+    layers, count = values.shape
+    signed = bool(np.nanmin(values) < 0)
+    most = float(np.nanmax(np.abs(values))) or 1.0
+    with _drawn(file, (min(1.8 + 0.22 * count, 11), min(1.2 + 0.2 * layers, 9))) as (figure, axes):
+        image = axes.imshow(
+            values,
+            cmap="PuOr_r" if signed else "cividis",
+            vmin=-most if signed else 0,
+            vmax=most,
+            aspect="auto",
+            interpolation="none",
+        )
+        axes.set(xlabel="head", ylabel="layer", title=title)
+        axes.set_xticks(_ticks(count))
+        axes.set_yticks(_ticks(layers))
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        figure.colorbar(image, ax=axes, label=str(heads.about.get("score", "score")), shrink=0.9)
+
+
+def _ticks(count: int) -> range:
+    return range(0, count, max(1, count // 16))
+
+
+def histogram(heads: HeadScores, file: Path, title: str = "") -> None:
+    """Draws how many heads have which score."""
+    values = heads.values[~np.isnan(heads.values)]
+    with _drawn(file, (4, 2.6)) as (_, axes):
+        axes.hist(values, bins=40)
+        axes.set_yscale("log")
+        axes.set(xlabel=str(heads.about.get("score", "score")), ylabel="heads", title=title)
+
+
+def matrix(values: NDArray[np.float64], names: Sequence[str], file: Path, label: str) -> None:
+    """Draws what every two models have in common, in [0, 1], with the numbers."""
+    size = 1.8 + 0.55 * len(names)
+    with _drawn(file, (size + 0.8, size)) as (figure, axes):
+        image = axes.imshow(values, cmap="cividis", vmin=0, vmax=1)
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+        axes.set_yticks(range(len(names)), names)
+        for (row, column), value in np.ndenumerate(values):
+            axes.text(
+                column,
+                row,
+                f"{value:.2f}",
+                ha="center",
+                va="center",
+                color="black" if value > 0.5 else "white",
+                fontsize=7,
+            )
+        figure.colorbar(image, ax=axes, label=label, shrink=0.8)
+
+
+def scatter(
+    x: Sequence[float], y: Sequence[float], names: Sequence[str], file: Path, labels: tuple[str, str], title: str
+) -> None:
+    """Draws a point for every model, with its name."""
+    with _drawn(file, (4, 3)) as (_, axes):
+        for i, (left, right, name) in enumerate(zip(x, y, names, strict=True)):
+            axes.plot(
+                left, right, marker=_MARKERS[i % len(_MARKERS)], linestyle="none", color=_COLOURS[i % len(_COLOURS)]
+            )
+            axes.annotate(name, (left, right), textcoords="offset points", xytext=(4, 4), fontsize=6)
+        axes.margins(0.15)
+        axes.set(xlabel=labels[0], ylabel=labels[1], title=title)
+
+
+def curves(lines: Mapping[str, Mapping[float, Mean]], file: Path, labels: tuple[str, str], title: str = "") -> None:
+    """Draws means over something that grows, each line with its intervals."""
+    with _drawn(file, (4.4, 3)) as (_, axes):
+        for i, (name, points) in enumerate(lines.items()):
+            at = sorted(points)
+            means = [points[x] for x in at]
+            axes.fill_between(at, [m.low for m in means], [m.high for m in means], alpha=0.15, linewidth=0)
+            axes.plot(at, [m.mean for m in means], marker=_MARKERS[i % len(_MARKERS)], markersize=4, label=name)
+        axes.set(ylim=(-0.02, 1.02), xlabel=labels[0], ylabel=labels[1], title=title)
+        axes.legend(fontsize=7)

@@ -1,0 +1,158 @@
+"""Scores of attention heads: kept with where they come from, ranked, with intervals, and written for other tools."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from synthctx_data.errors import DatasetError
+from synthctx_data.seeding import rng
+
+Scores = NDArray[np.float32]
+Head = tuple[int, int]  # layer, head
+FILE = "heads.safetensors"
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of one example: `total` (layer, head), and its parts `steps` (step, layer, head) and `needles` (needle, layer, head).
+
+    NaN where a layer has no attention, and NaN altogether where the example does not count.
+    """
+
+    id: str
+    total: Scores
+    steps: Scores
+    needles: Scores
+
+
+@dataclass(frozen=True)
+class HeadScores:
+    """What a data set says about the heads of a model: `examples` (example, layer, head), and what they came from in `about`.
+
+    `steps` (step, layer, head) and `needles` (needle, layer, head) are means over the examples that have so many: by token of the
+    answer, and by hop or cited document.
+    """
+
+    examples: Scores
+    steps: Scores
+    needles: Scores
+    ids: tuple[str, ...]
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, scored: Sequence[Scored], about: Mapping[str, Any]) -> "HeadScores":
+        """The scores of those examples that count.
+
+        Raises: DatasetError if none does.
+        """
+        counted = [one for one in scored if not np.isnan(one.total).all()]
+        if not counted:
+            raise DatasetError(
+                f"expected examples that the model answers, and it answers none of {len(scored)}; take a model that was trained for "
+                "them, or --score wu_forced, which needs no right answer"
+            )
+        return cls(
+            np.stack([one.total for one in counted]),
+            _mean_of_ragged([one.steps for one in counted]),
+            _mean_of_ragged([one.needles for one in counted]),
+            tuple(one.id for one in counted),
+            {**about, "asked": len(scored), "counted": len(counted)},
+        )
+
+    @property
+    def values(self) -> Scores:
+        """The mean score (layer, head) over the examples."""
+        return np.asarray(self.examples.mean(0))
+
+    def intervals(self, resamples: int = 1000) -> tuple[Scores, Scores]:
+        """The lower and the upper end (layer, head) of what 95 % of the means over resampled examples lie between."""
+        count = len(self.examples)
+        drawn = np.asarray(rng("bootstrap", "heads").integers(count, count * resamples)).reshape(resamples, count)
+        shares = np.stack([np.bincount(row, minlength=count) for row in drawn]) / count
+        means = shares.astype(np.float32) @ self.examples.reshape(count, -1)
+        low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
+        return low.reshape(self.values.shape), high.reshape(self.values.shape)
+
+    def ranked(self) -> list[Head]:
+        """All heads, the highest score first; ties by layer and head."""
+        return rank(self.values)
+
+    def top(self, number: int) -> list[Head]:
+        """So many heads with the highest scores."""
+        return self.ranked()[:number]
+
+    def above(self, threshold: float) -> list[Head]:
+        """The heads whose score is at least the threshold, the highest first."""
+        return [head for head in self.ranked() if self.values[head] >= threshold]
+
+    def save(self, file: Path) -> Path:
+        """Writes the scores to a safetensors file, whole or not at all."""
+        arrays = {"examples": self.examples, "steps": self.steps, "needles": self.needles}
+        described = {"about": json.dumps({**self.about, "ids": self.ids})}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside = file.with_name(f".{file.name}")
+        aside.write_bytes(save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, metadata=described))
+        aside.replace(file)
+        return file
+
+    @classmethod
+    def load(cls, place: str | Path) -> "HeadScores":
+        """The scores of a file, or of the folder that `python analysis/detect.py` wrote.
+
+        Raises: DatasetError if there are none.
+        """
+        file = Path(place) / FILE if Path(place).is_dir() else Path(place)
+        try:
+            with safe_open(file, "np") as arrays:
+                about = json.loads(arrays.metadata()["about"])
+                ids = tuple(about.pop("ids"))
+                return cls(*(arrays.get_tensor(name) for name in ("examples", "steps", "needles")), ids, about)
+        except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
+            raise DatasetError(
+                f"expected scores of heads in {file}: {error}; make them:  python analysis/detect.py --help"
+            ) from error
+
+    def by_head(self) -> dict[str, list[float]]:
+        """The scores of all examples under "LAYER-HEAD": the format of Wu et al.'s code, which KV-compression tools read.
+
+        Source: retrieval_head_detection.py of github.com/nightdessert/Retrieval_Head.
+        """
+        layers, heads = self.values.shape
+        return {
+            f"{layer}-{head}": [round(float(value), 6) for value in self.examples[:, layer, head]]
+            for layer in range(layers)
+            for head in range(heads)
+            if not np.isnan(self.examples[:, layer, head]).any()
+        }
+
+    def by_kv_head(self) -> list[list[float]]:
+        """The highest mean score of the heads that share a key and value: (layer, KV head).
+
+        What is kept or dropped of a cache is kept or dropped for all heads of such a group.
+        """
+        layers, heads = self.values.shape
+        groups = int(self.about.get("kv_heads", heads))
+        shared = self.values.reshape(layers, groups, heads // groups).max(2)
+        return [[round(float(value), 6) for value in layer] for layer in np.nan_to_num(shared)]
+
+
+def rank(values: Scores) -> list[Head]:
+    """All heads that have a score (layer, head), the highest first; ties by layer and head."""
+    heads = values.shape[1]
+    order = np.argsort(-values.ravel(), kind="stable")
+    return [(int(i) // heads, int(i) % heads) for i in order if not np.isnan(values.ravel()[i])]
+
+
+def _mean_of_ragged(parts: Sequence[Scores]) -> Scores:
+    """The mean (part, layer, head) over the examples that have such a part."""
+    most = max(len(part) for part in parts)
+    means = [np.mean([part[i] for part in parts if len(part) > i], axis=0) for i in range(most)]
+    return np.asarray(means, np.float32).reshape(most, *parts[0].shape[1:])

@@ -1,0 +1,308 @@
+"""The one way into a model's attention: read heads, knock them out, or patch them, inside `with` and in every layer.
+
+What is switched on is an attention function of ours, together with its mask function: it sees queries, keys and values with their
+positions in them, and what each head puts out before the output projection mixes the heads. Adapters, merged or not, are
+behind and before it, so they are seen as they work. Nothing of the model is replaced, and nothing stays when `with` is left.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+
+from analysis.attention import Call, attend, chunks, mix, weigh
+from synthctx_data.errors import ModelError
+
+Head = tuple[int, int]  # layer, head
+Proceed = Callable[[Call], Tensor]
+Mode = Literal["zero", "mean", "uniform", "edge"]
+_numbers = count()
+
+
+class Intervention:
+    """What stands between a model and its attention: by default nothing does."""
+
+    def attend(self, call: Call, proceed: Proceed) -> Tensor:
+        """The output (batch, query, head, dimension) of a layer; `proceed` computes it as the model does."""
+        return proceed(call)
+
+    def mask(self, proceed: Callable[..., Any], **arguments: Any) -> Any:
+        """The mask of a forward pass, from the arguments of transformers' mask functions."""
+        return proceed(**arguments)
+
+
+@contextmanager
+def intervene(model: PreTrainedModel, *interventions: Intervention) -> Iterator[None]:
+    """Puts interventions between a model (or its PEFT adapter) and its attention; the first is the outermost.
+
+    Raises: ModelError if the model's attention does not go through transformers' interface.
+    """
+    inner = transformers_model(model)
+    before = inner.config._attn_implementation
+    if not inner._can_set_attn_implementation():
+        raise ModelError(_out_of_reach(inner))
+    name = f"synthctx_{next(_numbers)}"
+    tap = _Tap(before, interventions)
+    AttentionInterface.register(name, tap.attend)
+    AttentionMaskInterface.register(name, tap.mask)
+    watch = _decoder(model).register_forward_hook(lambda *_: tap.require_calls(inner))
+    try:
+        inner.set_attn_implementation(name)
+        yield
+    finally:
+        watch.remove()
+        inner.set_attn_implementation(before)
+        AttentionInterface._global_mapping.pop(name)
+        AttentionMaskInterface._global_mapping.pop(name)
+
+
+def transformers_model(model: Any) -> PreTrainedModel:
+    """The model itself, without PEFT's wrapping."""
+    return model.get_base_model() if hasattr(model, "peft_config") and hasattr(model, "get_base_model") else model
+
+
+def _decoder(model: Any) -> torch.nn.Module:
+    """The model below its language head: what is called in every forward pass, through PEFT too."""
+    decoder: torch.nn.Module = transformers_model(model).base_model
+    return decoder
+
+
+def _out_of_reach(model: Any) -> str:
+    return (
+        f"expected a model whose attention goes through transformers' AttentionInterface, and that of {type(model).__name__} does not: "
+        "its heads cannot be reached; take a model of another family, such as Llama, Mistral, Qwen or Gemma"
+    )
+
+
+class _Tap:
+    """The attention function and the mask function of one `with`."""
+
+    def __init__(self, base: str, interventions: Sequence[Intervention]) -> None:
+        self.base, self.interventions = base, interventions
+        self.offset: int | None = None
+        self.calls = 0
+
+    def attend(
+        self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **options: Any
+    ) -> tuple[Tensor, None]:
+        self.calls += 1
+        offset = key.shape[2] - query.shape[2] if self.offset is None else self.offset
+        call = Call(int(module.layer_idx), module, query, key, value, attention_mask, offset, options)  # type: ignore[arg-type]
+        proceed: Proceed = self._compute
+        for intervention in reversed(self.interventions):
+            proceed = _between(intervention, proceed)
+        return proceed(call), None
+
+    def _compute(self, call: Call) -> Tensor:
+        if self.base == "eager":
+            return attend(call)
+        function = AttentionInterface._global_mapping[self.base]
+        output: Tensor = function(call.module, call.query, call.key, call.value, call.mask, **call.options)[0]
+        return output
+
+    def mask(self, **arguments: Any) -> Any:
+        self.offset = int(arguments.get("q_offset", 0))
+        proceed: Callable[..., Any] = AttentionMaskInterface._global_mapping[
+            "sdpa" if self.base == "eager" else self.base
+        ]
+        for intervention in reversed(self.interventions):
+            proceed = _masking(intervention, proceed)
+        return proceed(**arguments)
+
+    def require_calls(self, model: torch.nn.Module) -> None:
+        if not self.calls:
+            raise ModelError(_out_of_reach(model))
+
+
+def _between(intervention: Intervention, proceed: Proceed) -> Proceed:
+    return lambda call: intervention.attend(call, proceed)
+
+
+def _masking(intervention: Intervention, proceed: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda **arguments: intervention.mask(proceed, **arguments)
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where in the sequences of a batch something is done: at chosen columns of the prompts, and perhaps at all that follow.
+
+    `prompt` is (batch, column), True where it is chosen; `later` says whether what is generated behind the prompt is chosen too.
+    """
+
+    prompt: Tensor
+    later: bool
+
+    def at(self, call: Call) -> Tensor:
+        """Which queries (batch, query) of a call are chosen."""
+        columns = torch.arange(call.offset, call.offset + call.query.shape[2], device=call.query.device)
+        known = self.prompt.to(call.query.device)
+        chosen = known[:, columns.clamp(max=known.shape[1] - 1)]
+        return torch.where(columns < known.shape[1], chosen, self.later)
+
+
+def everywhere() -> Positions:
+    """All columns of all sequences."""
+    return Positions(torch.ones(1, 1, dtype=torch.bool), True)
+
+
+def _by_layer(heads: Iterable[Head]) -> dict[int, list[int]]:
+    layers: dict[int, list[int]] = {}
+    for layer, head in sorted(set(heads)):
+        layers.setdefault(layer, []).append(head)
+    return layers
+
+
+class Knockout(Intervention):
+    """Heads that do not work any more at some positions.
+
+    mode "zero": a head puts out nothing; "mean": its mean output, from `means` (layer, head, dimension); "uniform": it attends
+    to everything alike (its query is zero, as in Wu et al.'s code); "edge": it does not see the columns `hidden`
+    (batch, column), and attends to the rest as before.
+    """
+
+    def __init__(
+        self,
+        heads: Iterable[Head],
+        mode: Mode = "zero",
+        positions: Positions | None = None,
+        means: Tensor | None = None,
+        hidden: Tensor | None = None,
+    ) -> None:
+        self.layers, self.mode = _by_layer(heads), mode
+        self.positions = positions or everywhere()
+        if (means is None) == (mode == "mean") or (hidden is None) == (mode == "edge"):
+            raise ValueError("expected `means` with mode mean, `hidden` with mode edge, and neither with another")
+        self.means, self.hidden = means, hidden
+
+    def attend(self, call: Call, proceed: Proceed) -> Tensor:
+        heads = self.layers.get(call.layer)
+        rows = self.positions.at(call) if heads else None
+        if heads is None or rows is None or not rows.any():
+            return proceed(call)
+        chosen = torch.tensor(heads, device=call.query.device)
+        if self.mode == "uniform":
+            query = call.query.clone()
+            query[:, chosen] = query[:, chosen].masked_fill(rows[:, None, :, None], 0)
+            return proceed(replace(call, query=query))
+        output = proceed(call).clone()
+        output[:, :, chosen] = torch.where(
+            rows[:, :, None, None], self._instead(call, chosen, rows), output[:, :, chosen]
+        )
+        return output
+
+    def _instead(self, call: Call, heads: Tensor, rows: Tensor) -> Tensor:
+        if self.means is not None:
+            return self.means[call.layer, heads].to(call.value)
+        if self.hidden is None:
+            return call.value.new_zeros(())
+        columns = torch.arange(call.key.shape[2], device=heads.device) + call.first_key
+        known = self.hidden.to(heads.device)
+        hidden = known[:, columns.clamp(max=known.shape[1] - 1)] & (columns < known.shape[1])
+        some, queries = call.of_heads(heads), rows.any(0).nonzero().flatten()
+        parts = [mix(some, weigh(some, part, hidden[:, None, None])) for part in chunks(some, queries)]
+        seen = call.value.new_zeros(rows.shape[0], rows.shape[1], len(heads), call.value.shape[-1])
+        seen[:, queries] = torch.cat(parts, 1)
+        return seen
+
+
+class Outputs(Intervention):
+    """Remembers what some heads put out in the last forward pass: `seen[layer]` is (batch, query, head, dimension)."""
+
+    def __init__(self, heads: Iterable[Head]) -> None:
+        self.layers = _by_layer(heads)
+        self.seen: dict[int, Tensor] = {}
+
+    def attend(self, call: Call, proceed: Proceed) -> Tensor:
+        output = proceed(call)
+        if call.layer in self.layers:
+            self.seen[call.layer] = output[:, :, self.layers[call.layer]]
+        return output
+
+
+class MeanOutputs(Intervention):
+    """Averages what heads put out over all positions that are read: `means()` is (layer, head, dimension)."""
+
+    def __init__(self) -> None:
+        self.sums: dict[int, Tensor] = {}
+        self.counts: dict[int, int] = {}
+
+    def attend(self, call: Call, proceed: Proceed) -> Tensor:
+        output = proceed(call)
+        self.sums[call.layer] = self.sums.get(call.layer, 0) + output.double().sum((0, 1))
+        self.counts[call.layer] = self.counts.get(call.layer, 0) + output.shape[0] * output.shape[1]
+        return output
+
+    def means(self) -> Tensor:
+        """The mean outputs; zero for layers that have no attention."""
+        absent = torch.zeros_like(next(iter(self.sums.values())))
+        layers = range(max(self.sums) + 1)
+        return torch.stack([self.sums.get(layer, absent) / self.counts.get(layer, 1) for layer in layers])
+
+
+class Patch(Intervention):
+    """Heads whose outputs at some positions are those that a donor's had in its last forward pass."""
+
+    def __init__(self, donor: Outputs, positions: Positions | None = None) -> None:
+        self.donor, self.positions = donor, positions or everywhere()
+
+    def attend(self, call: Call, proceed: Proceed) -> Tensor:
+        output = proceed(call)
+        if call.layer not in self.donor.layers:
+            return output
+        heads, rows = self.donor.layers[call.layer], self.positions.at(call)[:, :, None, None]
+        output = output.clone()
+        output[:, :, heads] = torch.where(rows, self.donor.seen[call.layer].to(output), output[:, :, heads])
+        return output
+
+
+class TwinPatch(Intervention):
+    """In a batch of donors and then as many recipients: heads of the recipients put out what the donors' do, at some positions.
+
+    `positions` are those of one half. Nothing is stored: both are in the same forward pass.
+    """
+
+    def __init__(self, heads: Iterable[Head], positions: Positions | None = None) -> None:
+        self.layers, self.positions = _by_layer(heads), positions or everywhere()
+
+    def attend(self, call: Call, proceed: Proceed) -> Tensor:
+        output = proceed(call)
+        heads = self.layers.get(call.layer)
+        if heads is None:
+            return output
+        donors, recipients = output.chunk(2)
+        rows = self.positions.at(call)[:, :, None, None]
+        recipients = recipients.clone()
+        recipients[:, :, heads] = torch.where(rows, donors[:, :, heads], recipients[:, :, heads])
+        return torch.cat([donors, recipients])
+
+
+@contextmanager
+def patched(
+    recipient: PreTrainedModel, donor: PreTrainedModel, heads: Iterable[Head], positions: Positions | None = None
+) -> Iterator[None]:
+    """Patches heads of a model with those of another: the donor reads, pass by pass, all that the recipient reads.
+
+    With a cache the donor keeps one of its own, so that generation goes on in both token by token.
+    """
+    outputs = Outputs(heads)
+    caches: dict[str, Any] = {}
+
+    def read_along(_: torch.nn.Module, arguments: Any, given: dict[str, Any]) -> None:
+        theirs = given.get("past_key_values")
+        if theirs is None or theirs.get_seq_length() == 0:
+            caches.clear()
+        with torch.no_grad():
+            read = _decoder(donor)(*arguments, **{**given, "past_key_values": caches.get("donor")})
+        caches["donor"] = None if theirs is None else read.past_key_values
+
+    watch = _decoder(recipient).register_forward_pre_hook(read_along, with_kwargs=True)
+    try:
+        with intervene(donor, outputs), intervene(recipient, Patch(outputs, positions)):
+            yield
+    finally:
+        watch.remove()

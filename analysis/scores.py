@@ -1,0 +1,192 @@
+"""What a head does for an answer, counted in several ways: one function a score, each for questions on one context.
+
+    wu          the share of the tokens of the model's own answer that a head copies (Wu et al. 2024): it attends most to that token in a
+                needle; in [0, 1]; questions that the model does not answer do not count
+    wu_forced   the same of the right answer, whatever the model would say
+    mass        the share of its attention that lies on the needles, in [0, 1] or (calibrated) signed (QRHead, arXiv 2506.09944)
+    logit       what it writes along the unembedding of the answer's tokens, read from the needles, less what it reads from the rest
+                (arXiv 2607.01002); signed
+    edge        how much log-probability the answer loses if this head alone does not see the needles while answering; signed
+    ablate      the same if it puts out nothing: necessity, not retrieval; signed
+
+The rows of the answer are those in which its tokens are predicted: from the last token of the prompt on.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from analysis.attention import Call
+from analysis.branches import Branches, Probe
+from analysis.heads import Scored, Scores
+from analysis.interventions import transformers_model
+from analysis.projections import projections, written
+from analysis.spans import Tokens
+
+Score = Literal["wu", "wu_forced", "mass", "logit", "edge", "ablate"]
+
+
+class Reader(Probe):
+    """Reduces the weights of some rows as soon as they are computed: `result[layer]` is (head, row, ...)."""
+
+    def __init__(self, rows: Tensor, reduce: Callable[[Call, Tensor, Tensor], Tensor]) -> None:
+        self.rows, self.reduce = rows, reduce
+        self.parts: dict[int, list[Tensor]] = {}
+
+    def read(self, call: Call, rows: Tensor, weights: Tensor) -> None:
+        chosen = torch.isin(rows, self.rows)
+        if chosen.any():
+            at = torch.searchsorted(self.rows, rows[chosen])
+            self.parts.setdefault(call.layer, []).append(self.reduce(call, weights[0][:, chosen], at))
+
+    def result(self, model: PreTrainedModel) -> Tensor:
+        """(layer, head, row, ...), NaN where a layer has no attention."""
+        layers = {layer: torch.cat(parts, 1).float() for layer, parts in self.parts.items()}
+        count = transformers_model(model).config.get_text_config().num_hidden_layers
+        absent = torch.full_like(next(iter(layers.values())), torch.nan)
+        return torch.stack([layers.get(layer, absent) for layer in range(count)])
+
+
+def shared_prefix(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens two sequences begin with in common."""
+    return next(
+        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )
+
+
+def common_prefix(questions: Sequence[Tokens], most: int) -> int:
+    """The tokens of the context that all questions share, at most `most` and at least 1."""
+    ids = [question.ids for question in questions]
+    return max(min([most, *(shared_prefix(ids[0], other) for other in ids[1:])]), 1)
+
+
+def _rows(starts: Sequence[int], wanted: Sequence[range], device: torch.device) -> Tensor:
+    return torch.tensor([start + i for start, part in zip(starts, wanted, strict=True) for i in part], device=device)
+
+
+def starts(branches: Sequence[Sequence[int]]) -> list[int]:
+    """Where each branch begins, when they stand one behind the other."""
+    return [0, *np.cumsum([len(branch) for branch in branches[:-1]]).tolist()]
+
+
+def _read(
+    model: PreTrainedModel,
+    questions: Sequence[Tokens],
+    wanted: Sequence[range],
+    reduce: Callable[[Call, Tensor, Tensor], Tensor],
+) -> list[Tensor]:
+    """What `reduce` makes of the weights of wanted rows (indices into each question's tokens): (layer, head, row, ...) a question."""
+    common = common_prefix(questions, min(part.start for part in wanted))
+    branches = [question.ids[common : part.stop] for question, part in zip(questions, wanted, strict=True)]
+    reading = Branches(model, questions[0].ids[:common])
+    rows = _rows([start - common for start in starts(branches)], wanted, reading.device)
+    reader = Reader(rows, reduce)
+    reading.go_on(branches, reader, rows[-1:])
+    return list(reader.result(model).split([len(part) for part in wanted], 2))
+
+
+def _answer_rows(question: Tokens) -> range:
+    return range(question.answer.start - 1, question.answer.stop - 1)
+
+
+def _columns(questions: Sequence[Tokens], keys: int, device: torch.device) -> Tensor:
+    """(key, needle): 1 where a key is of a needle, for the needles of all questions. They stand in what the questions share."""
+    needles = [needle for question in questions for needle in question.needles]
+    columns = torch.zeros(keys, len(needles), device=device)
+    for number, needle in enumerate(needles):
+        columns[needle.start : needle.stop, number] = 1
+    return columns
+
+
+def _own(questions: Sequence[Tokens]) -> list[slice]:
+    """Where each question's needles are among those of all."""
+    ends = np.cumsum([len(question.needles) for question in questions]).tolist()
+    return [slice(end - len(question.needles), end) for end, question in zip(ends, questions, strict=True)]
+
+
+def scored(question: Tokens, parts: Tensor) -> Scored:
+    """From parts (layer, head, step, needle), of which the total is the sum over needles and the mean over steps."""
+    steps = parts.sum(3).permute(2, 0, 1)
+    return Scored(question.id, _array(steps.mean(0)), _array(steps), _array(parts.mean(2).permute(2, 0, 1)))
+
+
+def _array(tensor: Tensor) -> Scores:
+    return tensor.float().cpu().numpy()
+
+
+def copies(question: Tokens, columns: Tensor, produced: Sequence[int]) -> Tensor:
+    """(layer, head, step, needle): 1 where the most attended column (layer, head, step) is of a needle, and holds what is produced."""
+    ids = torch.tensor(question.ids, device=columns.device)
+    absent = columns.isnan()
+    position = columns.nan_to_num(0).long()
+    same = ids[position.clamp(max=len(ids) - 1)] == torch.tensor(produced, device=columns.device)
+    hits = [same & (position >= needle.start) & (position < needle.stop) for needle in question.needles]
+    return torch.stack(hits, -1).float().masked_fill(absent[..., None], torch.nan)
+
+
+def attended(call: Call, weights: Tensor, rows: Tensor) -> Tensor:
+    """The column that each head attends to most: (head, row)."""
+    return weights.argmax(-1)
+
+
+def wu_forced(model: PreTrainedModel, questions: Sequence[Tokens]) -> list[Scored]:
+    """The share of the right answer's tokens that each head copies, in [0, 1]."""
+    wanted = [_answer_rows(question) for question in questions]
+    found = _read(model, questions, wanted, attended)
+    return [
+        scored(question, copies(question, columns, question.ids[question.answer.start : question.answer.stop]))
+        for question, columns in zip(questions, found, strict=True)
+    ]
+
+
+def mass(model: PreTrainedModel, questions: Sequence[Tokens], neutral: Sequence[Tokens] = ()) -> list[Scored]:
+    """The share of each head's attention on the needles from the question's rows; less that from a neutral one, if there is one.
+
+    Without it in [0, 1]. Source: QRHead (arXiv 2506.09944), whose rows are those of the question, and whose neutral one is "N/A".
+    """
+    own = _own(questions)
+
+    def on_needles(call: Call, weights: Tensor, rows: Tensor) -> Tensor:
+        return weights @ _columns(questions, weights.shape[-1], weights.device)
+
+    found = _read(model, [*questions, *neutral], [one.question for one in (*questions, *neutral)], on_needles)
+    results = []
+    for i, question in enumerate(questions):
+        parts = found[i][..., own[i]]
+        if neutral:
+            parts = parts - found[len(questions) + i][..., own[i]].mean(2, keepdim=True)
+        results.append(scored(question, parts))
+    return results
+
+
+def logit(model: PreTrainedModel, questions: Sequence[Tokens]) -> list[Scored]:
+    """What each head adds to the logit of the answer's tokens by what it reads in the needles, less what it adds by the rest; signed.
+
+    Value times output projection times unembedding, position by position (arXiv 2607.01002); the final norm is left out, so that
+    heads can be compared, and not answers. Each of several needles is set against its share of the rest.
+    """
+    own, layers = _own(questions), projections(model)
+    answers = [token for question in questions for token in question.ids[question.answer.start : question.answer.stop]]
+    ways: dict[int, Tensor] = {}
+
+    def contributions(call: Call, weights: Tensor, rows: Tensor) -> Tensor:
+        heads, count, keys = weights.shape
+        groups, size = call.value.shape[1], call.value.shape[3]
+        if call.layer not in ways:
+            ways[call.layer] = written(model, layers[call.layer], answers, heads * size)
+        way = ways[call.layer][rows].reshape(count, heads, size).transpose(0, 1)
+        along = (way.reshape(groups, -1, size) @ call.value[0].to(way).transpose(1, 2)).reshape(heads, count, keys)
+        added = weights * along.float()
+        return torch.cat([added @ _columns(questions, keys, weights.device), added.sum(-1, keepdim=True)], -1)
+
+    found = _read(model, questions, [_answer_rows(question) for question in questions], contributions)
+    results = []
+    for question, mine, parts in zip(questions, own, found, strict=True):
+        needles, total = parts[..., mine], parts[..., -1:]
+        rest = total - needles.sum(-1, keepdim=True)
+        results.append(scored(question, needles - rest / len(question.needles)))
+    return results
