@@ -66,7 +66,7 @@ def chunks(call: Call, queries: Tensor) -> Iterator[Tensor]:
     """The queries, so many at a time that their weights stay small."""
     batch, heads, _, _ = call.query.shape
     size = max(_WEIGHTS_AT_ONCE // (batch * heads * call.key.shape[2]), 1)
-    yield from queries.split(size)
+    yield from torch.split(queries, size)
 
 
 def mix(call: Call, weights: Tensor) -> Tensor:

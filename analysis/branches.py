@@ -42,9 +42,10 @@ class Branches(Intervention):
     def __init__(self, model: PreTrainedModel, context: Sequence[int]) -> None:
         self.model, self.device = model, next(model.parameters()).device
         inner = transformers_model(model)
-        self.stateful = bool(inner._is_stateful)
+        known = DynamicCache(config=inner.config)
+        self.stateful = bool(inner._is_stateful or any(known.is_linear))
         self.alone = self.stateful or "position_ids" not in inspect.signature(inner.forward).parameters
-        self.cache = DynamicCache(config=inner.config) if self.stateful else DynamicCache()
+        self.cache = known if self.stateful else DynamicCache()
         self.branch = torch.full((len(context),), 0, device=self.device)
         self.position = torch.arange(len(context), device=self.device)
         self.context, self.before = len(context), 0
@@ -79,7 +80,7 @@ class Branches(Intervention):
         return logits if len(logits) == len(rows) else logits[rows]
 
     def _append(self, branches: Sequence[Sequence[int]], numbers: list[int]) -> None:
-        positions = []
+        positions: list[int] = []
         for number, branch in enumerate(branches, 1):
             own = int((self.branch == number).sum())
             positions += range(self.context + own, self.context + own + len(branch))

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from training.config import Applied, Count, Name, option
+from training.config import Applied, Count, Name, Recipe, option
 
 ScoreName = Literal["wu", "wu_forced", "mass", "logit", "edge", "ablate"]
 
@@ -71,3 +71,31 @@ class PatchOptions(Experiment):
     def decisive(self) -> dict[str, Any]:
         """The options that decide the answers under a condition of a given name."""
         return {**super().decisive(), **self.model_dump(include={"donor_adapter", "donor_model", "positions", "top"})}
+
+
+class Comparison(BaseModel):
+    """The options of a comparison."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    heads: Annotated[list[Name], Field(min_length=2)] = option(..., "Scores of heads, as NAME=FOLDER.")
+    reference: Name = option(
+        ..., "The name of the model that the others are compared with: the one trained on real data."
+    )
+    f1: list[Name] = option([], "Evaluations (training/evaluate.py) of some of them, as NAME=FOLDER.")
+    top: Annotated[list[Count], Field(min_length=1)] = option([10, 20], "How many of the highest heads are compared.")
+    thresholds: list[Annotated[float, Field(allow_inf_nan=False)]] = option(
+        [0.1, 0.5], "From which score on a head is a retrieval head."
+    )
+    output: Name = option("comparison", "The folder of tables and figures.")
+
+
+class Ranking(Recipe):
+    """The options of a ranking: a recipe of the short tuning, its candidates, and what they are wanted for."""
+
+    max_steps: Count | None = option(50, "Steps of the short tuning on each candidate.")
+    target: Name = option(..., "The data that the model is wanted for, as ADDRESS:VARIANT: the real ones.")
+    target_split: Name = option("validation", "The split of it on which heads are scored.")
+    limit: Count = option(32, "How many rows of it.")
+    score: ScoreName = option("wu_forced", "How heads are scored (see analysis/detect.py).")
+    output: Name = option("ranking", "The folder of adapters, scores and table.")

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it ru
 
 try:
     import numpy as np
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from analysis.causal import causal
     from analysis.config import Detection
@@ -27,7 +28,7 @@ try:
     from synthctx_data.metrics import answer_recall, citation_score
     from training import runs
     from training.cli import errors_in_one_line, parse
-    from training.data import Tokenizer, load_rows, parse_address
+    from training.data import load_rows, parse_address
     from training.generate import ends
     from training.identity import identify
     from training.model import load_applied

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from analysis.config import Experiment
 from analysis.interventions import Head, Positions
 from analysis.spans import Tokens, tokens_of
 from synthctx_data.seeding import rng
 from training import runs
-from training.data import Tokenizer, load_rows, parse_address
+from training.data import load_rows, parse_address
 from training.evaluate import PREDICTIONS, predict, read_predictions
 from training.generate import Batch, answering
 from training.identity import identify

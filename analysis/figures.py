@@ -13,7 +13,7 @@ from training.scores import Mean
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # of Okabe and Ito
 _MARKERS = "osD^vPX"
-_STYLE = {
+_STYLE: dict[str, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.spines.top": False,
@@ -30,9 +30,10 @@ def _drawn(file: Path, size: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
     import matplotlib as mpl
 
     mpl.use("Agg")
+    from cycler import cycler
     from matplotlib import pyplot as plt
 
-    with mpl.rc_context({**_STYLE, "axes.prop_cycle": mpl.cycler(color=_COLOURS)}):
+    with mpl.rc_context({**_STYLE, "axes.prop_cycle": cycler(color=_COLOURS)}):  # type: ignore[dict-item]
         figure, axes = plt.subplots(figsize=size, layout="constrained")
         try:
             yield figure, axes
@@ -119,7 +120,7 @@ def scatter(
         axes.set(xlabel=labels[0], ylabel=labels[1], title=title)
 
 
-def curves(lines: Mapping[str, Mapping[float, Mean]], file: Path, labels: tuple[str, str], title: str = "") -> None:
+def curves(lines: Mapping[str, Mapping[int, Mean]], file: Path, labels: tuple[str, str], title: str = "") -> None:
     """Draws means over something that grows, each line with its intervals."""
     with _drawn(file, (4.4, 3)) as (_, axes):
         for i, (name, points) in enumerate(lines.items()):
@@ -129,3 +130,13 @@ def curves(lines: Mapping[str, Mapping[float, Mean]], file: Path, labels: tuple[
             axes.plot(at, [m.mean for m in means], marker=_MARKERS[i % len(_MARKERS)], markersize=4, label=name)
         axes.set(ylim=(-0.02, 1.02), xlabel=labels[0], ylabel=labels[1], title=title)
         axes.legend(fontsize=7)
+
+
+def bars(means: Mapping[str, Mean], file: Path, label: str, title: str = "") -> None:
+    """Draws a bar for each mean, with its interval."""
+    with _drawn(file, (1.2 + 0.7 * len(means), 2.8)) as (_, axes):
+        for i, mean in enumerate(means.values()):
+            below, above = max(mean.mean - mean.low, 0), max(mean.high - mean.mean, 0)
+            axes.bar(i, mean.mean, yerr=[[below], [above]], capsize=3, color=_COLOURS[i % len(_COLOURS)])
+        axes.set_xticks(range(len(means)), means, rotation=30, ha="right")
+        axes.set(ylim=(0, 1.02), ylabel=label, title=title)

@@ -81,7 +81,8 @@ def _verify(
     )
     reader = Reader(rows, attended)
     likeliest = writing.go_on(branches, reader, rows).argmax(-1).tolist()
-    seen, wrong, at = reader.result(writing.model), [], 0
+    wrong: list[int] = []
+    seen, at = reader.result(writing.model), 0
     for start, question, answer in zip(first, questions, written, strict=True):
         draft = _draft(question)
         for i, drafted in enumerate(draft):

@@ -114,7 +114,8 @@ class HeadScores:
             with safe_open(file, "np") as arrays:
                 about = json.loads(arrays.metadata()["about"])
                 ids = tuple(about.pop("ids"))
-                return cls(*(arrays.get_tensor(name) for name in ("examples", "steps", "needles")), ids, about)
+                examples, steps, needles = (arrays.get_tensor(name) for name in ("examples", "steps", "needles"))
+                return cls(examples, steps, needles, ids, about)
         except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
             raise DatasetError(
                 f"expected scores of heads in {file}: {error}; make them:  python analysis/detect.py --help"

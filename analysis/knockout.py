@@ -24,7 +24,9 @@ try:
     from training.generate import Batch
     from training.scores import Mean
 except ModuleNotFoundError as error:
-    sys.exit(f"knockout: expected {error.name}, which is not installed; pip install -c constraints.txt -e '.[analysis]'")
+    sys.exit(
+        f"knockout: expected {error.name}, which is not installed; pip install -c constraints.txt -e '.[analysis]'"
+    )
 
 EPILOG = """\
 modes:
@@ -53,7 +55,9 @@ def main() -> None:
     """Runs the command line; an error is one line on standard error, and exit code 2 (usage) or 1."""
     warnings.simplefilter("ignore", FutureWarning)  # of the libraries to each other
     with errors_in_one_line("knockout"):
-        options, _ = parse(KnockoutOptions, sys.argv[1:], "Knocks out heads and measures what is left of the F1.", EPILOG)
+        options, _ = parse(
+            KnockoutOptions, sys.argv[1:], "Knocks out heads and measures what is left of the F1.", EPILOG
+        )
         show(knock_out(options), folder(options))
 
 
@@ -87,7 +91,9 @@ def knock_out(options: KnockoutOptions) -> Curves:
             if draws:
                 found[control][number] = _measure(answers, draws, instead, f"{control} {number}")
     write(output, "knockout.json", {"about": {**options.model_dump(), "of": heads.about}, "f1": found})
-    curves(found, output / "knockout", ("heads knocked out", "F1"), f"{options.adapter or options.model}\n{options.data}")
+    curves(
+        found, output / "knockout", ("heads knocked out", "F1"), f"{options.adapter or options.model}\n{options.data}"
+    )
     return found
 
 
@@ -149,8 +155,9 @@ def show(found: Curves, output: Path) -> None:
     for column in ("heads", *found):
         table.add_column(column, justify="right", no_wrap=True)
     for number in sorted({number for line in found.values() for number in line}):
-        means = [line.get(number) for line in found.values()]
-        table.add_row(str(number), *(f"{m.mean:.3f} [{m.low:.2f}, {m.high:.2f}]" if m else "-" for m in means))
+        top, *others = (line.get(number) for line in found.values())
+        interval = f"{top.mean:.3f} [{top.low:.2f}, {top.high:.2f}]" if top else "-"
+        table.add_row(str(number), interval, *(f"{m.mean:.3f}" if m else "-" for m in others))
     console = Console(highlight=False, markup=False)
     console.print(table)
     console.print(f"{output}: knockout.json, knockout.svg, knockout.png", soft_wrap=True)

@@ -37,7 +37,7 @@ def projections(model: PreTrainedModel) -> dict[int, nn.Module]:
             found[seen.layer] = module
 
     watches = [module.register_forward_pre_hook(given) for module in model.modules()]
-    layers = set()
+    layers: set[int] = set()
     try:
         with torch.no_grad(), intervene(model, seen, _Layers(layers)):
             model(

@@ -86,7 +86,7 @@ def _read(
     rows = _rows([start - common for start in starts(branches)], wanted, reading.device)
     reader = Reader(rows, reduce)
     reading.go_on(branches, reader, rows[-1:])
-    return list(reader.result(model).split([len(part) for part in wanted], 2))
+    return list(torch.split(reader.result(model), [len(part) for part in wanted], 2))
 
 
 def _answer_rows(question: Tokens) -> range:

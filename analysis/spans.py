@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from synthctx_data.errors import DatasetError, ModelError
-from training.data import IGNORED, Tokenizer, encode, render, tokenize
+from training.data import IGNORED, encode, render, tokenize
 
 
 @dataclass(frozen=True)

@@ -103,8 +103,8 @@ def _add(parser: ArgumentParser, name: str, kind: Any, text: str) -> None:
 
 
 def _help(text: str, default: object) -> str:
-    known = default is None or "default" in text or str(default) == "PydanticUndefined"
-    return text if known else f"{text} ({' '.join(default) if isinstance(default, list) else default})"
+    known = default in (None, []) or "default" in text or str(default) == "PydanticUndefined"
+    return text if known else f"{text} ({' '.join(map(str, default)) if isinstance(default, list) else default})"
 
 
 def _dashed(name: str) -> str:

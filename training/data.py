@@ -132,7 +132,8 @@ def load_tokenizer(model: str, revision: str | None = None) -> Tokenizer:
 def prompt_ids(tokenizer: Tokenizer, row: dict[str, Any]) -> list[int]:
     """The tokens after which a model writes its answer."""
     if tokenizer.chat_template:
-        return tokenize(tokenizer, _rendered(tokenizer, row["prompt"], generation=True))["input_ids"]
+        ids: list[int] = tokenize(tokenizer, _rendered(tokenizer, row["prompt"], generation=True))["input_ids"]
+        return ids
     ids = tokenize(tokenizer, row["prompt"][0]["content"] + "\n")["input_ids"]
     return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
 

@@ -5,10 +5,11 @@ from importlib.util import find_spec
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from synthctx_data.errors import UsageError, first_line
 from training.config import Applied, Extended, Recipe
-from training.data import Tokenizer, load_tokenizer
+from training.data import load_tokenizer
 from training.rope import check_positions, extend
 
 

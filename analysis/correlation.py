@@ -1,0 +1,81 @@
+"""How much two things go together, with an interval and a p-value: correlations over few models or many heads."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from synthctx_data.seeding import rng
+
+Values = NDArray[np.float64]
+_LEVEL = 0.95
+_FEW = 7  # of which all orders are tried
+_DRAWS = 9999
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """A correlation in [-1, 1] over `n` pairs, its 95 % bootstrap interval, and the share of shuffled pairs that correlate as much.
+
+    NaN where one side is the same throughout; no interval below 4 pairs.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    n: int
+
+
+def pearson(x: Values, y: Values) -> Values:
+    """Pearson's correlation along the last axis; NaN where one side is constant."""
+    left, right = (values - values.mean(-1, keepdims=True) for values in (x, y))
+    size = np.sqrt((left**2).sum(-1) * (right**2).sum(-1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(size > 1e-12, (left * right).sum(-1) / size, np.nan)
+
+
+def spearman(x: Values, y: Values) -> Values:
+    """Spearman's rank correlation along the last axis; ties share their rank."""
+    return pearson(rankdata(x, axis=-1), rankdata(y, axis=-1))
+
+
+def kendall(x: Values, y: Values) -> Values:
+    """Kendall's tau-b along the last axis: for few pairs, as all of them are compared."""
+    left, right = (np.sign(values[..., :, None] - values[..., None, :]) for values in (x, y))
+    size = np.sqrt((left**2).sum((-2, -1)) * (right**2).sum((-2, -1)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(size > 0, (left * right).sum((-2, -1)) / size, np.nan)
+
+
+def correlate(measure: Callable[[Values, Values], Values], x: Values, y: Values, *name: str | int) -> Correlation:
+    """The correlation of pairs; `name` is that of the stream that resamples and shuffles."""
+    value = float(measure(x, y))
+    count = len(x)
+    if math.isnan(value):
+        return Correlation(value, math.nan, math.nan, math.nan, count)
+    orders, exact = _orders(count, *name)
+    as_much = np.abs(measure(np.broadcast_to(x, orders.shape), y[orders])) >= abs(value) - 1e-9
+    p = float(as_much.mean() if exact else (as_much.sum() + 1) / (len(orders) + 1))
+    low, high = _interval(measure, x, y, *name) if count >= 4 else (math.nan, math.nan)
+    return Correlation(value, low, high, p, count)
+
+
+def _orders(count: int, *name: str | int) -> tuple[NDArray[np.intp], bool]:
+    if count <= _FEW:
+        return np.array(list(permutations(range(count)))), True
+    return np.argsort(rng("permutation", *name).raw(_DRAWS * count).reshape(_DRAWS, count), axis=1), False
+
+
+def _interval(
+    measure: Callable[[Values, Values], Values], x: Values, y: Values, *name: str | int
+) -> tuple[float, float]:
+    drawn = np.asarray(rng("bootstrap", *name).integers(len(x), len(x) * 1000)).reshape(1000, len(x))
+    found = measure(x[drawn], y[drawn])
+    found = found[~np.isnan(found)]
+    low, high = np.quantile(found, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return float(low), float(high)
