@@ -205,7 +205,7 @@ class Knockout(Intervention):
         hidden = known[:, columns.clamp(max=known.shape[1] - 1)] & (columns < known.shape[1])
         some, queries = call.of_heads(heads), rows.any(0).nonzero().flatten()
         parts = [mix(some, weigh(some, part, hidden[:, None, None])) for part in chunks(some, queries)]
-        seen = call.value.new_zeros(rows.shape[0], rows.shape[1], len(heads), call.value.shape[-1])
+        seen = call.value.new_zeros(*call.query.shape[:3:2], len(heads), call.value.shape[-1])
         seen[:, queries] = torch.cat(parts, 1)
         return seen
 

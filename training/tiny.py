@@ -1,9 +1,10 @@
 """Makes a tiny model that can copy: python training/tiny.py models/tiny
 
 For trying out every command in seconds, without a GPU or a download. Its weights are not trained but set: an attention head in the
-first layer tells each token which one stood before it, and an induction head in the second (Olsson et al. 2022) copies what
+first layer tells each token which one stood before it, and five induction heads in the others (Olsson et al. 2022) copy what
 followed the last time that the present token was there. So it goes on with what stands in its context, and cannot answer a
-question: it has yet to learn where an answer begins. Its tokens are the words of mdqa_synth's symbolic variants (--key-style word).
+question: it has yet to learn where an answer begins. What its 16 heads do is known, so what is said about them can be checked.
+Its tokens are the words of mdqa_synth's symbolic variants (--key-style word).
 """
 
 import argparse
@@ -20,7 +21,8 @@ from synthctx_data.padding import padding
 from synthctx_data.prompts import ROOT
 from synthctx_data.tokens import load_counter
 
-PREVIOUS, INDUCTION = (0, 0), (1, 0)  # the (layer, head) of the two heads that do something
+PREVIOUS = (0, 0)  # the (layer, head) of the head that looks back
+INDUCTION = ((1, 0), (1, 2), (2, 1), (2, 3), (3, 0))  # those of the heads that copy; the others do nothing
 _TOKEN = r"-?[A-Za-z]+|[0-9]|\n|[^\w\s]"
 _SPECIAL = ("<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<|unknown|>")
 _CHAT = (
@@ -41,7 +43,7 @@ def make_tiny(folder: Path, max_position_embeddings: int = 512) -> Path:
         vocab_size=len(tokenizer),
         hidden_size=4 * _WIDTH + 8,
         intermediate_size=64,
-        num_hidden_layers=2,
+        num_hidden_layers=4,
         num_attention_heads=4,
         num_key_value_heads=4,
         head_dim=_HEAD,
@@ -84,7 +86,7 @@ def _tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _set_weights(model: LlamaForCausalLM, asks: torch.Tensor) -> None:
-    """Names of tokens are random signs; layer 0 writes the previous one's beside each, layer 1 that of the one to come."""
+    """Names of tokens are random signs; layer 0 writes the previous one's beside each, the others that of the one to come."""
     this, before, following, asked = (slice(i * _WIDTH, (i + 1) * _WIDTH) for i in range(4))
     for parameter in model.parameters():
         parameter.zero_()
@@ -111,12 +113,14 @@ def _set_weights(model: LlamaForCausalLM, asks: torch.Tensor) -> None:
     looking_back.v_proj.weight[:_WIDTH, this] = 0.63 * identity  # what the norm multiplies by 1.58
     looking_back.o_proj.weight[before, :_WIDTH] = identity
 
-    copying = model.model.layers[1].self_attn
-    slow = torch.cat([fast, turned]) + _WIDTH // 2
-    copying.q_proj.weight[slow, asked] = 1.6 * identity
-    copying.k_proj.weight[slow, before] = 1.6 * identity
-    copying.v_proj.weight[:_WIDTH, this] = 3.0 * identity
-    copying.o_proj.weight[following, :_WIDTH] = identity
+    for layer, head in INDUCTION:
+        copying, first = model.model.layers[layer].self_attn, head * _HEAD
+        slow = torch.cat([fast, turned]) + _WIDTH // 2 + first
+        output = slice(first, first + _WIDTH)
+        copying.q_proj.weight[slow, asked] = 1.6 * identity
+        copying.k_proj.weight[slow, before] = 1.6 * identity
+        copying.v_proj.weight[output, this] = 3.0 / len(INDUCTION) * identity
+        copying.o_proj.weight[following, output] = identity
 
 
 if __name__ == "__main__":
