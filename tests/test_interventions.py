@@ -243,8 +243,10 @@ def test_patched_generation_is_patched_greedy_without_a_cache() -> None:
     assert generated.tolist() == ids.tolist()
 
 
-def adapted(seed: int) -> PreTrainedModel:
-    model = get_peft_model(make("llama"), LoraConfig(target_modules=["q_proj", "k_proj", "v_proj", "o_proj"], r=4))
+def adapted(seed: int, attention: str | None = None, **changes) -> PreTrainedModel:
+    model = get_peft_model(
+        make("llama", attention, **changes), LoraConfig(target_modules=["q_proj", "k_proj", "v_proj", "o_proj"], r=4)
+    )
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
