@@ -1,37 +1,15 @@
 """Finds the retrieval heads of a model on a data set: python analysis/detect.py --adapter runs/tiny_mdqa_symbolic_padding --data ..."""
 
-import json
 import os
-import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script from a checkout
 
 try:
-    import numpy as np
-    from transformers import PreTrainedTokenizerBase as Tokenizer
-
-    from analysis.causal import causal
     from analysis.config import Detection
-    from analysis.figures import heatmap, histogram
-    from analysis.greedy import wu
-    from analysis.heads import FILE, HeadScores, Scored
-    from analysis.interventions import transformers_model
-    from analysis.scores import logit, mass, shared_prefix, wu_forced
-    from analysis.spans import Tokens, neutral, tokens_of
-    from synthctx_data.checks import cites
-    from synthctx_data.errors import UsageError
-    from synthctx_data.metrics import answer_recall, citation_score
-    from training import runs
     from training.cli import errors_in_one_line, parse
-    from training.data import load_rows, parse_address
-    from training.generate import ends
-    from training.identity import identify
-    from training.model import load_applied
 except ModuleNotFoundError as error:
     sys.exit(f"detect: expected {error.name}, which is not installed; pip install -c constraints.txt -e '.[analysis]'")
 
@@ -53,7 +31,6 @@ The folder --output gets heads.safetensors, heads.json (what was scored, all hea
 by_kv_head.json (for tools that compress caches), and heatmap and histogram as SVG and PNG. Called again, the same command scores
 only rows that have no scores yet.
 """
-_BRANCHES = 16  # questions on one context that are read at once
 
 
 def main() -> None:
@@ -61,168 +38,10 @@ def main() -> None:
     warnings.simplefilter("ignore", FutureWarning)  # of the libraries to each other
     with errors_in_one_line("detect"):
         options, _ = parse(Detection, sys.argv[1:], "Finds the retrieval heads of a model on a data set.", EPILOG)
+
+        from analysis.detection import find, folder, show
+
         show(find(options), options.top, folder(options))
-
-
-def find(options: Detection) -> HeadScores:
-    """The scores of the heads of a model on a data set; they and their figures are in the folder `output` then.
-
-    Raises: UsageError if model or data cannot be had, ConflictError if the folder holds scores of something else.
-    """
-    if not options.model and not options.adapter:
-        raise UsageError("expected --model or --adapter, got neither")
-    output = folder(options)
-    rows = list(load_rows(parse_address(options.data), options.split, options.limit))
-    run = {**options.decisive(), **identify(options)}
-    runs.check(output, run, holding="rows/*")
-    missing = [i for i in range(len(rows)) if not _file(output, i).exists()]
-    if missing:
-        model, tokenizer = load_applied(options)
-        runs.record(output, {**run, "kv_heads": _kv_heads(model)})
-        (output / "rows").mkdir(exist_ok=True)
-        scored = detect(model, tokenizer, [rows[i] for i in missing], options.score, options.calibrate)
-        for i, one in zip(missing, _with_progress(scored, len(missing)), strict=True):
-            _keep(_file(output, i), one)
-    about = json.loads((output / runs.FILE).read_text())
-    heads = HeadScores.of([_kept(_file(output, i)) for i in range(len(rows))], about)
-    write(heads, output)
-    return heads
-
-
-def folder(options: Detection) -> Path:
-    """Where the scores lie: as asked for, or by the names of model, data, split and score."""
-    if options.output:
-        return Path(options.output)
-    name = Path(str(options.adapter or options.model)).name
-    return Path("heads") / name / re.sub(r"\W+", "_", f"{options.data} {options.split} {options.score}".strip("./"))
-
-
-def detect(
-    model: Any, tokenizer: Tokenizer, rows: Sequence[dict[str, Any]], score: str = "wu", calibrate: bool = True
-) -> Iterator[Scored]:
-    """The scores of each row, in order. Rows that follow each other and share their documents are read together.
-
-    Raises: UsageError if a row is longer than what the model reads.
-    """
-    for group in _groups(tokenizer, rows, transformers_model(model).config.get_text_config().max_position_embeddings):
-        yield from _score(model, tokenizer, group, score, calibrate)
-
-
-def _score(model: Any, tokenizer: Tokenizer, group: "Group", score: str, calibrate: bool) -> list[Scored]:
-    questions = [question for _, question in group]
-    if score == "wu":
-        rows = {question.id: row for row, question in group}
-        return wu(model, questions, ends(model, tokenizer), _judge(tokenizer, rows))
-    if score == "wu_forced":
-        return wu_forced(model, questions)
-    if score == "logit":
-        return logit(model, questions)
-    if score == "mass":
-        return mass(model, questions, [neutral(tokenizer, row) for row, _ in group] if calibrate else [])
-    return [causal(model, question, score) for question in questions]  # type: ignore[arg-type]
-
-
-Group = list[tuple[dict[str, Any], Tokens]]
-
-
-def _groups(tokenizer: Tokenizer, rows: Sequence[dict[str, Any]], window: int | None) -> Iterator[Group]:
-    group: Group = []
-    for row in rows:
-        question = tokens_of(tokenizer, row)
-        if window is not None and len(question.ids) > window:
-            raise UsageError(
-                f"{question.id} has {len(question.ids)} tokens under this tokenizer, and the model reads {window}; raise --max-tokens, "
-                "or, for an adapter, take data that were built for its context"
-            )
-        if group and (len(group) == _BRANCHES or not _on_one_context(group[0][1], question)):
-            yield group
-            group = []
-        group.append((row, question))
-    if group:
-        yield group
-
-
-def _on_one_context(first: Tokens, second: Tokens) -> bool:
-    ends = {question.documents[-1].stop for question in (first, second)}
-    return len(ends) == 1 and shared_prefix(first.ids, second.ids) >= ends.pop()
-
-
-def _judge(tokenizer: Tokenizer, rows: dict[str, dict[str, Any]]) -> Callable[[Tokens, list[int]], bool]:
-    """Whether an answer counts: if it holds more than half of the words of a right one (or of its citations), as in Wu et al.'s code."""
-
-    def judge(question: Tokens, tokens: list[int]) -> bool:
-        row, text = rows[question.id], tokenizer.decode(tokens, skip_special_tokens=True)
-        if cites(row):
-            return citation_score(text, row["completion"][0]["content"]).recall > 0.5
-        return answer_recall(text, row["answers"]) > 0.5
-
-    return judge
-
-
-def _kv_heads(model: Any) -> int:
-    text = transformers_model(model).config.get_text_config()
-    return int(getattr(text, "num_key_value_heads", None) or text.num_attention_heads)
-
-
-def _file(output: Path, row: int) -> Path:
-    return output / "rows" / f"{row:06}.npz"
-
-
-def _keep(file: Path, one: Scored) -> None:
-    aside = file.with_name(f".{file.name}")
-    with aside.open("wb") as content:
-        np.savez(content, id=one.id, total=one.total, steps=one.steps, needles=one.needles)
-    aside.replace(file)
-
-
-def _kept(file: Path) -> Scored:
-    with np.load(file) as kept:
-        return Scored(str(kept["id"]), kept["total"], kept["steps"], kept["needles"])
-
-
-def _with_progress(scored: Iterator[Scored], total: int) -> Iterator[Scored]:
-    from rich.progress import track
-
-    yield from track(scored, "scoring heads", total, transient=True, disable=not sys.stderr.isatty())
-
-
-def write(heads: HeadScores, output: Path) -> None:
-    """Writes scores, exports and figures into a folder."""
-    low, high = heads.intervals()
-    ranked = [
-        {
-            "layer": head[0],
-            "head": head[1],
-            "score": float(heads.values[head]),
-            "low": float(low[head]),
-            "high": float(high[head]),
-        }
-        for head in heads.ranked()
-    ]
-    heads.save(output / FILE)
-    runs.write(output / "heads.json", json.dumps({"about": heads.about, "heads": ranked}, indent=1) + "\n")
-    runs.write(output / "by_head.json", json.dumps(heads.by_head()) + "\n")
-    runs.write(output / "by_kv_head.json", json.dumps(heads.by_kv_head()) + "\n")
-    heatmap(heads, output / "heatmap")
-    histogram(heads, output / "histogram")
-
-
-def show(heads: HeadScores, top: int, output: Path) -> None:
-    """Prints the highest heads in a table."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    low, high = heads.intervals()
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in ("layer", "head", str(heads.about["score"]), "95 %"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for head in heads.top(top):
-        table.add_row(*map(str, head), f"{heads.values[head]:.3f}", f"[{low[head]:.3f}, {high[head]:.3f}]")
-    console = Console(highlight=False, markup=False)
-    console.print(table)
-    console.print(f"{heads.about['counted']} of {heads.about['asked']} rows count", soft_wrap=True)
-    console.print(f"{output}: {FILE}, heads.json, by_head.json, by_kv_head.json, heatmap, histogram", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ Scores = NDArray[np.float32]
 Head = tuple[int, int]  # layer, head
 FILE = "heads.safetensors"
 _LEVEL = 0.95
+_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,21 @@ class HeadScores:
         """The mean score (layer, head) over the examples."""
         return np.asarray(self.examples.mean(0))
 
-    def intervals(self, resamples: int = 1000) -> tuple[Scores, Scores]:
-        """The lower and the upper end (layer, head) of what 95 % of the means over resampled examples lie between."""
+    def resampled(self, *name: str | int) -> Scores:
+        """The means (resample, layer, head) over 1000 draws of as many examples, with repetition.
+
+        The same `name` draws the same examples of any scores that have as many.
+        """
         count = len(self.examples)
-        drawn = np.asarray(rng("bootstrap", "heads").integers(count, count * resamples)).reshape(resamples, count)
+        drawn = np.asarray(rng("bootstrap", *name).integers(count, count * _RESAMPLES)).reshape(_RESAMPLES, count)
         shares = np.stack([np.bincount(row, minlength=count) for row in drawn]) / count
         means = shares.astype(np.float32) @ self.examples.reshape(count, -1)
-        low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
-        return low.reshape(self.values.shape), high.reshape(self.values.shape)
+        return np.asarray(means.reshape(_RESAMPLES, *self.values.shape))
+
+    def intervals(self) -> tuple[Scores, Scores]:
+        """The lower and the upper end (layer, head) of what 95 % of the means over resampled examples lie between."""
+        low, high = np.quantile(self.resampled("heads"), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
+        return low, high
 
     def ranked(self) -> list[Head]:
         """All heads, the highest score first; ties by layer and head."""
@@ -87,11 +95,11 @@ class HeadScores:
 
     def top(self, number: int) -> list[Head]:
         """So many heads with the highest scores."""
-        return self.ranked()[:number]
+        return rank(self.values, number)
 
     def above(self, threshold: float) -> list[Head]:
         """The heads whose score is at least the threshold, the highest first."""
-        return [head for head in self.ranked() if self.values[head] >= threshold]
+        return rank(self.values, int(np.count_nonzero(self.values >= threshold)))
 
     def save(self, file: Path) -> Path:
         """Writes the scores to a safetensors file, whole or not at all."""
@@ -145,11 +153,11 @@ class HeadScores:
         return [[round(float(value), 6) for value in layer] for layer in np.nan_to_num(shared)]
 
 
-def rank(values: Scores) -> list[Head]:
-    """All heads that have a score (layer, head), the highest first; ties by layer and head."""
-    heads = values.shape[1]
-    order = np.argsort(-values.ravel(), kind="stable")
-    return [(int(i) // heads, int(i) % heads) for i in order if not np.isnan(values.ravel()[i])]
+def rank(values: Scores, most: int | None = None) -> list[Head]:
+    """All heads that have a score (layer, head), or so many, the highest first; ties by layer and head."""
+    order = np.argsort(-values.ravel(), kind="stable")[: np.count_nonzero(~np.isnan(values))][:most]  # NaN comes last
+    layers, heads = np.divmod(order, values.shape[1])
+    return list(zip(layers.tolist(), heads.tolist(), strict=True))
 
 
 def _mean_of_ragged(parts: Sequence[Scores]) -> Scores:

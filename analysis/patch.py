@@ -3,28 +3,13 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script from a checkout
 
 try:
-    import torch
-    from peft import PeftConfig
-    from transformers import AutoConfig, LogitsProcessor, LogitsProcessorList
-
     from analysis.config import PatchOptions
-    from analysis.experiment import Answers, Where, default_folder, draw, name_of, write
-    from analysis.figures import bars
-    from analysis.heads import Head, HeadScores
-    from analysis.interventions import TwinPatch, intervene, patched
-    from synthctx_data.errors import UsageError, first_line
     from training.cli import errors_in_one_line, parse
-    from training.generate import Batch
-    from training.identity import identify_model
-    from training.model import load_adapted
-    from training.scores import Mean
 except ModuleNotFoundError as error:
     sys.exit(f"patch: expected {error.name}, which is not installed; pip install -c constraints.txt -e '.[analysis]'")
 
@@ -53,163 +38,10 @@ def main() -> None:
     warnings.simplefilter("ignore", FutureWarning)  # of the libraries to each other
     with errors_in_one_line("patch"):
         options, _ = parse(PatchOptions, sys.argv[1:], "Patches heads of a donor into a recipient.", EPILOG)
+
+        from analysis.patching import folder, patch, show
+
         show(patch(options), folder(options))
-
-
-def folder(options: PatchOptions) -> Path:
-    """Where the experiment lies: as asked for, or by the names of model, data and positions."""
-    if options.output:
-        return Path(options.output)
-    donor = Path(str(options.donor_adapter or options.donor_model)).name
-    return default_folder("patch", options, donor, options.positions)
-
-
-def sets_of(recipient: HeadScores, donor: HeadScores, top: int, seeds: int) -> dict[str, list[list[Head]]]:
-    """The heads that are patched, by the name of the condition; of "random", a draw for each seed."""
-    mine, theirs = ({head for head in scores.top(top) if scores.values[head] > 0} for scores in (recipient, donor))
-    shared = sorted(mine & theirs)
-    others = sorted(set(donor.ranked()) - mine - theirs)
-    random = [draw(others, len(shared), "patch", seed) for seed in range(seeds)]
-    sets = {"intersect": [shared], "complement": [sorted(theirs - mine)], "random": random}
-    return {
-        name: drawn
-        for name, drawn in sets.items()
-        if drawn[0] and len(drawn[0]) >= (len(shared) if name == "random" else 1)
-    }
-
-
-def patch(options: PatchOptions) -> dict[str, Mean]:
-    """F1 of the recipient, of the donor, and of the recipient with each set of the donor's heads.
-
-    Raises: UsageError if models, data or scores cannot be had, ConflictError if the folder holds another experiment.
-    """
-    if not options.donor_adapter and not options.donor_model:
-        raise UsageError("expected --donor-adapter or --donor-model, got neither")
-    recipient, donor = HeadScores.load(options.heads), HeadScores.load(options.donor_heads)
-    if recipient.values.shape != donor.values.shape:
-        raise UsageError(
-            f"--donor-heads: expected scores of as many layers and heads as the recipient's {recipient.values.shape}, "
-            f"got {donor.values.shape}"
-        )
-    sets = sets_of(recipient, donor, options.top, options.seeds)
-    output = folder(options)
-    known = [identify_model(options.donor_model), identify_model(options.donor_adapter)]
-    answers = Answers(options, output, {"donor_weights": known})
-    pair = (_Twins if _fit_one_batch(options) else _TwoModels)(options, answers)
-    found = {"recipient": answers.mean([answers.f1("recipient")], "recipient")}
-    found["donor"] = answers.mean([answers.f1("donor", pair.alone)], "donor")
-    for name, drawn in sets.items():
-        found[name] = answers.mean([answers.f1(name_of(heads), pair.with_heads(heads)) for heads in drawn], name)
-    about = {"options": options.model_dump(), "heads": sets}
-    write(output, "patch.json", {"about": about, "f1": found})
-    bars(
-        found,
-        output / "patch",
-        "F1",
-        f"{options.donor_adapter or options.donor_model} into {options.adapter or options.model}",
-    )
-    return found
-
-
-def _fit_one_batch(options: PatchOptions) -> bool:
-    """Whether both are LoRA adapters on one model whose positions are extended alike."""
-    if not options.adapter or not options.donor_adapter or options.donor_model not in (None, options.model):
-        return False
-    try:
-        mine, theirs = (_kind(place) for place in (options.adapter, options.donor_adapter))
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"--donor-adapter: expected adapters with the config.json that `training/finetune.py` puts beside them: {first_line(error)}"
-        ) from error
-    return mine == theirs
-
-
-def _kind(adapter: str) -> tuple[Any, ...]:
-    text = AutoConfig.from_pretrained(adapter).get_text_config()
-    base = PeftConfig.from_pretrained(adapter)
-    return base.base_model_name_or_path, base.peft_type, text.rope_parameters, getattr(text, "sliding_window", None)
-
-
-class _Twins:
-    """Two adapters on one model: every row stands twice in a batch, first for the donor, and both go on with the recipient's tokens."""
-
-    def __init__(self, options: PatchOptions, answers: Answers) -> None:
-        self.options, self.model, self.where = options, answers.model, Where(answers.tokenizer)
-        self.model.load_adapter(options.donor_adapter, adapter_name="donor")
-        self.model.set_adapter("default")
-
-    def alone(self, batch: Batch, **arguments: Any) -> torch.Tensor:
-        """Generates with the donor."""
-        written: torch.Tensor = self.model.generate(**arguments, adapter_names=["donor"] * len(batch.rows))
-        return written
-
-    def with_heads(self, heads: Sequence[Head]) -> Callable[..., torch.Tensor]:
-        """What generates with the recipient, these heads being the donor's."""
-
-        def generate(
-            batch: Batch, input_ids: torch.Tensor, attention_mask: torch.Tensor, **arguments: Any
-        ) -> torch.Tensor:
-            half = len(batch.rows)
-            twin = TwinPatch(heads, self.where.positions(batch, self.options.positions))
-            with intervene(self.model, twin):
-                written: torch.Tensor = self.model.generate(
-                    input_ids=input_ids.repeat(2, 1),
-                    attention_mask=attention_mask.repeat(2, 1),
-                    adapter_names=["donor"] * half + ["default"] * half,
-                    logits_processor=LogitsProcessorList([_SecondHalf()]),
-                    **arguments,
-                )
-            return written[half:]
-
-        return generate
-
-
-class _SecondHalf(LogitsProcessor):  # type: ignore[misc]
-    """The first half of a batch goes on as the second does."""
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        return scores.chunk(2)[1].repeat(2, 1)
-
-
-class _TwoModels:
-    """Two models side by side: the donor reads whatever the recipient reads."""
-
-    def __init__(self, options: PatchOptions, answers: Answers) -> None:
-        self.options, self.model, self.where = options, answers.model, Where(answers.tokenizer)
-        change = {"adapter": options.donor_adapter, "model": options.donor_model}
-        self.donor = load_adapted(options.model_copy(update=change)).eval()
-
-    def alone(self, batch: Batch, **arguments: Any) -> torch.Tensor:
-        """Generates with the donor."""
-        written: torch.Tensor = self.donor.generate(**arguments)
-        return written
-
-    def with_heads(self, heads: Sequence[Head]) -> Callable[..., torch.Tensor]:
-        """What generates with the recipient, these heads being the donor's."""
-
-        def generate(batch: Batch, **arguments: Any) -> torch.Tensor:
-            positions = self.where.positions(batch, self.options.positions)
-            with patched(self.model, self.donor, heads, positions):
-                written: torch.Tensor = self.model.generate(**arguments)
-            return written
-
-        return generate
-
-
-def show(found: dict[str, Mean], output: Path) -> None:
-    """Prints a table: a row for each condition."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in ("", "F1", "95 %"):
-        table.add_column(column, justify="right" if column else "left", no_wrap=True)
-    for name, mean in found.items():
-        table.add_row(name, f"{mean.mean:.3f}", f"[{mean.low:.2f}, {mean.high:.2f}]")
-    console = Console(highlight=False, markup=False)
-    console.print(table)
-    console.print(f"{output}: patch.json, patch.svg, patch.png", soft_wrap=True)
 
 
 if __name__ == "__main__":

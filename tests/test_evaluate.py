@@ -3,7 +3,6 @@
 import contextlib
 import http.server
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -15,14 +14,12 @@ from pathlib import Path
 import pytest
 
 from synthctx_data.errors import ConflictError, UsageError
-from tests.tiny import DATA, free_port, make_place
+from tests.tiny import DATA, ENVIRONMENT, free_port, make_place
 from training.config import Evaluation
 from training.evaluate import evaluate, read_predictions
 from training.tiny import make_tiny
 
 pytestmark = pytest.mark.xdist_group("evaluate")  # which share the runs of their fixtures
-ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")

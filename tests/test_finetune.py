@@ -1,7 +1,6 @@
 """The command `python training/finetune.py`, really started, on tiny models."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -17,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrain
 
 from synthctx_data.errors import UsageError
 from synthctx_data.tokens import BUNDLED
-from tests.tiny import DATA, free_port, make_place
+from tests.tiny import DATA, ENVIRONMENT, ROOT, free_port, make_place
 from training.checkpoints import last_checkpoint
 from training.config import Recipe
 from training.finetune import finetune
@@ -25,8 +24,6 @@ from training.memory import estimate
 from training.rope import extended_theta, theta_of
 
 pytestmark = pytest.mark.xdist_group("finetune")  # which share the runs of their fixtures
-ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
 SHORT = [
     "--max-tokens",
     "1024",
@@ -146,23 +143,18 @@ def test_two_processes_under_zero_2(place: Path, finished: Path) -> None:
     assert any(tensor.abs().max() > 0 for name, tensor in weights(place / "runs" / "zero").items() if "lora_B" in name)
 
 
-def test_a_tiny_model_learns_to_answer(place: Path) -> None:
+def test_a_tiny_model_learns_to_answer(learnt: Path) -> None:
     """By the commands alone: before, no answer of the held-out questions is right; after, nearly all are."""
-    recipe = str(ROOT / "training" / "recipes" / "tiny_mdqa_symbolic_padding.yaml")
-    trained = run(
-        place, "--config", recipe, "--model", "tiny", "--output", "runs/learnt", "--no-gradient-checkpointing"
-    )
-    assert trained.returncode == 0, trained.stderr
     scores = {}
     for name, model in {
         "before": ("--model", "tiny", "--max-tokens", "600"),
         "after": ("--adapter", "runs/learnt"),
     }.items():
         ran = run(
-            place, *model, "--data", DATA, "--batch-size", "8", "--output", f"scored/{name}", script="evaluate.py"
+            learnt, *model, "--data", DATA, "--batch-size", "8", "--output", f"scored/{name}", script="evaluate.py"
         )
         assert ran.returncode == 0, ran.stderr
-        scores[name] = json.loads((place / "scored" / name / "scores.json").read_text())["all"]["all"]["f1"]["mean"]
+        scores[name] = json.loads((learnt / "scored" / name / "scores.json").read_text())["all"]["all"]["f1"]["mean"]
     assert scores["before"] < 0.1
     assert scores["after"] > 0.7
 

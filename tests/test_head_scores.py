@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from analysis.causal import causal
-from analysis.detect import detect
+from analysis.detection import detect
 from analysis.greedy import wu
 from analysis.interventions import Knockout, Positions, intervene
 from analysis.projections import projections

@@ -1,6 +1,9 @@
 """A working directory with a tiny model, and a data set under its tokenizer."""
 
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 from builders import TASKS
@@ -9,6 +12,9 @@ from builders.shards import Build, build
 from synthctx_data.options import Options
 from training.tiny import make_tiny
 
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
+RECIPE = ROOT / "training" / "recipes" / "tiny_mdqa_symbolic_padding.yaml"
 DATA = "synthctx/mdqa_synth:symbolic_padding"
 
 
@@ -19,6 +25,21 @@ def make_place(place: Path, train: int, validation: int) -> Path:
     job = Build("mdqa_synth", "symbolic_padding", options, place / "synthctx" / "mdqa_synth")
     build(job)
     update_card(TASKS["mdqa_synth"], job)
+    return place
+
+
+def finetuned(place: Path, output: str) -> Path:
+    """The directory, with an adapter by the README's recipe in `output`."""
+    command = [sys.executable, str(ROOT / "training" / "finetune.py"), "--config", str(RECIPE), "--model", "tiny"]
+    ran = subprocess.run(
+        [*command, "--output", output, "--no-gradient-checkpointing"],
+        cwd=place,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert ran.returncode == 0, ran.stderr
     return place
 
 

@@ -24,6 +24,12 @@ def errors_in_one_line(command: str) -> Iterator[None]:
     except SynthctxError as error:
         print(f"{command}: " + " ".join(str(error).split()), file=sys.stderr)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        wanted = (
+            f"{command}: expected {error.name}, which is not installed; pip install -c constraints.txt -e '.[analysis]'"
+        )
+        print(wanted, file=sys.stderr)
+        sys.exit(1)
     except Exception as error:
         if os.environ.get("SYNTHCTX_TRACEBACK"):
             raise

@@ -1,0 +1,124 @@
+"""F1 without the highest heads, and without as many others."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from analysis.config import KnockoutOptions
+from analysis.experiment import Answers, Where, default_folder, draw, name_of, write
+from analysis.figures import curves
+from analysis.heads import Head, HeadScores
+from analysis.interventions import Knockout, MeanOutputs, intervene
+from synthctx_data.errors import UsageError
+from training.data import prompt_ids
+from training.generate import Batch
+from training.scores import Mean
+
+_ROWS_OF_MEANS = 16
+CONTROLS = ("same layers", "other layers", "all layers")
+Curves = dict[str, dict[int, Mean]]
+
+
+def folder(options: KnockoutOptions) -> Path:
+    """Where the experiment lies: as asked for, or by the names of model, data and mode."""
+    return Path(options.output) if options.output else default_folder("knockout", options, options.mode, options.phase)
+
+
+def knock_out(options: KnockoutOptions) -> Curves:
+    """F1 by the number of heads that are knocked out (0: none): of the highest, and of each control.
+
+    Raises: UsageError if model, data or scores cannot be had, ConflictError if the folder holds another experiment.
+    """
+    heads, output = HeadScores.load(options.heads), folder(options)
+    ranked = heads.ranked()
+    if max(options.top) >= len(ranked):
+        raise UsageError(f"--top: expected fewer than the {len(ranked)} heads that have scores, got {max(options.top)}")
+    answers = Answers(options, output, {"heads": name_of(ranked[: max(options.top)])})
+    instead = _instead(options, answers)
+    untouched = answers.mean([answers.f1("none")], "none")
+    found: Curves = {name: {0: untouched} for name in ("highest heads", *CONTROLS)}
+    for number in sorted(options.top):
+        top = ranked[:number]
+        found["highest heads"][number] = _measure(answers, [top], instead, f"top {number}")
+        for control in CONTROLS:
+            draws = [
+                drawn
+                for seed in range(options.seeds)
+                if (drawn := controls(ranked, number, control, options.exclude_layers, seed))
+            ]
+            if draws:
+                found[control][number] = _measure(answers, draws, instead, f"{control} {number}")
+    write(output, "knockout.json", {"about": {**options.model_dump(), "of": heads.about}, "f1": found})
+    curves(
+        found, output / "knockout", ("heads knocked out", "F1"), f"{options.adapter or options.model}\n{options.data}"
+    )
+    return found
+
+
+def controls(ranked: Sequence[Head], number: int, control: str, excluded: Sequence[int], seed: int) -> list[Head]:
+    """As many random heads as the `number` highest of `ranked`, none of them among those; empty if there are not enough."""
+    top = ranked[:number]
+    layers = Counter(layer for layer, _ in top)
+    others = sorted(head for head in ranked[number:] if head[0] not in excluded)
+    if control == "same layers":
+        drawn = [
+            head
+            for layer, count in sorted(layers.items())
+            for head in draw([head for head in others if head[0] == layer], count, control, number, seed, layer)
+        ]
+    else:
+        pool = [head for head in others if control == "all layers" or head[0] not in layers]
+        drawn = draw(pool, number, control, number, seed)
+    return drawn if len(drawn) == number else []
+
+
+def _measure(answers: Answers, sets: Sequence[Sequence[Head]], instead: Callable[..., Any], name: str) -> Mean:
+    return answers.mean([answers.f1(name_of(heads), instead(heads)) for heads in sets], name)
+
+
+def _instead(options: KnockoutOptions, answers: Answers) -> Callable[..., Any]:
+    """What generates with some heads knocked out, as the options say."""
+    where = Where(answers.tokenizer)
+    means = mean_outputs(answers) if options.mode == "mean" else None
+
+    def of(heads: Sequence[Head]) -> Callable[..., Any]:
+        def generate(batch: Batch, **arguments: Any) -> Any:
+            hidden = where.spans(batch, lambda tokens: tokens.needles) if options.mode == "edge" else None
+            positions = where.positions(batch, options.phase)
+            with intervene(answers.model, Knockout(heads, options.mode, positions, means, hidden)):
+                return answers.model.generate(**arguments)
+
+        return generate
+
+    return of
+
+
+def mean_outputs(answers: Answers) -> torch.Tensor:
+    """The mean output (layer, head, dimension) of each head over the prompts of the first rows."""
+    means = MeanOutputs()
+    with torch.no_grad(), intervene(answers.model, means):
+        for row in answers.rows[:_ROWS_OF_MEANS]:
+            ids = torch.tensor([prompt_ids(answers.tokenizer, row)], device=answers.model.device)
+            answers.model(input_ids=ids, use_cache=False)
+    return means.means()
+
+
+def show(found: Curves, output: Path) -> None:
+    """Prints a table: a row for each number of heads."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("heads", *found):
+        table.add_column(column, justify="right", no_wrap=True)
+    for number in sorted({number for line in found.values() for number in line}):
+        top, *others = (line.get(number) for line in found.values())
+        interval = f"{top.mean:.3f} [{top.low:.2f}, {top.high:.2f}]" if top else "-"
+        table.add_row(str(number), interval, *(f"{m.mean:.3f}" if m else "-" for m in others))
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    console.print(f"{output}: knockout.json, knockout.svg, knockout.png", soft_wrap=True)

@@ -1,0 +1,238 @@
+"""The commands of analysis/ on a tiny model that was fine-tuned, and whose heads are known."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from analysis.config import Detection, KnockoutOptions, PatchOptions, Ranking
+from analysis.detection import find
+from analysis.heads import HeadScores
+from analysis.knocking import knock_out
+from analysis.patching import patch
+from analysis.ranking import rank
+from synthctx_data.errors import ConflictError, UsageError
+from tests.tiny import DATA, ENVIRONMENT, ROOT
+from training.tiny import INDUCTION, PREVIOUS
+
+pytestmark = [
+    pytest.mark.xdist_group("finetune"),  # with which it shares a fine-tuned model
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+HEADS = "heads/learnt"
+
+
+@pytest.fixture(scope="module")
+def place(learnt: Path) -> Path:
+    """A working directory with a fine-tuned model and its heads, and a model that has learnt a tenth of it."""
+    half = learnt / "runs" / "half"
+    shutil.copytree(learnt / "runs" / "learnt", half, ignore=shutil.ignore_patterns("checkpoint-*"))
+    adapter = load_file(half / "adapter_model.safetensors")
+    save_file({name: weight * 0.3 for name, weight in adapter.items()}, half / "adapter_model.safetensors")
+    ran = command(learnt, "detect.py", "--adapter", "runs/learnt", "--data", DATA, "--output", HEADS, "--top", "5")
+    assert ran.returncode == 0, ran.stderr
+    assert re.search(r"2\d of 24 rows count", ran.stdout)
+    return learnt
+
+
+@pytest.fixture(autouse=True)
+def inside(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+
+
+def command(place: Path, script: str, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "analysis" / script), *arguments],
+        cwd=place,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def test_the_heads_that_copy_are_found(place: Path) -> None:
+    heads = HeadScores.load(HEADS)
+    assert set(heads.top(5)) == set(INDUCTION)
+    assert heads.values[heads.ranked()[5]] < 0.1 < heads.values[heads.top(5)[-1]]
+    assert heads.about["data"]["address"] == DATA
+    assert heads.about["counted"] > 0.7 * heads.about["asked"]
+    written = {path.name for path in (place / HEADS).iterdir() if path.suffix != ".npz"}
+    figures = {f"{name}.{kind}" for name in ("heatmap", "histogram") for kind in ("svg", "png")}
+    assert written >= figures | {"heads.safetensors", "heads.json", "by_head.json", "by_kv_head.json", "run.json"}
+
+
+@pytest.mark.parametrize("score", ["wu_forced", "mass", "logit", "edge", "ablate"])
+def test_every_score_finds_them(score: str) -> None:
+    heads = find(Detection(adapter="runs/learnt", data=DATA, score=score, limit=4, output=f"heads/{score}"))
+    if score == "ablate":  # of five heads that do the same, none alone is necessary; the one that they all need is
+        assert heads.top(1) == [PREVIOUS]
+    else:
+        assert set(heads.top(5)) == set(INDUCTION)
+
+
+def test_a_killed_detection_goes_on_where_it_was(place: Path) -> None:
+    arguments = ["--adapter", "runs/learnt", "--data", DATA, "--output", "heads/killed"]
+    running = subprocess.Popen(
+        [sys.executable, str(ROOT / "analysis" / "detect.py"), *arguments],
+        cwd=place,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    rows = place / "heads" / "killed" / "rows"
+    until = time.monotonic() + 300
+    while time.monotonic() < until and len(list(rows.glob("0*.npz"))) < 3:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    before = {path.name: path.stat().st_mtime_ns for path in rows.glob("0*.npz")}
+    assert 3 <= len(before) < 24
+    assert command(place, "detect.py", *arguments).returncode == 0
+    after = {path.name: path.stat().st_mtime_ns for path in rows.glob("0*.npz")}
+    assert before.items() <= after.items()
+    assert (place / "heads/killed/heads.json").read_bytes() == (place / HEADS / "heads.json").read_bytes()
+
+
+def test_another_detection_is_not_mixed_in() -> None:
+    with pytest.raises(ConflictError, match=r"heads/learnt holds another run: score was 'wu' and is 'mass'"):
+        find(Detection(adapter="runs/learnt", data=DATA, score="mass", output=HEADS))
+
+
+def test_without_its_heads_it_answers_nothing(place: Path) -> None:
+    """The paper's knockout: the retrieval heads are necessary, and as many others are not."""
+    options = {
+        "adapter": "runs/learnt",
+        "data": DATA,
+        "heads": HEADS,
+        "top": [5],
+        "batch_size": 8,
+        "output": "knockout",
+    }
+    found = knock_out(KnockoutOptions(**options, exclude_layers=[0]))
+    assert found["highest heads"][0].mean > 0.8
+    assert found["highest heads"][5].mean < 0.05
+    assert found["same layers"][5].mean > 0.5 * found["same layers"][0].mean
+    assert found["all layers"][5].mean > 0.5 * found["all layers"][0].mean
+    assert 5 not in found["other layers"]
+    before = {path: path.stat().st_mtime_ns for path in (place / "knockout").glob("*/predictions.jsonl")}
+    assert knock_out(KnockoutOptions(**options, exclude_layers=[0])) == found
+    assert {path: path.stat().st_mtime_ns for path in (place / "knockout").glob("*/predictions.jsonl")} == before
+    assert (place / "knockout" / "knockout.svg").exists()
+
+
+@pytest.mark.parametrize("mode", ["mean", "uniform", "edge"])
+def test_every_way_of_knocking_out_shows_it(mode: str) -> None:
+    options = {"adapter": "runs/learnt", "data": DATA, "heads": HEADS, "top": [5], "batch_size": 4, "limit": 8}
+    found = knock_out(KnockoutOptions(**options, seeds=1, mode=mode, phase="answer", output=f"knockout_{mode}"))
+    assert found["highest heads"][5].mean < found["highest heads"][0].mean / 2
+
+
+@pytest.mark.parametrize("twins", [True, False])
+def test_a_donors_heads_bring_what_was_missing(twins: bool, tmp_path: Path) -> None:
+    """Hardly trained, the model fails; with the heads of the trained one it answers as that one does."""
+    donor = tmp_path / "donor"
+    shutil.copytree("runs/learnt", donor, ignore=shutil.ignore_patterns("checkpoint-*"))
+    if not twins:  # of another base, as far as can be told: so they are read side by side
+        config = donor / "adapter_config.json"
+        config.write_text(config.read_text().replace('"tiny"', f'"{Path("tiny").resolve()}"'))
+    options = {"adapter": "runs/half", "donor_adapter": str(donor), "data": DATA, "limit": 8, "batch_size": 4}
+    heads = {"heads": "heads/wu_forced_half", "donor_heads": HEADS, "top": 5, "seeds": 1}
+    find(Detection(adapter="runs/half", data=DATA, score="wu_forced", limit=8, output="heads/wu_forced_half"))
+    for positions in ("all", "needle"):
+        found = patch(PatchOptions(**options, **heads, positions=positions, output=str(tmp_path / positions)))
+        assert found["donor"].mean > 0.7
+        if positions == "all":
+            assert found["intersect"].mean > found["recipient"].mean + 0.3
+            assert found["random"].mean < found["intersect"].mean
+        else:
+            assert found["intersect"].mean == found["recipient"].mean  # nothing is copied where the needle is
+
+
+def test_candidates_are_ranked_by_what_they_do_to_the_heads(place: Path) -> None:
+    from builders import TASKS
+    from builders.card import update_card
+    from builders.shards import Build, build
+    from synthctx_data.options import Options
+
+    options = Options(max_tokens=600, tokenizer="tiny", key_style="word", train=40, validation=2)
+    job = Build("mdqa_synth", "symbolic_haystack", options, place / "synthctx" / "mdqa_synth")
+    build(job)
+    update_card(TASKS["mdqa_synth"], job)
+    other = "synthctx/mdqa_synth:symbolic_haystack"
+    torch.manual_seed(0)
+    choices = {"model": "tiny", "max_tokens": 600, "data": [DATA, other], "target": DATA, "learning_rate": 0.01}
+    ranking = Ranking(**choices, max_steps=3, limit=4, gradient_checkpointing=False, output="ranking")
+    ranked = rank(ranking)
+    assert {r.name for r in ranked} == {"none", DATA, other}
+    assert sum(r.sure for r in ranked) == pytest.approx(1)
+    same = next(r for r in ranked if r.name == DATA)
+    assert (same.reach, same.cosine) == (
+        pytest.approx(1),
+        pytest.approx(1),
+    )  # the target's own data are a candidate here
+    assert json.loads((place / "ranking" / "ranking.json").read_text())["about"]["reference"] == DATA
+    assert rank(ranking) == ranked
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("detect.py", ["--data", DATA], "detect: expected --model or --adapter, got neither"),
+        ("detect.py", ["--model", "absent", "--data", DATA], "detect: --model: expected a folder or a Hub id"),
+        ("detect.py", ["--model", "tiny", "--data", DATA], "detect: mdqa_synth/.* has 600 tokens .* reads 512"),
+        (
+            "knockout.py",
+            ["--adapter", "runs/learnt", "--data", DATA, "--heads", "absent"],
+            "knockout: expected scores of heads in absent",
+        ),
+        (
+            "knockout.py",
+            ["--adapter", "runs/learnt", "--data", DATA, "--heads", HEADS, "--top", "16"],
+            "knockout: --top: expected fewer than the 16 heads",
+        ),
+        (
+            "patch.py",
+            ["--adapter", "runs/learnt", "--data", DATA, "--heads", HEADS, "--donor-heads", HEADS],
+            "patch: expected --donor-adapter or --donor-model",
+        ),
+        (
+            "rank.py",
+            ["--model", "tiny", "--data", DATA, "--target", DATA],
+            "rank: --data: expected two candidates or more",
+        ),
+        ("compare.py", ["--heads", f"a={HEADS}", "--reference", "a"], "compare: --heads: expected .*at least 2"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(place: Path, script: str, arguments: list[str], message: str) -> None:
+    ran = command(place, script, *arguments)
+    assert ran.returncode in (1, 2)
+    last = ran.stderr.strip().splitlines()[-1]
+    assert re.match(message, last), ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("script", ["detect.py", "knockout.py", "patch.py", "compare.py", "rank.py"])
+def test_help_teaches(place: Path, script: str) -> None:
+    ran = command(place, script, "--help")
+    assert ran.returncode == 0
+    assert "example" in ran.stdout
+    assert f"python analysis/{script}" in ran.stdout
+    assert "--output" in ran.stdout
+
+
+def test_a_model_without_an_answer_says_what_else_can_be_done() -> None:
+    from synthctx_data.errors import DatasetError
+
+    with pytest.raises(DatasetError, match=r"answers none of 2; .* --score wu_forced"):
+        find(Detection(model="tiny", max_tokens=600, data=DATA, limit=2, output="heads/base"))
+    with pytest.raises(UsageError, match="an adapter brings the context"):
+        find(Detection(adapter="runs/learnt", max_tokens=600, data=DATA, output="heads/x"))

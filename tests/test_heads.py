@@ -1,0 +1,84 @@
+"""Scores kept, ranked and exported."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.heads import FILE, HeadScores, Scored
+from synthctx_data.errors import DatasetError
+
+SHAPE = (3, 4)
+
+
+def scored(seed: int, steps: int = 2, needles: int = 1, counts: bool = True) -> Scored:
+    draw = np.random.default_rng(seed)
+    parts = [
+        draw.random((number, *SHAPE), np.float32) if counts else np.full((number, *SHAPE), np.nan)
+        for number in (steps, needles)
+    ]
+    return Scored(f"t/v/s/{seed:06}", parts[0].mean(0), *parts)
+
+
+def test_scores_are_the_same_after_a_round_trip(tmp_path: Path) -> None:
+    heads = HeadScores.of([scored(i) for i in range(5)], {"score": "wu", "data": {"address": "a:b"}})
+    loaded = HeadScores.load(heads.save(tmp_path / "of" / FILE))
+    assert loaded.about == {"score": "wu", "data": {"address": "a:b"}, "asked": 5, "counted": 5}
+    assert loaded.ids == heads.ids
+    for name in ("examples", "steps", "needles"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(heads, name))
+    assert HeadScores.load(tmp_path / "of").top(3) == heads.top(3)
+
+
+def test_examples_that_do_not_count_are_left_out() -> None:
+    heads = HeadScores.of([scored(0), scored(1, counts=False), scored(2)], {})
+    assert heads.ids == ("t/v/s/000000", "t/v/s/000002")
+    assert (heads.about["asked"], heads.about["counted"]) == (3, 2)
+    np.testing.assert_allclose(heads.values, (scored(0).total + scored(2).total) / 2)
+    with pytest.raises(DatasetError, match=r"answers none of 1; .* --score wu_forced"):
+        HeadScores.of([scored(1, counts=False)], {})
+
+
+def test_parts_are_means_over_the_examples_that_have_them() -> None:
+    heads = HeadScores.of([scored(0, steps=1, needles=3), scored(1, steps=2, needles=1)], {})
+    np.testing.assert_allclose(heads.steps[0], (scored(0, 1, 3).steps[0] + scored(1, 2, 1).steps[0]) / 2)
+    np.testing.assert_allclose(heads.steps[1], scored(1, 2, 1).steps[1])
+    np.testing.assert_allclose(heads.needles[2], scored(0, 1, 3).needles[2])
+
+
+def test_heads_rank_by_score_then_place_and_those_without_are_left_out() -> None:
+    values = np.array([[0.5, np.nan, 1.0], [0.5, 1.0, -0.2]], np.float32)
+    heads = HeadScores(values[None], values[None], values[None], ("x",))
+    assert heads.ranked() == [(0, 2), (1, 1), (0, 0), (1, 0), (1, 2)]
+    assert heads.above(0.5) == [(0, 2), (1, 1), (0, 0), (1, 0)]
+    assert "0-1" not in heads.by_head()
+
+
+def test_intervals_hold_the_mean_and_narrow_with_more_examples() -> None:
+    few, many = (HeadScores.of([scored(i) for i in range(n)], {}) for n in (10, 200))
+    for heads in (few, many):
+        low, high = heads.intervals()
+        assert ((low <= heads.values) & (heads.values <= high)).all()
+        np.testing.assert_array_equal(low, heads.intervals()[0])
+    widths = [float(np.mean(np.subtract(*heads.intervals()[::-1]))) for heads in (few, many)]
+    assert widths[1] < widths[0] / 3
+
+
+def test_exports_hold_every_head_and_every_group() -> None:
+    heads = HeadScores.of([scored(i) for i in range(3)], {"kv_heads": 2})
+    by_head = json.loads(json.dumps(heads.by_head()))
+    assert by_head["2-3"] == pytest.approx([float(scored(i).total[2, 3]) for i in range(3)], abs=1e-6)
+    grouped = np.array(heads.by_kv_head())
+    assert grouped.shape == (3, 2)
+    np.testing.assert_allclose(grouped[:, 1], heads.values[:, 2:].max(1), atol=1e-6)
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors at all", None])
+def test_a_file_that_is_none_says_so(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / FILE).write_bytes(content)
+    with pytest.raises(
+        DatasetError, match=r"expected scores of heads in .*heads.safetensors.*analysis/detect.py --help"
+    ):
+        HeadScores.load(tmp_path)
