@@ -1,7 +1,8 @@
 """A context that is read once, and from which a model goes on in several branches at once."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -33,26 +34,24 @@ class Probe:
 
 
 class Branches(Intervention):
-    """A model that has read a context, and several continuations of it, none of which sees another.
+    """A model that reads a context once, and several continuations of it, none of which sees another.
 
-    Keys and values of the context are computed once, by the model's own kernel. Of what follows, the attention is computed row by
-    row, O(rows x context), and its weights are shown to a probe before they are mixed: to look at them costs no further pass.
+    The context goes through the model's own kernel. Of what follows, the attention is computed row by row, O(rows x context), and its
+    weights are shown to a probe before they are mixed: to look at them costs no further pass. The first `go_on` reads the context
+    in the same pass; if there are to be more of them, `keep` keeps its keys and values.
     """
 
-    def __init__(self, model: PreTrainedModel, context: Sequence[int]) -> None:
-        self.model, self.device = model, next(model.parameters()).device
+    def __init__(self, model: PreTrainedModel, context: Sequence[int], keep: bool) -> None:
         inner = transformers_model(model)
+        self.model, self.device, self.ids = model, next(model.parameters()).device, list(context)
         known = DynamicCache(config=inner.config)
         self.stateful = bool(inner._is_stateful or any(known.is_linear))
         self.alone = self.stateful or "position_ids" not in inspect.signature(inner.forward).parameters
-        self.cache = known if self.stateful else DynamicCache()
-        self.branch = torch.full((len(context),), 0, device=self.device)
-        self.position = torch.arange(len(context), device=self.device)
+        self.cache = (known if self.stateful else DynamicCache()) if keep else None
         self.context, self.before = len(context), 0
-        self.probe = Probe()
-        ids = torch.tensor([context], device=self.device)
-        with torch.no_grad():
-            model(input_ids=ids, past_key_values=self.cache, use_cache=True, **_only(inner, logits_to_keep=1))
+        self.branch = torch.zeros(len(context), dtype=torch.long, device=self.device)
+        self.position = torch.arange(len(context), device=self.device)
+        self.probe, self.context_mask = Probe(), None
 
     def go_on(self, branches: Sequence[Sequence[int]], probe: Probe, rows: Tensor) -> Tensor:
         """The logits (row, vocabulary) at some rows after the branches have gone on with these tokens, which may be none.
@@ -63,34 +62,45 @@ class Branches(Intervention):
             raise ModelError(
                 "expected one branch at a time: this model's layers keep a state, or it takes no positions"
             )
+        self.before, self.probe = 0 if self._is_unread() else len(self.position), probe
         tokens = [token for branch in branches for token in branch]
-        numbers = [number for number, branch in enumerate(branches, 1) for _ in branch]
-        self.before, self.probe = len(self.position), probe
-        self._append(branches, numbers)
+        self._append(branches)
+        rows = rows + (0 if self.before else self.context)
         inner = transformers_model(self.model)
-        given = {} if self.alone else {"position_ids": self.position[None, self.before :]}
+        ids = torch.tensor([tokens if self.before else self.ids + tokens], device=self.device)
         with torch.no_grad(), intervene(self.model, self):
             logits: Tensor = self.model(
-                input_ids=torch.tensor([tokens], device=self.device),
+                input_ids=ids,
+                attention_mask=torch.ones(1, len(self.position), dtype=torch.long, device=self.device),
                 past_key_values=self.cache,
-                use_cache=True,
-                **given,
+                use_cache=self.cache is not None,
+                **({} if self.alone else {"position_ids": self.position[None, self.before :]}),
                 **_only(inner, logits_to_keep=rows),
             ).logits[0]
         return logits if len(logits) == len(rows) else logits[rows]
 
-    def _append(self, branches: Sequence[Sequence[int]], numbers: list[int]) -> None:
-        positions: list[int] = []
+    def _is_unread(self) -> bool:
+        return self.cache is None or not self.cache.get_seq_length()
+
+    def _append(self, branches: Sequence[Sequence[int]]) -> None:
+        numbers, positions = [self.branch], [self.position]
         for number, branch in enumerate(branches, 1):
-            own = int((self.branch == number).sum())
-            positions += range(self.context + own, self.context + own + len(branch))
-        self.branch = torch.cat([self.branch, torch.tensor(numbers, dtype=torch.long, device=self.device)])
-        self.position = torch.cat([self.position, torch.tensor(positions, dtype=torch.long, device=self.device)])
+            start = self.context + int((self.branch == number).sum())
+            numbers.append(torch.full((len(branch),), number, device=self.device))
+            positions.append(torch.arange(start, start + len(branch), device=self.device))
+        self.branch, self.position = torch.cat(numbers), torch.cat(positions)
 
     def turn_down(self, rows: Tensor) -> None:
         """Makes tokens of the last pass as if they had never been: nothing that comes after sees them."""
         self._require_no_state()
-        self.branch[self.before + rows] = _DEAD
+        self.branch[(self.before or self.context) + rows] = _DEAD
+
+    def forget(self) -> None:
+        """Goes back to the context alone."""
+        self._require_no_state()
+        if self.cache is not None:
+            self.cache.crop(self.context - len(self.position))
+        self.branch, self.position = self.branch[: self.context], self.position[: self.context]
 
     def _require_no_state(self) -> None:
         if self.stateful:
@@ -98,31 +108,49 @@ class Branches(Intervention):
                 "expected a model without a state: tokens cannot be taken back from this one's; take the score wu_forced, mass or logit"
             )
 
-    def forget(self) -> None:
-        """Goes back to the context alone."""
-        self._require_no_state()
-        self.cache.crop(self.context - len(self.position))
-        self.branch, self.position = self.branch[: self.context], self.position[: self.context]
-
     def mask(self, proceed: Any, **arguments: Any) -> Any:
-        """The mask (1, 1, row, key) of the branches under the model's own rule, whatever window or chunks it has."""
-        if self.alone:
+        """The mask (1, 1, row, key) of the branches under the model's own rule, whatever window or chunks it has.
+
+        Where the context needs a mask too, as with a sliding window, its rows come first.
+        """
+        if self.alone and self.before:
             return proceed(**{**arguments, "allow_is_causal_skip": False})
+        start = self.before or self.context
         zero = torch.zeros(1, 1, 1, 1, dtype=torch.long, device=self.device)
-        rows = self.position[self.before :].reshape(1, 1, -1, 1)
+        rows = self.position[start:].reshape(1, 1, -1, 1)
         seen = arguments["mask_function"](zero, zero, rows, self.position.reshape(1, 1, 1, -1))
-        own = self.branch[self.before :, None]
-        return seen & ((self.branch == 0) | (self.branch == own))
+        seen = seen & ((self.branch == 0) | (self.branch == self.branch[start:, None]))
+        if self.before:
+            return seen
+        sizes = {"q_length": self.context, "kv_length": self.context, "attention_mask": None}
+        context = proceed(**{**arguments, **sizes})
+        if not isinstance(context, Tensor):
+            self.context_mask = context  # None, or what flex attention has instead
+            return seen
+        unseen = context.new_zeros(1, 1, self.context, seen.shape[-1] - self.context)
+        return torch.cat([torch.cat([context, unseen], 3), seen], 2)
 
     def attend(self, call: Call, proceed: Proceed) -> Tensor:
-        outputs = []
+        if self.before:
+            return torch.cat(list(self._of_branches(call)), 1)
+        size = self.context
+        inside, mask = self.context_mask, call.mask
+        if mask.shape[2] > call.query.shape[2] - size:
+            inside, mask = mask[:, :, :size, :size], mask[:, :, size:]
+        options = {name: o[:, :size] if name == "position_ids" else o for name, o in call.options.items()}
+        query, key, value = (part[:, :, :size] for part in (call.query, call.key, call.value))
+        context = proceed(Call(call.layer, call.module, query, key, value, inside, 0, options))
+        behind = replace(call, query=call.query[:, :, size:], mask=mask, offset=size)
+        return torch.cat([context, *self._of_branches(behind)], 1)
+
+    def _of_branches(self, call: Call) -> Iterator[Tensor]:
+        """The outputs (1, row, head, dimension) of what follows the context, chunk by chunk."""
         for rows in chunks(call, torch.arange(call.query.shape[2], device=self.device)):
             weights = weigh(call, rows, self.probe.blocked(call, rows))
             self.probe.read(call, rows, weights)
             output = mix(call, weights)
             self.probe.write(call, rows, output)
-            outputs.append(output)
-        return torch.cat(outputs, 1)
+            yield output
 
 
 def _only(model: PreTrainedModel, **arguments: Any) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def causal(model: PreTrainedModel, question: Tokens, score: Literal["edge", "abl
 def _log_probabilities(model: PreTrainedModel, question: Tokens, cuts: Sequence[_Cut]) -> Tensor:
     """The log-probability (cut, step) of each token of the right answer."""
     start = question.answer.start - 1
-    reading = Branches(model, question.ids[:start])
+    reading = Branches(model, question.ids[:start], keep=True)
     branch = question.ids[start : question.answer.stop - 1]
     targets = torch.tensor(question.ids[start + 1 : question.answer.stop], device=reading.device)
     words = transformers_model(model).config.get_text_config().vocab_size

@@ -44,7 +44,7 @@ def wu(
     Source: retrieval_head_detection.py of github.com/nightdessert/Retrieval_Head.
     """
     common = common_prefix(questions, min(question.prompt for question in questions) - 1)
-    writing = Branches(model, questions[0].ids[:common])
+    writing = Branches(model, questions[0].ids[:common], keep=True)
     written = [_Answer() for _ in questions]
     _verify(writing, questions, common, ends, written)
     while not all(answer.ended for answer in written):

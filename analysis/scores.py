@@ -82,7 +82,7 @@ def _read(
     """What `reduce` makes of the weights of wanted rows (indices into each question's tokens): (layer, head, row, ...) a question."""
     common = common_prefix(questions, min(part.start for part in wanted))
     branches = [question.ids[common : part.stop] for question, part in zip(questions, wanted, strict=True)]
-    reading = Branches(model, questions[0].ids[:common])
+    reading = Branches(model, questions[0].ids[:common], keep=False)
     rows = _rows([start - common for start in starts(branches)], wanted, reading.device)
     reader = Reader(rows, reduce)
     reading.go_on(branches, reader, rows[-1:])

@@ -50,11 +50,15 @@ def logits(model: PreTrainedModel, ids: Sequence[int] | Tensor, **options) -> Te
         return model(ids, use_cache=False, **options).logits
 
 
+@pytest.mark.parametrize("keep", [False, True], ids=["at once", "kept"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_what_is_read_is_what_eager_attention_computes(family: str) -> None:
+def test_what_is_read_is_what_eager_attention_computes(family: str, keep: bool) -> None:
     """Weights and logits of two branches of one context, each as if it had been read alone; and nothing changes by looking."""
     model, eager = make(family), make(family, "eager")
-    reading, weights = Branches(model, IDS[:50]), Weights()
+    reading, weights = Branches(model, IDS[:50], keep), Weights()
+    if keep:  # a first pass that is forgotten, so that the context is there when the second one goes on
+        reading.go_on([OTHER], Probe(), torch.arange(1))
+        reading.forget()
     found = reading.go_on([IDS[50:], OTHER], weights, torch.arange(13))
     with torch.no_grad():
         first = eager(torch.tensor([IDS]), output_attentions=True)
@@ -76,12 +80,12 @@ def test_what_is_read_is_what_eager_attention_computes(family: str) -> None:
 @pytest.mark.parametrize("family", STATEFUL)
 def test_layers_with_a_state_are_read_one_branch_at_a_time(family: str) -> None:
     model = make(family)
-    reading, weights = Branches(model, IDS[:50]), Weights()
-    found = reading.go_on([IDS[50:]], weights, torch.arange(10))
+    reading, weights = Branches(model, IDS[:50], keep=True), Weights()
+    found = torch.cat([reading.go_on([part], weights, torch.arange(len(part))) for part in (IDS[50:56], IDS[56:])])
     torch.testing.assert_close(found, logits(make(family, "eager"), IDS)[0, 50:], atol=1e-4, rtol=0)
     assert set(weights.parts) == {1}
     with pytest.raises(ModelError, match="one branch at a time"):
-        Branches(model, IDS[:50]).go_on([IDS[50:], OTHER], Probe(), torch.arange(1))
+        Branches(model, IDS[:50], keep=True).go_on([IDS[50:], OTHER], Probe(), torch.arange(1))
     with pytest.raises(ModelError, match="tokens cannot be taken back"):
         reading.turn_down(torch.arange(1))
 
