@@ -28,8 +28,8 @@ examples:
   python analysis/detect.py --model models/tiny --max-tokens 1024 --score wu_forced --data synthctx/mdqa_synth:symbolic_padding
 
 The folder --output gets heads.safetensors, heads.json (what was scored, all heads ranked, with intervals), by_head.json and
-by_kv_head.json (for tools that compress caches), and heatmap and histogram as SVG and PNG. Called again, the same command scores
-only rows that have no scores yet.
+by_kv_head.json (for tools that compress caches), and heatmap, histogram and depth (the --top heads' scores by the needles' depth) as
+SVG and PNG. Called again, the same command scores only rows that have no scores yet.
 """
 
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from analysis.causal import causal
 from analysis.config import Detection
-from analysis.figures import heatmap, histogram
+from analysis.figures import depths, heatmap, histogram
 from analysis.greedy import wu
 from analysis.heads import FILE, HeadScores, Scored
 from analysis.interventions import transformers_model
@@ -26,6 +26,7 @@ from training.data import load_rows, parse_address
 from training.generate import ends
 from training.identity import identify
 from training.model import load_applied
+from training.scores import depth, mean
 
 _BRANCHES = 16  # questions on one context that are read at once
 
@@ -52,6 +53,7 @@ def find(options: Detection) -> HeadScores:
     about = json.loads((output / runs.FILE).read_text())
     heads = HeadScores.of([_kept(_file(output, i)) for i in range(len(rows))], about)
     write(heads, output)
+    draw(heads, rows, options, output)
     return heads
 
 
@@ -153,7 +155,7 @@ def _with_progress(scored: Iterator[Scored], total: int) -> Iterator[Scored]:
 
 
 def write(heads: HeadScores, output: Path) -> None:
-    """Writes scores, exports and figures into a folder."""
+    """Writes scores and exports into a folder."""
     low, high = heads.intervals()
     ranked = [
         {
@@ -169,8 +171,21 @@ def write(heads: HeadScores, output: Path) -> None:
     runs.write(output / "heads.json", json.dumps({"about": heads.about, "heads": ranked}, indent=1) + "\n")
     runs.write(output / "by_head.json", json.dumps(heads.by_head()) + "\n")
     runs.write(output / "by_kv_head.json", json.dumps(heads.by_kv_head()) + "\n")
-    heatmap(heads, output / "heatmap")
-    histogram(heads, output / "histogram")
+
+
+def draw(heads: HeadScores, rows: Sequence[dict[str, Any]], options: Detection, output: Path) -> None:
+    """Draws the scores: by layer and head, how many heads have which, and those of the highest heads by the needles' depth."""
+    title = f"{options.adapter or options.model}\n{options.data}"
+    heatmap(heads, output / "heatmap", title)
+    histogram(heads, output / "histogram", title)
+    layers, numbers = np.array(heads.top(options.top)).T
+    of_row = dict(zip(heads.ids, heads.examples[:, layers, numbers].mean(1).tolist(), strict=True))
+    groups: dict[str, list[float]] = {}
+    for row in rows:
+        if row["id"] in of_row:
+            groups.setdefault(depth(row), []).append(of_row[row["id"]])
+    means = {name: mean(groups[name], 1000, ("heads", name)) for name in sorted(groups)}
+    depths(means, output / "depth", f"{options.score} of the {len(layers)} highest heads", title)
 
 
 def show(heads: HeadScores, top: int, output: Path) -> None:
@@ -188,4 +203,6 @@ def show(heads: HeadScores, top: int, output: Path) -> None:
     console = Console(highlight=False, markup=False)
     console.print(table)
     console.print(f"{heads.about['counted']} of {heads.about['asked']} rows count", soft_wrap=True)
-    console.print(f"{output}: {FILE}, heads.json, by_head.json, by_kv_head.json, heatmap, histogram", soft_wrap=True)
+    console.print(
+        f"{output}: {FILE}, heads.json, by_head.json, by_kv_head.json, heatmap, histogram, depth", soft_wrap=True
+    )

@@ -46,10 +46,6 @@ def _drawn(file: Path, size: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
             plt.close(figure)
 
 
-def _name(about: Mapping[str, Any]) -> str:
-    return f"{about.get('adapter') or about.get('model')}\n{about.get('data_address', about.get('score', ''))}"
-
-
 def heatmap(heads: HeadScores, file: Path, title: str = "") -> None:
     """Draws the scores of all heads, a row for each layer; signed scores around white."""
     values = heads.values
@@ -130,6 +126,17 @@ def curves(lines: Mapping[str, Mapping[int, Mean]], file: Path, labels: tuple[st
             axes.plot(at, [m.mean for m in means], marker=_MARKERS[i % len(_MARKERS)], markersize=4, label=name)
         axes.set(ylim=(-0.02, 1.02), xlabel=labels[0], ylabel=labels[1], title=title)
         axes.legend(fontsize=7)
+
+
+def depths(scores: Mapping[str, Mean], file: Path, label: str, title: str = "") -> None:
+    """Draws scores by the depth of the needles in the context: the tenths "0.0" to "0.9"."""
+    at = [float(depth) + 0.05 for depth in scores]
+    with _drawn(file, (4.4, 2.8)) as (_, axes):
+        axes.fill_between(
+            at, [m.low for m in scores.values()], [m.high for m in scores.values()], alpha=0.2, linewidth=0
+        )
+        axes.plot(at, [m.mean for m in scores.values()], marker="o")
+        axes.set(xlim=(0, 1), xlabel="depth of the needles in the context", ylabel=label, title=title)
 
 
 def bars(means: Mapping[str, Mean], file: Path, label: str, title: str = "") -> None:

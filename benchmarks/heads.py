@@ -17,6 +17,7 @@ should be, for what it says is what is asked.
 """
 
 import argparse
+import ctypes
 import json
 import multiprocessing
 import os
@@ -43,7 +44,7 @@ CONTESTANTS = (
     "lens",
 )
 LARGEST = {"eager": 8192, "each": 4096, "edge": 4096, "nnsight": 4096, "lens": 4096}  # tokens
-REPEATS = 3
+REPEATS = 5
 
 
 def model_of(attention: str = "sdpa", tokens: int = 0) -> Any:
@@ -214,39 +215,30 @@ def _nnsight(model: Any, question: Any, ids: Any) -> Callable[[], Any]:
 
 
 def _lens(model: Any, question: Any, ids: Any) -> Callable[[], Any]:
-    from transformer_lens import HookedTransformer, HookedTransformerConfig
-    from transformer_lens.pretrained.weight_conversions import convert_llama_weights
+    import tempfile
 
-    config = HookedTransformerConfig(
-        n_layers=LAYERS,
-        d_model=WIDTH,
-        n_ctx=ids.shape[1],
-        d_head=WIDTH // HEADS,
-        n_heads=HEADS,
-        n_key_value_heads=HEADS,
-        d_mlp=2 * WIDTH,
-        d_vocab=VOCABULARY,
-        act_fn="silu",
-        normalization_type="RMS",
-        positional_embedding_type="rotary",
-        rotary_dim=WIDTH // HEADS,
-        rotary_base=10000,
-        final_rms=True,
-        gated_mlp=True,
-        eps=model.config.rms_norm_eps,
-        original_architecture="LlamaForCausalLM",
-    )
-    hooked = HookedTransformer(config)
-    hooked.load_state_dict(convert_llama_weights(model, config), strict=False)
-    hooked.eval()
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedTokenizerFast
+
+    from synthctx_data.tokens import BUNDLED
+
+    model.set_attn_implementation("eager")
+    with tempfile.TemporaryDirectory() as folder:
+        model.config.architectures = ["LlamaForCausalLM"]
+        model.save_pretrained(folder)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(str(BUNDLED))
+        bridge = TransformerBridge.boot_transformers(folder, hf_model=model, tokenizer=tokenizer, device="cpu")
 
     def run() -> list[Any]:
         kept: list[Any] = []
-        hooks = [
-            (f"blocks.{i}.attn.hook_pattern", lambda p, hook: kept.append(p[0, :, -ANSWER:].clone()))
-            for i in range(LAYERS)
-        ]
-        hooked.run_with_hooks(ids, fwd_hooks=hooks, return_type=None)
+
+        def keep(pattern: Any, hook: Any) -> None:
+            kept.append(pattern[0, :, -ANSWER:].clone())
+
+        hooks = [(f"blocks.{layer}.attn.hook_pattern", keep) for layer in range(LAYERS)]
+        bridge.run_with_hooks(ids, fwd_hooks=hooks, return_type=None)
+        if len(kept) != LAYERS:
+            raise RuntimeError(f"expected {LAYERS} patterns, got {len(kept)}")
         return [_hits(attention, question) for attention in kept]
 
     return run
@@ -261,6 +253,7 @@ def measure(name: str, tokens: int) -> dict[str, float]:
         warm, _ = contestant(name, 256)
         warm()
         run, count = contestant(name, tokens)
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was used to get ready
         before = _memory("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is held now
         run()
@@ -283,7 +276,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, nargs="+", default=[4096, 8192, 16384])
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=CONTESTANTS)
     options = parser.parse_args()
-    os.environ["MALLOC_ARENA_MAX"] = "1"
+    os.environ.update(MALLOC_ARENA_MAX="1", MALLOC_MMAP_THRESHOLD_="65536")  # what is freed is given back at once
     installed = {"nnsight": find_spec("nnsight"), "lens": find_spec("transformer_lens")}
     results: dict[str, dict[str, dict[str, float]]] = {}
     for tokens in options.tokens:

@@ -66,7 +66,7 @@ def test_the_heads_that_copy_are_found(place: Path) -> None:
     assert heads.about["data"]["address"] == DATA
     assert heads.about["counted"] > 0.7 * heads.about["asked"]
     written = {path.name for path in (place / HEADS).iterdir() if path.suffix != ".npz"}
-    figures = {f"{name}.{kind}" for name in ("heatmap", "histogram") for kind in ("svg", "png")}
+    figures = {f"{name}.{kind}" for name in ("heatmap", "histogram", "depth") for kind in ("svg", "png")}
     assert written >= figures | {"heads.safetensors", "heads.json", "by_head.json", "by_kv_head.json", "run.json"}
 
 
