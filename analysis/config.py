@@ -51,8 +51,7 @@ class KnockoutOptions(Experiment):
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the answers under a condition of a given name."""
-        chosen = self.model_dump(include={"mode", "phase", "exclude_layers"})
-        return {**super().decisive(), **chosen}
+        return {**super().decisive(), **self.model_dump(include={"mode", "phase"})}
 
 
 class PatchOptions(Experiment):
@@ -70,7 +69,7 @@ class PatchOptions(Experiment):
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the answers under a condition of a given name."""
-        return {**super().decisive(), **self.model_dump(include={"donor_adapter", "donor_model", "positions", "top"})}
+        return {**super().decisive(), **self.model_dump(include={"donor_adapter", "donor_model", "positions"})}
 
 
 class Comparison(BaseModel):

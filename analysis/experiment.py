@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,21 @@ import torch
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from analysis.config import Experiment
+from analysis.heads import HeadScores
 from analysis.interventions import Head, Positions
 from analysis.spans import Tokens, tokens_of
+from synthctx_data.errors import UsageError
 from synthctx_data.seeding import rng
 from training import runs
 from training.data import load_rows, parse_address
 from training.evaluate import PREDICTIONS, predict, read_predictions
 from training.generate import Batch, answering
 from training.identity import identify
-from training.model import load_applied
+from training.model import load_applied, load_config_of
 from training.scores import Mean, mean, score
 
 Row = dict[str, Any]
+Generate = Callable[..., torch.Tensor]  # what stands in for the model's own `generate`, see training/generate.py
 
 
 class Answers:
@@ -35,22 +39,37 @@ class Answers:
     def __init__(self, options: Experiment, output: Path, run: Mapping[str, Any]) -> None:
         self.options, self.output = options, output
         self.rows: list[Row] = list(load_rows(parse_address(options.data), options.split, options.limit))
-        described = {**options.decisive(), **identify(options), **run}
-        runs.check(output, described, holding=f"*/{PREDICTIONS}")
-        self.model, self.tokenizer = load_applied(options)
-        runs.record(output, described)
+        self.run = {**options.decisive(), **identify(options), **run}
+        runs.check(output, self.run, holding=f"*/{PREDICTIONS}")
 
-    def f1(self, condition: str, generate: Callable[..., Any] | None = None) -> list[float]:
+    @cached_property
+    def loaded(self) -> tuple[Any, Tokenizer]:
+        """The model and its tokenizer, when they are needed; from then on the folder is this experiment's."""
+        loaded = load_applied(self.options)
+        runs.record(self.output, self.run)
+        return loaded
+
+    def f1(self, condition: str, generate: Generate | None = None) -> list[float]:
         """The F1 of each row's answer under a condition; answers that are there already are not asked for again."""
-        folder = self.output / condition
-        folder.mkdir(exist_ok=True)
-        known = read_predictions(folder / PREDICTIONS)
+        file = self.output / condition / PREDICTIONS
+        known = read_predictions(file)
         missing = [row for row in self.rows if row["id"] not in known]
         if missing:
-            options = self.options
-            answer = answering(self.model, self.tokenizer, options.batch_size, options.max_new_tokens, generate)
-            known |= predict(answer, missing, folder / PREDICTIONS)
+            model, tokenizer = self.loaded
+            file.parent.mkdir(exist_ok=True)
+            answer = answering(model, tokenizer, self.options.batch_size, self.options.max_new_tokens, generate)
+            known |= predict(answer, missing, file)
         return [score(row, known[row["id"]])["f1"] for row in self.rows]
+
+    def require_shape(self, heads: HeadScores, flag: str) -> None:
+        """Raises: UsageError if the scores are of other layers and heads than the model has."""
+        config = load_config_of(self.options).get_text_config()
+        shape = (config.num_hidden_layers, config.num_attention_heads)
+        if heads.values.shape != shape:
+            raise UsageError(
+                f"{flag}: expected scores of the model's {shape[0]} layers of {shape[1]} heads, got scores of {heads.values.shape[0]} "
+                f"of {heads.values.shape[1]}; make them:  python analysis/detect.py --help"
+            )
 
     def mean(self, draws: Sequence[Sequence[float]], name: str) -> Mean:
         """The mean over rows, each the mean of its draws, with its interval."""
@@ -70,31 +89,26 @@ def name_of(heads: Iterable[Head]) -> str:
     return listed if len(listed) < 40 else hashlib.sha256(listed.encode()).hexdigest()[:16]
 
 
-class Where:
-    """The columns of a batch's prompts at which something is done, by the spans of its rows."""
+def spans(tokenizer: Tokenizer, batch: Batch, part: Callable[[Tokens], Iterable[range]]) -> torch.Tensor:
+    """True at (row, column) of a batch's prompts where a part of the row stands."""
+    columns = torch.zeros(len(batch.rows), batch.width, dtype=torch.bool)
+    for i, (row, prompt) in enumerate(zip(batch.rows, batch.prompts, strict=True)):
+        padding = batch.width - len(prompt)
+        for span in part(tokens_of(tokenizer, row)):
+            columns[i, padding + span.start : padding + span.stop] = True
+    return columns
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
 
-    def spans(self, batch: Batch, part: Callable[[Tokens], Iterable[range]]) -> torch.Tensor:
-        """True at (row, column) where a part of the row stands."""
-        columns = torch.zeros(len(batch.rows), batch.width, dtype=torch.bool)
-        for i, (row, prompt) in enumerate(zip(batch.rows, batch.prompts, strict=True)):
-            padding = batch.width - len(prompt)
-            for span in part(tokens_of(self.tokenizer, row)):
-                columns[i, padding + span.start : padding + span.stop] = True
-        return columns
-
-    def positions(self, batch: Batch, name: str) -> Positions:
-        """The positions of a name: prefill, answer, both (or all), question or needle."""
-        columns = torch.zeros(len(batch.rows), batch.width, dtype=torch.bool)
-        if name == "question":
-            return Positions(self.spans(batch, lambda tokens: [tokens.question]), False)
-        if name == "needle":
-            return Positions(self.spans(batch, lambda tokens: tokens.needles), False)
-        columns[:, : batch.width - 1] = name != "answer"
-        columns[:, batch.width - 1] = name != "prefill"
-        return Positions(columns, name != "prefill")
+def positions(tokenizer: Tokenizer, batch: Batch, name: str) -> Positions:
+    """The positions of a name: prefill, answer (from the last token of the prompt on), both (or all), question or needle."""
+    if name == "question":
+        return Positions(spans(tokenizer, batch, lambda tokens: [tokens.question]), False)
+    if name == "needle":
+        return Positions(spans(tokenizer, batch, lambda tokens: tokens.needles), False)
+    columns = torch.zeros(len(batch.rows), batch.width, dtype=torch.bool)
+    columns[:, : batch.width - 1] = name != "answer"
+    columns[:, batch.width - 1] = name != "prefill"
+    return Positions(columns, name != "prefill")
 
 
 def draw(heads: Sequence[Head], number: int, *name: str | int) -> list[Head]:

@@ -92,7 +92,10 @@ class _Tap:
     ) -> tuple[Tensor, None]:
         self.calls += 1
         offset = key.shape[2] - query.shape[2] if self.offset is None else self.offset
-        call = Call(int(module.layer_idx), module, query, key, value, attention_mask, offset, options)  # type: ignore[arg-type]
+        layer = getattr(module, "layer_idx", None)
+        if layer is None:
+            raise ModelError(f"expected attention that knows its layer, and {type(module).__name__} has no layer_idx")
+        call = Call(int(layer), module, query, key, value, attention_mask, offset, options)
         proceed: Proceed = self._compute
         for intervention in reversed(self.interventions):
             proceed = _between(intervention, proceed)

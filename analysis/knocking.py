@@ -1,19 +1,20 @@
 """F1 without the highest heads, and without as many others."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from analysis.config import KnockoutOptions
-from analysis.experiment import Answers, Where, default_folder, draw, name_of, write
+from analysis.experiment import Answers, Generate, default_folder, draw, name_of, positions, spans, write
 from analysis.figures import curves
 from analysis.heads import Head, HeadScores
 from analysis.interventions import Knockout, MeanOutputs, intervene
 from synthctx_data.errors import UsageError
-from training.data import prompt_ids
+from training.data import load_rows, parse_address, prompt_ids
 from training.generate import Batch
 from training.scores import Mean
 
@@ -36,13 +37,13 @@ def knock_out(options: KnockoutOptions) -> Curves:
     ranked = heads.ranked()
     if max(options.top) >= len(ranked):
         raise UsageError(f"--top: expected fewer than the {len(ranked)} heads that have scores, got {max(options.top)}")
-    answers = Answers(options, output, {"heads": name_of(ranked[: max(options.top)])})
-    instead = _instead(options, answers)
+    answers = Answers(options, output, {})
+    answers.require_shape(heads, "--heads")
     untouched = answers.mean([answers.f1("none")], "none")
     found: Curves = {name: {0: untouched} for name in ("highest heads", *CONTROLS)}
     for number in sorted(options.top):
         top = ranked[:number]
-        found["highest heads"][number] = _measure(answers, [top], instead, f"top {number}")
+        found["highest heads"][number] = _measure(answers, [top], options, f"top {number}")
         for control in CONTROLS:
             draws = [
                 drawn
@@ -50,7 +51,7 @@ def knock_out(options: KnockoutOptions) -> Curves:
                 if (drawn := controls(ranked, number, control, options.exclude_layers, seed))
             ]
             if draws:
-                found[control][number] = _measure(answers, draws, instead, f"{control} {number}")
+                found[control][number] = _measure(answers, draws, options, f"{control} {number}")
     write(output, "knockout.json", {"about": {**options.model_dump(), "of": heads.about}, "f1": found})
     curves(
         found, output / "knockout", ("heads knocked out", "F1"), f"{options.adapter or options.model}\n{options.data}"
@@ -75,34 +76,33 @@ def controls(ranked: Sequence[Head], number: int, control: str, excluded: Sequen
     return drawn if len(drawn) == number else []
 
 
-def _measure(answers: Answers, sets: Sequence[Sequence[Head]], instead: Callable[..., Any], name: str) -> Mean:
-    return answers.mean([answers.f1(name_of(heads), instead(heads)) for heads in sets], name)
+def _measure(answers: Answers, sets: Sequence[Sequence[Head]], options: KnockoutOptions, name: str) -> Mean:
+    return answers.mean([answers.f1(name_of(heads), _without(heads, options, answers)) for heads in sets], name)
 
 
-def _instead(options: KnockoutOptions, answers: Answers) -> Callable[..., Any]:
-    """What generates with some heads knocked out, as the options say."""
-    where = Where(answers.tokenizer)
-    means = mean_outputs(answers) if options.mode == "mean" else None
+def _without(heads: Sequence[Head], options: KnockoutOptions, answers: Answers) -> Generate:
+    """What generates without some heads, as the options say."""
 
-    def of(heads: Sequence[Head]) -> Callable[..., Any]:
-        def generate(batch: Batch, **arguments: Any) -> Any:
-            hidden = where.spans(batch, lambda tokens: tokens.needles) if options.mode == "edge" else None
-            positions = where.positions(batch, options.phase)
-            with intervene(answers.model, Knockout(heads, options.mode, positions, means, hidden)):
-                return answers.model.generate(**arguments)
+    def generate(batch: Batch, **arguments: Any) -> torch.Tensor:
+        model, tokenizer = answers.loaded
+        means = mean_outputs(answers) if options.mode == "mean" else None
+        hidden = spans(tokenizer, batch, lambda tokens: tokens.needles) if options.mode == "edge" else None
+        where = positions(tokenizer, batch, options.phase)
+        with intervene(model, Knockout(heads, options.mode, where, means, hidden)):
+            written: torch.Tensor = model.generate(**arguments)
+        return written
 
-        return generate
-
-    return of
+    return generate
 
 
+@cache
 def mean_outputs(answers: Answers) -> torch.Tensor:
-    """The mean output (layer, head, dimension) of each head over the prompts of the first rows."""
+    """The mean output (layer, head, dimension) of each head over the prompts of the first rows of the split."""
+    model, tokenizer = answers.loaded
     means = MeanOutputs()
-    with torch.no_grad(), intervene(answers.model, means):
-        for row in answers.rows[:_ROWS_OF_MEANS]:
-            ids = torch.tensor([prompt_ids(answers.tokenizer, row)], device=answers.model.device)
-            answers.model(input_ids=ids, use_cache=False)
+    with torch.no_grad(), intervene(model, means):
+        for row in load_rows(parse_address(answers.options.data), answers.options.split, _ROWS_OF_MEANS):
+            model(input_ids=torch.tensor([prompt_ids(tokenizer, row)], device=model.device), use_cache=False)
     return means.means()
 
 

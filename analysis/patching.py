@@ -1,6 +1,7 @@
 """F1 of a model with heads of another."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from peft import PeftConfig
 from transformers import AutoConfig, LogitsProcessor, LogitsProcessorList
 
 from analysis.config import PatchOptions
-from analysis.experiment import Answers, Where, default_folder, draw, name_of, write
+from analysis.experiment import Answers, Generate, default_folder, draw, name_of, positions, write
 from analysis.figures import bars
 from analysis.heads import Head, HeadScores
 from analysis.interventions import TwinPatch, intervene, patched
@@ -59,6 +60,7 @@ def patch(options: PatchOptions) -> dict[str, Mean]:
     output = folder(options)
     known = [identify_model(options.donor_model), identify_model(options.donor_adapter)]
     answers = Answers(options, output, {"donor_weights": known})
+    answers.require_shape(recipient, "--heads")
     pair = (_Twins if _fit_one_batch(options) else _TwoModels)(options, answers)
     found = {"recipient": answers.mean([answers.f1("recipient")], "recipient")}
     found["donor"] = answers.mean([answers.f1("donor", pair.alone)], "donor")
@@ -98,25 +100,29 @@ class _Twins:
     """Two adapters on one model: every row stands twice in a batch, first for the donor, and both go on with the recipient's tokens."""
 
     def __init__(self, options: PatchOptions, answers: Answers) -> None:
-        self.options, self.model, self.where = options, answers.model, Where(answers.tokenizer)
-        self.model.load_adapter(options.donor_adapter, adapter_name="donor")
-        self.model.set_adapter("default")
+        self.options, self.answers = options, answers
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        model, tokenizer = self.answers.loaded
+        model.load_adapter(self.options.donor_adapter, adapter_name="donor")
+        model.set_adapter("default")
+        return model, tokenizer
 
     def alone(self, batch: Batch, **arguments: Any) -> torch.Tensor:
         """Generates with the donor."""
-        written: torch.Tensor = self.model.generate(**arguments, adapter_names=["donor"] * len(batch.rows))
+        written: torch.Tensor = self._loaded[0].generate(**arguments, adapter_names=["donor"] * len(batch.rows))
         return written
 
-    def with_heads(self, heads: Sequence[Head]) -> Callable[..., torch.Tensor]:
+    def with_heads(self, heads: Sequence[Head]) -> Generate:
         """What generates with the recipient, these heads being the donor's."""
 
         def generate(
             batch: Batch, input_ids: torch.Tensor, attention_mask: torch.Tensor, **arguments: Any
         ) -> torch.Tensor:
-            half = len(batch.rows)
-            twin = TwinPatch(heads, self.where.positions(batch, self.options.positions))
-            with intervene(self.model, twin):
-                written: torch.Tensor = self.model.generate(
+            (model, tokenizer), half = self._loaded, len(batch.rows)
+            with intervene(model, TwinPatch(heads, positions(tokenizer, batch, self.options.positions))):
+                written: torch.Tensor = model.generate(
                     input_ids=input_ids.repeat(2, 1),
                     attention_mask=attention_mask.repeat(2, 1),
                     adapter_names=["donor"] * half + ["default"] * half,
@@ -139,22 +145,25 @@ class _TwoModels:
     """Two models side by side: the donor reads whatever the recipient reads."""
 
     def __init__(self, options: PatchOptions, answers: Answers) -> None:
-        self.options, self.model, self.where = options, answers.model, Where(answers.tokenizer)
-        change = {"adapter": options.donor_adapter, "model": options.donor_model}
-        self.donor = load_adapted(options.model_copy(update=change)).eval()
+        self.options, self.answers = options, answers
+
+    @cached_property
+    def _donor(self) -> Any:
+        change = {"adapter": self.options.donor_adapter, "model": self.options.donor_model}
+        return load_adapted(self.options.model_copy(update=change)).eval()
 
     def alone(self, batch: Batch, **arguments: Any) -> torch.Tensor:
         """Generates with the donor."""
-        written: torch.Tensor = self.donor.generate(**arguments)
+        written: torch.Tensor = self._donor.generate(**arguments)
         return written
 
-    def with_heads(self, heads: Sequence[Head]) -> Callable[..., torch.Tensor]:
+    def with_heads(self, heads: Sequence[Head]) -> Generate:
         """What generates with the recipient, these heads being the donor's."""
 
         def generate(batch: Batch, **arguments: Any) -> torch.Tensor:
-            positions = self.where.positions(batch, self.options.positions)
-            with patched(self.model, self.donor, heads, positions):
-                written: torch.Tensor = self.model.generate(**arguments)
+            model, tokenizer = self.answers.loaded
+            with patched(model, self._donor, heads, positions(tokenizer, batch, self.options.positions)):
+                written: torch.Tensor = model.generate(**arguments)
             return written
 
         return generate

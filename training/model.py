@@ -59,13 +59,26 @@ def load_applied(options: Applied) -> tuple[PreTrainedModel, Tokenizer]:
     return model, load_tokenizer(str(options.model), options.model_revision)
 
 
+def load_config_of(options: Applied) -> PreTrainedConfig:
+    """The configuration under which the model of the options reads: that beside its adapter, or its own, extended.
+
+    Raises: UsageError if it cannot be had.
+    """
+    if options.adapter is None:
+        return load_config(options)
+    try:
+        return AutoConfig.from_pretrained(options.adapter)
+    except (OSError, ValueError) as error:
+        raise UsageError(_no_adapter(options.adapter, error)) from error
+
+
 def load_adapted(options: Applied) -> PreTrainedModel:
     """The model, with its adapter if it has one; positions are then as the adapter was trained.
 
     Raises: UsageError if one of them cannot be had.
     """
     if options.adapter is None:
-        return load_model(options, load_config(options)).to(_device())
+        return load_model(options, load_config_of(options)).to(_device())
     for name in ("max_tokens", "trained_tokens", "sliding_window", "rope"):
         if getattr(options, name) != Applied.model_fields[name].default:
             raise UsageError(
@@ -73,15 +86,16 @@ def load_adapted(options: Applied) -> PreTrainedModel:
             )
     try:
         base = options.model or PeftConfig.from_pretrained(options.adapter).base_model_name_or_path
-        config = AutoConfig.from_pretrained(options.adapter)
+        config = load_config_of(options)
         _require_same_shape(config, AutoConfig.from_pretrained(base, revision=options.model_revision))
         model = load_model(options.model_copy(update={"model": base}), config)
         return PeftModel.from_pretrained(model, options.adapter).to(_device())
     except (OSError, ValueError) as error:
-        reason = first_line(error)
-        raise UsageError(
-            f"--adapter: expected a folder or a Hub id of an adapter with its config.json, got {options.adapter!r}: {reason}"
-        ) from error
+        raise UsageError(_no_adapter(options.adapter, error)) from error
+
+
+def _no_adapter(adapter: str, error: Exception) -> str:
+    return f"--adapter: expected a folder or a Hub id of an adapter with its config.json, got {adapter!r}: {first_line(error)}"
 
 
 def _require_same_shape(adapted: PreTrainedConfig, base: PreTrainedConfig) -> None:
