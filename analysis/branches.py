@@ -33,6 +33,16 @@ class Probe:
         """Changes the output (1, row, head, dimension) in place."""
 
 
+def one_at_a_time(model: PreTrainedModel) -> bool:
+    """Whether a context can go on in one branch only: its layers keep a state, or it takes no positions."""
+    inner = transformers_model(model)
+    return _has_state(inner) or "position_ids" not in inspect.signature(inner.forward).parameters
+
+
+def _has_state(model: PreTrainedModel) -> bool:
+    return bool(model._is_stateful or any(DynamicCache(config=model.config).is_linear))
+
+
 class Branches(Intervention):
     """A model that reads a context once, and several continuations of it, none of which sees another.
 
@@ -44,10 +54,8 @@ class Branches(Intervention):
     def __init__(self, model: PreTrainedModel, context: Sequence[int], keep: bool) -> None:
         inner = transformers_model(model)
         self.model, self.device, self.ids = model, next(model.parameters()).device, list(context)
-        known = DynamicCache(config=inner.config)
-        self.stateful = bool(inner._is_stateful or any(known.is_linear))
-        self.alone = self.stateful or "position_ids" not in inspect.signature(inner.forward).parameters
-        self.cache = (known if self.stateful else DynamicCache()) if keep else None
+        self.stateful, self.alone = _has_state(inner), one_at_a_time(model)
+        self.cache = (DynamicCache(config=inner.config) if self.stateful else DynamicCache()) if keep else None
         self.context, self.before = len(context), 0
         self.branch = torch.zeros(len(context), dtype=torch.long, device=self.device)
         self.position = torch.arange(len(context), device=self.device)
@@ -145,7 +153,7 @@ class Branches(Intervention):
 
     def _of_branches(self, call: Call) -> Iterator[Tensor]:
         """The outputs (1, row, head, dimension) of what follows the context, chunk by chunk."""
-        for rows in chunks(call, torch.arange(call.query.shape[2], device=self.device)):
+        for rows in chunks(call, torch.arange(call.query.shape[2], device=call.query.device)):
             weights = weigh(call, rows, self.probe.blocked(call, rows))
             self.probe.read(call, rows, weights)
             output = mix(call, weights)

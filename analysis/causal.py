@@ -35,9 +35,11 @@ class _Cuts(Probe):
 
     def __init__(self, cuts: Sequence[_Cut], size: int, needles: Sequence[range]) -> None:
         self.cuts, self.size, self.needles = cuts, size, needles
+        self.layers: set[int] = set()
 
     def _of(self, call: Call, rows: Tensor) -> Iterator[tuple[Tensor, _Cut]]:
         """Which of the rows (indices into them) are under a cut of this layer."""
+        self.layers.add(call.layer)
         owners = rows // self.size
         for owner in range(int(owners[0]), int(owners[-1]) + 1):
             if self.cuts[owner].layer == call.layer:
@@ -72,27 +74,32 @@ def causal(model: PreTrainedModel, question: Tokens, score: Literal["edge", "abl
     cuts = [_Cut(), *(_Cut(*head, together) for head in heads)]
     if score == "edge" and count > 1:
         cuts += [_Cut(*head, (needle,)) for needle in range(count) for head in heads]
-    likely = _log_probabilities(model, question, cuts)
+    likely, layers = _log_probabilities(model, question, cuts)
     lost = (likely[0] - likely[1:]).reshape(-1, text.num_hidden_layers, text.num_attention_heads, likely.shape[1])
+    lost[:, [layer for layer in range(text.num_hidden_layers) if layer not in layers]] = torch.nan
     steps = lost[0].permute(2, 0, 1).numpy()
     needles = lost[1:].mean(3).numpy() if len(lost) > 1 else np.repeat(steps.mean(0)[None], count, 0)
     return Scored(question.id, steps.mean(0), steps, needles)
 
 
-def _log_probabilities(model: PreTrainedModel, question: Tokens, cuts: Sequence[_Cut]) -> Tensor:
-    """The log-probability (cut, step) of each token of the right answer."""
+def _log_probabilities(model: PreTrainedModel, question: Tokens, cuts: Sequence[_Cut]) -> tuple[Tensor, set[int]]:
+    """The log-probability (cut, step) of each token of the right answer, and the layers that attend."""
     start = question.answer.start - 1
     reading = Branches(model, question.ids[:start], keep=True)
     branch = question.ids[start : question.answer.stop - 1]
     targets = torch.tensor(question.ids[start + 1 : question.answer.stop], device=reading.device)
     words = transformers_model(model).config.get_text_config().vocab_size
     together = max(min(_ROWS_AT_ONCE, _LOGITS_AT_ONCE // words) // len(branch), 1)
-    found = []
+    if reading.alone:
+        together = 1
+    found, layers = [], set()
     for at in range(0, len(cuts), together):
         part = cuts[at : at + together]
+        cut = _Cuts(part, len(branch), question.needles)
         rows = torch.arange(len(part) * len(branch), device=reading.device)
-        logits = reading.go_on([branch] * len(part), _Cuts(part, len(branch), question.needles), rows)
+        logits = reading.go_on([branch] * len(part), cut, rows)
         wanted = targets.repeat(len(part))
         found.append(-cross_entropy(logits.float(), wanted, reduction="none").reshape(len(part), -1))
+        layers |= cut.layers
         reading.forget()
-    return torch.cat(found).cpu()
+    return torch.cat(found).cpu(), layers

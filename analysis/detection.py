@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from analysis.branches import one_at_a_time
 from analysis.causal import causal
 from analysis.config import Detection
 from analysis.figures import depths, heatmap, histogram
@@ -72,7 +73,8 @@ def detect(
 
     Raises: UsageError if a row is longer than what the model reads.
     """
-    for group in _groups(tokenizer, rows, transformers_model(model).config.get_text_config().max_position_embeddings):
+    window = transformers_model(model).config.get_text_config().max_position_embeddings
+    for group in _groups(tokenizer, rows, window, 1 if one_at_a_time(model) else _BRANCHES):
         yield from _score(model, tokenizer, group, score, calibrate)
 
 
@@ -93,7 +95,7 @@ def _score(model: Any, tokenizer: Tokenizer, group: "Group", score: str, calibra
 Group = list[tuple[dict[str, Any], Tokens]]
 
 
-def _groups(tokenizer: Tokenizer, rows: Sequence[dict[str, Any]], window: int | None) -> Iterator[Group]:
+def _groups(tokenizer: Tokenizer, rows: Sequence[dict[str, Any]], window: int | None, most: int) -> Iterator[Group]:
     group: Group = []
     for row in rows:
         question = tokens_of(tokenizer, row)
@@ -102,7 +104,7 @@ def _groups(tokenizer: Tokenizer, rows: Sequence[dict[str, Any]], window: int | 
                 f"{question.id} has {len(question.ids)} tokens under this tokenizer, and the model reads {window}; raise --max-tokens, "
                 "or, for an adapter, take data that were built for its context"
             )
-        if group and (len(group) == _BRANCHES or not _on_one_context(group[0][1], question)):
+        if group and (len(group) == most or not _on_one_context(group[0][1], question)):
             yield group
             group = []
         group.append((row, question))

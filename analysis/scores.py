@@ -21,27 +21,31 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from analysis.attention import Call
-from analysis.branches import Branches, Probe
+from analysis.branches import Branches, Probe, one_at_a_time
 from analysis.heads import Scored, Scores
 from analysis.interventions import transformers_model
 from analysis.projections import projections, written
 from analysis.spans import Tokens
 
+Reduce = Callable[
+    [Call, Tensor, Tensor], Tensor
+]  # a call, weights (head, row, key), and which of all wanted rows these are
 Score = Literal["wu", "wu_forced", "mass", "logit", "edge", "ablate"]
 
 
 class Reader(Probe):
     """Reduces the weights of some rows as soon as they are computed: `result[layer]` is (head, row, ...)."""
 
-    def __init__(self, rows: Tensor, reduce: Callable[[Call, Tensor, Tensor], Tensor]) -> None:
+    def __init__(self, rows: Tensor, reduce: Reduce) -> None:
         self.rows, self.reduce = rows, reduce
         self.parts: dict[int, list[Tensor]] = {}
 
     def read(self, call: Call, rows: Tensor, weights: Tensor) -> None:
-        chosen = torch.isin(rows, self.rows)
+        wanted = self.rows.to(rows.device)  # layers may be on several devices
+        chosen = torch.isin(rows, wanted)
         if chosen.any():
-            at = torch.searchsorted(self.rows, rows[chosen])
-            self.parts.setdefault(call.layer, []).append(self.reduce(call, weights[0][:, chosen], at))
+            found = self.reduce(call, weights[0][:, chosen], torch.searchsorted(wanted, rows[chosen]))
+            self.parts.setdefault(call.layer, []).append(found.to(self.rows.device))
 
     def result(self, model: PreTrainedModel) -> Tensor:
         """(layer, head, row, ...), NaN where a layer has no attention."""
@@ -77,9 +81,15 @@ def _read(
     model: PreTrainedModel,
     questions: Sequence[Tokens],
     wanted: Sequence[range],
-    reduce: Callable[[Call, Tensor, Tensor], Tensor],
+    reduce: Reduce,
 ) -> list[Tensor]:
     """What `reduce` makes of the weights of wanted rows (indices into each question's tokens): (layer, head, row, ...) a question."""
+    if len(questions) > 1 and one_at_a_time(model):
+        firsts = np.cumsum([0, *map(len, wanted)]).tolist()
+        return [
+            _read(model, [question], [part], _from(first, reduce))[0]
+            for question, part, first in zip(questions, wanted, firsts[:-1], strict=True)
+        ]
     common = common_prefix(questions, min(part.start for part in wanted))
     branches = [question.ids[common : part.stop] for question, part in zip(questions, wanted, strict=True)]
     reading = Branches(model, questions[0].ids[:common], keep=False)
@@ -87,6 +97,10 @@ def _read(
     reader = Reader(rows, reduce)
     reading.go_on(branches, reader, rows[-1:])
     return list(torch.split(reader.result(model), [len(part) for part in wanted], 2))
+
+
+def _from(first: int, reduce: Reduce) -> Reduce:
+    return lambda call, weights, rows: reduce(call, weights, rows + first)
 
 
 def _answer_rows(question: Tokens) -> range:

@@ -242,6 +242,20 @@ def test_questions_on_one_context_score_together_as_they_do_alone(score: str, to
         np.testing.assert_allclose(together[i].needles, alone.needles, atol=1e-4)
 
 
+def test_a_model_that_keeps_a_state_is_scored_one_branch_at_a_time(tokenizer, rows: list[dict]) -> None:
+    model = make("qwen3_next", vocab_size=len(tokenizer), max_position_embeddings=1024)
+    together = mass(
+        model, [tokens_of(tokenizer, row) for row in rows[1:3]], [neutral(tokenizer, row) for row in rows[1:3]]
+    )
+    for row, one in zip(rows[1:3], together, strict=True):
+        (alone,) = mass(model, [tokens_of(tokenizer, row)], [neutral(tokenizer, row)])
+        np.testing.assert_allclose(one.total, alone.total, atol=1e-6)
+    scored = list(detect(model, tokenizer, rows[:3], "wu_forced"))
+    assert all(np.isnan(one.total[0]).all() and not np.isnan(one.total[1]).any() for one in scored)
+    with pytest.raises(ModelError, match="take the score wu_forced, mass or logit"):
+        list(detect(model, tokenizer, rows[:1], "edge"))
+
+
 def test_rows_come_back_in_order_and_share_their_contexts(tiny: Path, tokenizer, rows: list[dict]) -> None:
     from transformers import AutoModelForCausalLM
 
