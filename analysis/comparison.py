@@ -230,7 +230,7 @@ def _draw(
             title = f"Spearman {c.value:.2f}, n = {c.n}, p = {c.p:.3f}"
         x, y = [models[name][kind].value for name in both], [f1[name] for name in both]
         scatter(
-            x, y, both, output / f"f1_{kind.split('@')[0]}", (f"{kind} of {options.reference}'s heads", "F1"), title
+            x, y, both, output / f"f1_{kind.split('@')[0]}", (f"{kind}, against {options.reference}", "F1"), title
         )
 
 

@@ -27,9 +27,10 @@ examples:
   python analysis/detect.py --adapter runs/tiny_mdqa_symbolic_padding --data synthctx/mdqa_synth:symbolic_padding
   python analysis/detect.py --model models/tiny --max-tokens 1024 --score wu_forced --data synthctx/mdqa_synth:symbolic_padding
 
-The folder --output gets heads.safetensors, heads.json (what was scored, all heads ranked, with intervals), by_head.json and
-by_kv_head.json (for tools that compress caches), and heatmap, histogram and depth (the --top heads' scores by the needles' depth) as
-SVG and PNG. Called again, the same command scores only rows that have no scores yet.
+The folder --output gets heads.safetensors (by row, by token of the answer, and by needle: hops or cited documents), heads.json (what
+was scored, all heads ranked, with intervals), by_head.json and by_kv_head.json (for tools that compress caches), and as SVG and PNG
+heatmap, histogram and depth (the scores of the --top heads by the needles' depth). Called again, the same command scores only
+rows that have no scores yet.
 """
 
 

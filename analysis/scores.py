@@ -13,7 +13,6 @@ The rows of the answer are those in which its tokens are predicted: from the las
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -30,7 +29,6 @@ from analysis.spans import Tokens
 Reduce = Callable[
     [Call, Tensor, Tensor], Tensor
 ]  # a call, weights (head, row, key), and which of all wanted rows these are
-Score = Literal["wu", "wu_forced", "mass", "logit", "edge", "ablate"]
 
 
 class Reader(Probe):

@@ -44,7 +44,6 @@ CONTESTANTS = (
     "lens",
 )
 LARGEST = {"eager": 8192, "each": 4096, "edge": 4096, "nnsight": 4096, "lens": 4096}  # tokens
-REPEATS = 5
 
 
 def model_of(attention: str = "sdpa", tokens: int = 0) -> Any:
@@ -244,7 +243,7 @@ def _lens(model: Any, question: Any, ids: Any) -> Callable[[], Any]:
     return run
 
 
-def measure(name: str, tokens: int) -> dict[str, float]:
+def measure(name: str, tokens: int, repeats: int) -> dict[str, float]:
     """CPU-seconds a question and peak bytes in this process, which must be fresh; the fastest of some repeats."""
     import torch
 
@@ -259,7 +258,7 @@ def measure(name: str, tokens: int) -> dict[str, float]:
         run()
         peak = _memory("VmHWM") - before
         seconds = []
-        for _ in range(REPEATS):
+        for _ in range(repeats):
             started = time.process_time()
             run()
             seconds.append(time.process_time() - started)
@@ -274,6 +273,7 @@ def _memory(field: str) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, nargs="+", default=[4096, 8192, 16384])
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=CONTESTANTS)
     options = parser.parse_args()
     os.environ.update(MALLOC_ARENA_MAX="1", MALLOC_MMAP_THRESHOLD_="65536")  # what is freed is given back at once
@@ -286,7 +286,7 @@ def main() -> None:
             if tokens > LARGEST.get(name, 2**30) or installed.get(name, True) is None:
                 continue
             with multiprocessing.get_context("spawn").Pool(1) as pool:
-                found = pool.apply(measure, (name, tokens))
+                found = pool.apply(measure, (name, tokens, options.repeats))
             results[str(tokens)][name] = found
             print(f"{name} | {found['seconds']:.3f} | {found['bytes'] / 2**20:.1f}", flush=True)
     print(json.dumps(results))
