@@ -9,6 +9,8 @@ from torch import Tensor
 
 _WEIGHTS_AT_ONCE = 2**23  # numbers: 32 MiB of them stay near a CPU's cache, and never grow to (tokens, tokens)
 
+_MASKED = torch.finfo(torch.float32).min / 2  # below which nothing is but what a mask hides
+
 
 @dataclass(frozen=True)
 class Call:
@@ -29,8 +31,11 @@ class Call:
 
     @property
     def first_key(self) -> int:
-        """The column of the first key: above 0 where a sliding window has let the oldest go."""
-        return self.offset + self.query.shape[2] - self.key.shape[2]
+        """The column of the first key: above 0 where a sliding window has let the oldest go.
+
+        A static cache has room for more keys than there are, behind the last query.
+        """
+        return max(self.offset + self.query.shape[2] - self.key.shape[2], 0)
 
     def of_heads(self, heads: Tensor) -> "Call":
         """The call of some of its heads alone, each with its own key and value."""
@@ -120,10 +125,11 @@ def _masked(call: Call, queries: Tensor, logits: Tensor) -> Tensor:
 
 
 def _softmax(call: Call, logits: Tensor, blocked: Tensor | None) -> Tensor:
-    if blocked is not None:
-        logits.masked_fill_(blocked, -torch.inf)
+    if blocked is not None:  # and where nothing else is to be seen, nothing is: what is masked has no share then either
+        logits.masked_fill_(blocked | (logits <= _MASKED), -torch.inf)
     sinks = call.options.get("s_aux")
     if sinks is None:
-        return torch.softmax(logits, -1)
+        weights = torch.softmax(logits, -1)
+        return weights if blocked is None else weights.nan_to_num_(0)
     own = sinks.float().reshape(1, -1, 1, 1).expand(logits.shape[0], -1, logits.shape[2], 1)
     return torch.softmax(torch.cat([logits, own], -1), -1)[..., :-1]

@@ -15,21 +15,22 @@ except ModuleNotFoundError as error:
 
 EPILOG = """\
 measures against the --reference, each with its 95 % interval over resampled rows:
-  recall@K       the share of the reference's K highest heads that are among the model's
+  recall@K       the share of the reference's K highest heads that are among the model's (heads that score nothing never are)
   recall@>=T     the share of its heads that score T or more that do so in the model
   overlap@K      heads among both's K highest, of those among either's (Jaccard)
   cosine         of the score vectors
   spearman       of the scores of all heads, with a permutation p-value
 
-With --f1, the correlation of each measure with F1 over the models but the reference: Spearman, Kendall and Pearson, with n, interval and
-permutation p-value (all orders are tried up to 7 models). With few models even a strong correlation may be chance: p says how easily.
+With --f1 of three models or more, the correlation of each measure with F1 over the models but the reference: Spearman, Kendall and
+Pearson, with n, interval and permutation p-value (all orders are tried up to 7 models). With few models even a strong
+correlation may be chance: p says how easily.
 
 example:
   python analysis/compare.py --reference real --heads real=heads/real symbolic=heads/symbolic templated=heads/templated \\
       --f1 symbolic=evaluations/symbolic templated=evaluations/templated
 
-The folder --output gets compare.json, models.csv, correlations.csv, and as SVG and PNG the overlap and cosine of every two models and F1
-against recall and cosine.
+All scores must be of one kind (--score of analysis/detect.py). The folder --output gets compare.json, models.csv, correlations.csv, and as
+SVG and PNG the overlap, cosine and Spearman's correlation of every two models, and F1 against recall and cosine.
 """
 
 

@@ -51,6 +51,11 @@ def cosine(one: Scores, other: Scores) -> float:
     return float(left @ right) / size if size else math.nan
 
 
+def _top(values: Scores, most: int) -> list[Head]:
+    """So many of the highest heads, of those that score anything: heads that tie at nothing have nothing in common."""
+    return rank(values, min(most, int(np.count_nonzero(values > 0))))
+
+
 def _above(values: Scores, threshold: float) -> list[Head]:
     return rank(values, int(np.count_nonzero(values >= threshold)))
 
@@ -64,8 +69,8 @@ def measures(tops: Sequence[int], thresholds: Sequence[float]) -> dict[str, Meas
     """What is measured of scores (layer, head) against a reference's, by name: `measure(reference, scores)`."""
     found: dict[str, Measure] = {}
     for top in tops:
-        found[f"recall@{top}"] = lambda a, b, top=top: recall(rank(a, top), rank(b, top))  # type: ignore[misc]
-        found[f"overlap@{top}"] = lambda a, b, top=top: overlap(rank(a, top), rank(b, top))  # type: ignore[misc]
+        found[f"recall@{top}"] = lambda a, b, top=top: recall(_top(a, top), _top(b, top))  # type: ignore[misc]
+        found[f"overlap@{top}"] = lambda a, b, top=top: overlap(_top(a, top), _top(b, top))  # type: ignore[misc]
     for at in thresholds:
         found[f"recall@>={at:g}"] = lambda a, b, at=at: recall(_above(a, at), _above(b, at))  # type: ignore[misc]
     return {**found, "cosine": cosine, "spearman": _spearman}
@@ -139,7 +144,10 @@ def _require_alike(heads: Mapping[str, HeadScores]) -> None:
 def _f1(place: str) -> float:
     file = Path(place) / "scores.json" if Path(place).is_dir() else Path(place)
     try:
-        return float(json.loads(file.read_text())["all"]["all"]["f1"]["mean"])
+        f1 = float(json.loads(file.read_text())["all"]["all"]["f1"]["mean"])
+        if not 0 <= f1 <= 1:
+            raise ValueError(f"expected an F1 in [0, 1], got {f1}")
+        return f1
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"--f1: expected the folder of an evaluation (python training/evaluate.py), got {place}: {type(error).__name__}: {error}"
@@ -181,16 +189,20 @@ def _write(
     f1: Mapping[str, float],
     correlations: Mapping[str, Mapping[str, Correlation]],
 ) -> None:
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--output: expected a folder that can be made, got {output}: {error}") from error
     runs.write(output / "compare.json", json.dumps(found, indent=1, default=asdict) + "\n")
     rows = [
         {"model": name, "f1": f1.get(name, ""), "measure": what, **asdict(measured)}
         for name, by in models.items()
         for what, measured in by.items()
     ]
-    _write_csv(output / "models.csv", rows)
+    _write_csv(output / "models.csv", ["model", "f1", "measure", *Measured.__annotations__], rows)
     _write_csv(
         output / "correlations.csv",
+        ["measure", "correlation", *Correlation.__annotations__],
         [
             {"measure": what, "correlation": kind, **asdict(c)}
             for what, by in correlations.items()
@@ -199,11 +211,9 @@ def _write(
     )
 
 
-def _write_csv(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    if not rows:
-        return
+def _write_csv(file: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     runs.write(file, text.getvalue())
@@ -229,9 +239,7 @@ def _draw(
             c = correlations[kind]["spearman"]
             title = f"Spearman {c.value:.2f}, n = {c.n}, p = {c.p:.3f}"
         x, y = [models[name][kind].value for name in both], [f1[name] for name in both]
-        scatter(
-            x, y, both, output / f"f1_{kind.split('@')[0]}", (f"{kind}, against {options.reference}", "F1"), title
-        )
+        scatter(x, y, both, output / f"f1_{kind.split('@')[0]}", (f"{kind}, against {options.reference}", "F1"), title)
 
 
 def show(found: Mapping[str, object], output: Path) -> None:
@@ -262,4 +270,6 @@ def show(found: Mapping[str, object], output: Path) -> None:
             c = kinds["spearman"]
             table.add_row(what, f"{c.value:.2f}", f"[{c.low:.2f}, {c.high:.2f}]", f"{c.p:.3f}", str(c.n))
         console.print(table)
+    elif f1:
+        console.print("expected F1 of three models or more besides the reference for correlations: there are none")
     console.print(f"{output}: compare.json, models.csv, correlations.csv and figures", soft_wrap=True)

@@ -47,7 +47,9 @@ class KnockoutOptions(Experiment):
     exclude_layers: list[Annotated[int, Field(ge=0)]] = option(
         [], "Layers that no control is drawn from: those without which nothing works, such as the first."
     )
-    output: Name | None = option(None, "The folder of answers, curves and table; default: knockout/MODEL/DATA_MODE.")
+    output: Name | None = option(
+        None, "The folder of answers, curves and table; default: knockout/MODEL/DATA_SPLIT_MODE_PHASE."
+    )
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the answers under a condition of a given name."""
@@ -65,7 +67,9 @@ class PatchOptions(Experiment):
     positions: Literal["answer", "question", "needle", "all"] = option(
         "all", "Where heads are patched; the paper does not say."
     )
-    output: Name | None = option(None, "The folder of answers and table; default: patch/MODEL/DATA_POSITIONS.")
+    output: Name | None = option(
+        None, "The folder of answers and table; default: patch/MODEL/DATA_SPLIT_DONOR_POSITIONS."
+    )
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the answers under a condition of a given name."""
@@ -93,6 +97,7 @@ class Ranking(Recipe):
     """The options of a ranking: a recipe of the short tuning, its candidates, and what they are wanted for."""
 
     max_steps: Count | None = option(50, "Steps of the short tuning on each candidate.")
+    save_steps: Count = option(10, "Steps between two checkpoints, of which the last two are kept.")
     target: Name = option(..., "The data that the model is wanted for, as ADDRESS:VARIANT: the real ones.")
     target_split: Name = option("validation", "The split of it on which heads are scored.")
     limit: Count = option(32, "How many rows of it.")

@@ -1,8 +1,10 @@
 """Scores of the heads of a model on the rows of a data set."""
 
 import json
+import os
 import re
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +45,7 @@ def find(options: Detection) -> HeadScores:
     rows = list(load_rows(parse_address(options.data), options.split, options.limit))
     run = {**options.decisive(), **identify(options)}
     runs.check(output, run, holding="rows/*")
-    missing = [i for i in range(len(rows)) if not _file(output, i).exists()]
+    missing = [i for i, row in enumerate(rows) if not _is_kept(_file(output, i), row["id"])]
     if missing:
         model, tokenizer = load_applied(options)
         runs.record(output, {**run, "kv_heads": _kv_heads(model)})
@@ -139,10 +141,18 @@ def _file(output: Path, row: int) -> Path:
 
 
 def _keep(file: Path, one: Scored) -> None:
-    aside = file.with_name(f".{file.name}")
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
     with aside.open("wb") as content:
         np.savez(content, id=one.id, total=one.total, steps=one.steps, needles=one.needles)
     aside.replace(file)
+
+
+def _is_kept(file: Path, name: str) -> bool:
+    """Whether a file holds the scores of the row of this name; one that is torn is made anew."""
+    try:
+        return _kept(file).id == name
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        return False
 
 
 def _kept(file: Path) -> Scored:
@@ -180,14 +190,15 @@ def draw(heads: HeadScores, rows: Sequence[dict[str, Any]], options: Detection, 
     title = f"{options.adapter or options.model}\n{options.data}"
     heatmap(heads, output / "heatmap", title)
     histogram(heads, output / "histogram", title)
-    layers, numbers = np.array(heads.top(options.top)).T
+    retrieving = [head for head in heads.top(options.top) if heads.values[head] > 0] or heads.top(1)
+    layers, numbers = np.array(retrieving).T
     of_row = dict(zip(heads.ids, heads.examples[:, layers, numbers].mean(1).tolist(), strict=True))
     groups: dict[str, list[float]] = {}
     for row in rows:
         if row["id"] in of_row:
             groups.setdefault(depth(row), []).append(of_row[row["id"]])
     means = {name: mean(groups[name], 1000, ("heads", name)) for name in sorted(groups)}
-    depths(means, output / "depth", f"{options.score} of the {len(layers)} highest heads", title)
+    depths(means, output / "depth", f"{options.score}, mean of {len(layers)} heads", title)
 
 
 def show(heads: HeadScores, top: int, output: Path) -> None:
@@ -201,7 +212,7 @@ def show(heads: HeadScores, top: int, output: Path) -> None:
     for column in ("layer", "head", str(heads.about["score"]), "95 %"):
         table.add_column(column, justify="right", no_wrap=True)
     for head in heads.top(top):
-        table.add_row(*map(str, head), f"{heads.values[head]:.3f}", f"[{low[head]:.3f}, {high[head]:.3f}]")
+        table.add_row(*map(str, head), f"{heads.values[head]:.3g}", f"[{low[head]:.3g}, {high[head]:.3g}]")
     console = Console(highlight=False, markup=False)
     console.print(table)
     console.print(f"{heads.about['counted']} of {heads.about['asked']} rows count", soft_wrap=True)

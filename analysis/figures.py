@@ -1,5 +1,6 @@
 """Figures of heads, each as SVG and PNG: readable in print, and in colours that colour-blind people tell apart."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,14 @@ from training.scores import Mean
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # of Okabe and Ito
 _MARKERS = "osD^vPX"
+_MEANINGS = {
+    "wu": "wu: share of the answer that is copied",
+    "wu_forced": "wu_forced: share of the answer that is copied",
+    "mass": "mass: attention on the needles",
+    "logit": "logit: added to the answer's logits",
+    "edge": "edge: log-probability lost (nats)",
+    "ablate": "ablate: log-probability lost (nats)",
+}
 _STYLE: dict[str, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -39,11 +48,17 @@ def _drawn(file: Path, size: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
             yield figure, axes
             file.parent.mkdir(parents=True, exist_ok=True)
             for kind, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 200})):
-                aside = file.with_name(f".{file.name}.{kind}")
+                aside = file.with_name(f".{file.name}.{kind}.{os.getpid()}")
                 figure.savefig(aside, format=kind, **options)
                 aside.replace(file.with_name(f"{file.name}.{kind}"))
         finally:
             plt.close(figure)
+
+
+def meaning(heads: HeadScores) -> str:
+    """What the scores say, in a few words."""
+    score = str(heads.about.get("score", "score"))
+    return _MEANINGS.get(score, score)
 
 
 def heatmap(heads: HeadScores, file: Path, title: str = "") -> None:
@@ -66,7 +81,7 @@ def heatmap(heads: HeadScores, file: Path, title: str = "") -> None:
         axes.set_yticks(_ticks(layers))
         for spine in axes.spines.values():
             spine.set_visible(False)
-        figure.colorbar(image, ax=axes, label=str(heads.about.get("score", "score")), shrink=0.9)
+        figure.colorbar(image, ax=axes, label=meaning(heads), shrink=0.9)
 
 
 def _ticks(count: int) -> range:
@@ -79,7 +94,7 @@ def histogram(heads: HeadScores, file: Path, title: str = "") -> None:
     with _drawn(file, (4, 2.6)) as (_, axes):
         axes.hist(values, bins=40)
         axes.set_yscale("log")
-        axes.set(xlabel=str(heads.about.get("score", "score")), ylabel="heads", title=title)
+        axes.set(xlabel=meaning(heads), ylabel="heads", title=title)
 
 
 def matrix(values: NDArray[np.float64], names: Sequence[str], file: Path, label: str) -> None:
@@ -129,14 +144,14 @@ def curves(lines: Mapping[str, Mapping[int, Mean]], file: Path, labels: tuple[st
 
 
 def depths(scores: Mapping[str, Mean], file: Path, label: str, title: str = "") -> None:
-    """Draws scores by the depth of the needles in the context: the tenths "0.0" to "0.9"."""
+    """Draws scores by the depth of the needles in the context: the tenths "0.0" to "0.9"; each with its interval."""
     at = [float(depth) + 0.05 for depth in scores]
+    means = list(scores.values())
     with _drawn(file, (4.4, 2.8)) as (_, axes):
-        axes.fill_between(
-            at, [m.low for m in scores.values()], [m.high for m in scores.values()], alpha=0.2, linewidth=0
-        )
-        axes.plot(at, [m.mean for m in scores.values()], marker="o")
+        below, above = [max(m.mean - m.low, 0) for m in means], [max(m.high - m.mean, 0) for m in means]
+        axes.errorbar(at, [m.mean for m in means], yerr=[below, above], marker="o", capsize=3, linestyle="none")
         axes.set(xlim=(0, 1), xlabel="depth of the needles in the context", ylabel=label, title=title)
+        axes.set_ylim(bottom=min(0, *axes.get_ylim()))
 
 
 def bars(means: Mapping[str, Mean], file: Path, label: str, title: str = "") -> None:

@@ -1,6 +1,7 @@
 """Scores of attention heads: kept with where they come from, ranked, with intervals, and written for other tools."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,7 +107,7 @@ class HeadScores:
         arrays = {"examples": self.examples, "steps": self.steps, "needles": self.needles}
         described = {"about": json.dumps({**self.about, "ids": self.ids})}
         file.parent.mkdir(parents=True, exist_ok=True)
-        aside = file.with_name(f".{file.name}")
+        aside = file.with_name(f".{file.name}.{os.getpid()}")
         aside.write_bytes(save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, metadata=described))
         aside.replace(file)
         return file
@@ -123,8 +124,10 @@ class HeadScores:
                 about = json.loads(arrays.metadata()["about"])
                 ids = tuple(about.pop("ids"))
                 examples, steps, needles = (arrays.get_tensor(name) for name in ("examples", "steps", "needles"))
+                if examples.ndim != 3 or not examples.size or np.isnan(examples).all():
+                    raise ValueError(f"expected scores (example, layer, head), got {examples.shape}")
                 return cls(examples, steps, needles, ids, about)
-        except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
+        except (OSError, SafetensorError, AttributeError, TypeError, KeyError, ValueError) as error:
             raise DatasetError(
                 f"expected scores of heads in {file}: {error}; make them:  python analysis/detect.py --help"
             ) from error

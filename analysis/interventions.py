@@ -5,7 +5,7 @@ positions in them, and what each head puts out before the output projection mixe
 behind and before it, so they are seen as they work. Nothing of the model is replaced, and nothing stays when `with` is left.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
 from analysis.attention import Call, attend, chunks, mix, weigh
-from synthctx_data.errors import ModelError
+from synthctx_data.errors import ModelError, UsageError
 
 Head = tuple[int, int]  # layer, head
 Proceed = Callable[[Call], Tensor]
@@ -25,7 +25,12 @@ _numbers = count()
 
 
 class Intervention:
-    """What stands between a model and its attention: by default nothing does."""
+    """What stands between a model and its attention: by default nothing does.
+
+    `layers` are the heads that it is about, by layer.
+    """
+
+    layers: Mapping[int, list[int]] = {}
 
     def attend(self, call: Call, proceed: Proceed) -> Tensor:
         """The output (batch, query, head, dimension) of a layer; `proceed` computes it as the model does."""
@@ -40,10 +45,14 @@ class Intervention:
 def intervene(model: PreTrainedModel, *interventions: Intervention) -> Iterator[None]:
     """Puts interventions between a model (or its PEFT adapter) and its attention; the first is the outermost.
 
-    Raises: ModelError if the model's attention does not go through transformers' interface.
+    Of nested ones the last entered is the outermost, and is left first. A model serves one thread at a time. Gradients go through;
+    with activation checkpointing `backward` belongs inside, as it computes the attention again.
+
+    Raises: ModelError if the model's attention does not go through transformers' interface; UsageError for heads that it has not.
     """
     inner = transformers_model(model)
     before = inner.config._attn_implementation
+    _require_heads(inner, interventions)
     if not inner._can_set_attn_implementation():
         raise ModelError(_out_of_reach(inner))
     name = f"synthctx_{next(_numbers)}"
@@ -59,6 +68,17 @@ def intervene(model: PreTrainedModel, *interventions: Intervention) -> Iterator[
         inner.set_attn_implementation(before)
         AttentionInterface._global_mapping.pop(name)
         AttentionMaskInterface._global_mapping.pop(name)
+
+
+def _require_heads(model: PreTrainedModel, interventions: Iterable[Intervention]) -> None:
+    text = model.config.get_text_config()
+    for intervention in interventions:
+        for layer, heads in intervention.layers.items():
+            if not 0 <= layer < text.num_hidden_layers or min(heads) < 0 or max(heads) >= text.num_attention_heads:
+                raise UsageError(
+                    f"expected heads (layer, head) of {text.num_hidden_layers} layers of {text.num_attention_heads} heads, counted from 0; "
+                    f"got {[(layer, head) for head in heads]}"
+                )
 
 
 def transformers_model(model: Any) -> PreTrainedModel:
@@ -290,8 +310,12 @@ def patched(
 ) -> Iterator[None]:
     """Patches heads of a model with those of another: the donor reads, pass by pass, all that the recipient reads.
 
-    With a cache the donor keeps one of its own, so that generation goes on in both token by token.
+    With a cache the donor keeps one of its own, so that generation goes on in both token by token: greedily or sampled, not in beams.
+
+    Raises: UsageError if both are the same model, or if the recipient has read something that the donor has not.
     """
+    if _decoder(recipient) is _decoder(donor):
+        raise UsageError("expected two models, got one twice; for two adapters on one model take TwinPatch")
     outputs = Outputs(heads)
     caches: dict[str, Any] = {}
 
@@ -299,6 +323,10 @@ def patched(
         theirs = given.get("past_key_values")
         if theirs is None or theirs.get_seq_length() == 0:
             caches.clear()
+        elif caches.get("donor") is None or caches["donor"].get_seq_length() != theirs.get_seq_length():
+            raise UsageError(
+                "expected a cache that was empty when patching began: the donor has not read what is in it"
+            )
         with torch.no_grad():
             read = _decoder(donor)(*arguments, **{**given, "past_key_values": caches.get("donor")})
         caches["donor"] = None if theirs is None else read.past_key_values

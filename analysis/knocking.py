@@ -1,5 +1,6 @@
 """F1 without the highest heads, and without as many others."""
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
@@ -43,15 +44,15 @@ def knock_out(options: KnockoutOptions) -> Curves:
     found: Curves = {name: {0: untouched} for name in ("highest heads", *CONTROLS)}
     for number in sorted(options.top):
         top = ranked[:number]
-        found["highest heads"][number] = _measure(answers, [top], options, f"top {number}")
+        found["highest heads"][number] = _measure(answers, [top], options, f"{number} highest heads")
         for control in CONTROLS:
             draws = [
                 drawn
                 for seed in range(options.seeds)
-                if (drawn := controls(ranked, number, control, options.exclude_layers, seed))
+                if (drawn := controls(ranked, number, max(options.top), control, options.exclude_layers, seed))
             ]
             if draws:
-                found[control][number] = _measure(answers, draws, options, f"{control} {number}")
+                found[control][number] = _measure(answers, draws, options, f"{number} random heads of {control}")
     write(output, "knockout.json", {"about": {**options.model_dump(), "of": heads.about}, "f1": found})
     curves(
         found, output / "knockout", ("heads knocked out", "F1"), f"{options.adapter or options.model}\n{options.data}"
@@ -59,11 +60,13 @@ def knock_out(options: KnockoutOptions) -> Curves:
     return found
 
 
-def controls(ranked: Sequence[Head], number: int, control: str, excluded: Sequence[int], seed: int) -> list[Head]:
-    """As many random heads as the `number` highest of `ranked`, none of them among those; empty if there are not enough."""
+def controls(
+    ranked: Sequence[Head], number: int, most: int, control: str, excluded: Sequence[int], seed: int
+) -> list[Head]:
+    """As many random heads as the `number` highest of `ranked`, none of them among the `most` highest; empty if there are not enough."""
     top = ranked[:number]
     layers = Counter(layer for layer, _ in top)
-    others = sorted(head for head in ranked[number:] if head[0] not in excluded)
+    others = sorted(head for head in ranked[most:] if head[0] not in excluded)
     if control == "same layers":
         drawn = [
             head
@@ -77,7 +80,9 @@ def controls(ranked: Sequence[Head], number: int, control: str, excluded: Sequen
 
 
 def _measure(answers: Answers, sets: Sequence[Sequence[Head]], options: KnockoutOptions, name: str) -> Mean:
-    return answers.mean([answers.f1(name_of(heads), _without(heads, options, answers)) for heads in sets], name)
+    found = answers.mean([answers.f1(name_of(heads), _without(heads, options, answers)) for heads in sets], name)
+    print(f"knockout: {name}: F1 {found.mean:.3f}", file=sys.stderr)
+    return found
 
 
 def _without(heads: Sequence[Head], options: KnockoutOptions, answers: Answers) -> Generate:

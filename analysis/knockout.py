@@ -22,9 +22,10 @@ modes:
   uniform  it attends to everything alike, as in Wu et al.'s code
   edge     it does not see the needles, and attends to the rest as before
 
-Each of the numbers --top is set against as many random heads of the same layers, of layers without any of them, and of all layers: a
-drop that a random head of some layer brings as well says nothing about retrieval. Where there are not enough such heads, that point
-is left out. --exclude-layers takes layers out of the controls without which nothing works.
+Each of the numbers --top is set against as many random heads of the same layers, of layers without any of them, and of all layers, none
+of them among the highest that are knocked out at all: a drop that random heads bring as well says nothing about retrieval. Where
+there are not enough such heads, that point is left out. --exclude-layers takes layers out of the controls without which nothing
+works. The rows are answered once for each number, and for each control and seed: 10 times a number by default.
 
 example:
   python analysis/knockout.py --adapter runs/tiny_mdqa_symbolic_padding --data synthctx/mdqa_synth:symbolic_padding \\

@@ -14,8 +14,9 @@ except ModuleNotFoundError as error:
     sys.exit(f"patch: expected {error.name}, which is not installed; pip install -c constraints.txt -e '.[analysis]'")
 
 EPILOG = """\
-What is patched is what heads put out, before the output projection, at --positions: in the answer (from the last token of the prompt
-on), the question, the needles, or all tokens. The paper does not say at which; so say it where you report numbers.
+--adapter (or --model) is the recipient, and the donor's heads are put into it. What is patched is what heads put out, before the
+output projection, at --positions: in the answer (from the last token of the prompt on), the question, the needles, or all
+tokens. The paper does not say at which; so say it where you report numbers.
 
 heads that are patched:
   intersect   those among the --top heads of both (heads that score nothing are no retrieval heads)

@@ -15,9 +15,10 @@ from analysis.figures import bars
 from analysis.heads import Head, HeadScores
 from analysis.interventions import TwinPatch, intervene, patched
 from synthctx_data.errors import UsageError, first_line
+from training.data import prompt_ids
 from training.generate import Batch
 from training.identity import identify_model
-from training.model import load_adapted
+from training.model import load_applied
 from training.scores import Mean
 
 
@@ -148,13 +149,29 @@ class _TwoModels:
         self.options, self.answers = options, answers
 
     @cached_property
-    def _donor(self) -> Any:
+    def _donor(self) -> tuple[Any, Any]:
         change = {"adapter": self.options.donor_adapter, "model": self.options.donor_model}
-        return load_adapted(self.options.model_copy(update=change)).eval()
+        return load_applied(self.options.model_copy(update=change))
+
+    def _able(self, batch: Batch, most: int) -> Any:
+        """The donor, if it reads the same tokens, and as many."""
+        model, tokenizer = self._donor
+        window = model.config.get_text_config().max_position_embeddings
+        if batch.width + most > window:
+            raise UsageError(
+                f"--donor-model: expected a donor that reads {batch.width} tokens ({batch.rows[0]['id']}) and an answer, and it reads "
+                f"{window}; take an adapter that was trained for them, or a model of that context"
+            )
+        if [prompt_ids(tokenizer, row) for row in batch.rows] != list(batch.prompts):
+            raise UsageError(
+                "--donor-model: expected a donor with the recipient's tokenizer and chat template, and it reads other tokens: "
+                f"{batch.rows[0]['id']}"
+            )
+        return model
 
     def alone(self, batch: Batch, **arguments: Any) -> torch.Tensor:
         """Generates with the donor."""
-        written: torch.Tensor = self._donor.generate(**arguments)
+        written: torch.Tensor = self._able(batch, arguments["max_new_tokens"]).generate(**arguments)
         return written
 
     def with_heads(self, heads: Sequence[Head]) -> Generate:
@@ -162,7 +179,8 @@ class _TwoModels:
 
         def generate(batch: Batch, **arguments: Any) -> torch.Tensor:
             model, tokenizer = self.answers.loaded
-            with patched(model, self._donor, heads, positions(tokenizer, batch, self.options.positions)):
+            donor = self._able(batch, arguments["max_new_tokens"])
+            with patched(model, donor, heads, positions(tokenizer, batch, self.options.positions)):
                 written: torch.Tensor = model.generate(**arguments)
             return written
 

@@ -13,13 +13,14 @@ from synthctx_data.errors import ModelError
 
 
 class _Outputs(Intervention):
-    """Remembers the last layer's module and what its heads put out: what the output projection is given next."""
+    """Remembers which layers attend, and what the heads of the last one put out: what the output projection is given next."""
 
     def __init__(self) -> None:
-        self.layer, self.module, self.output = -1, nn.Module(), torch.empty(0)
+        self.layer, self.output, self.attending = -1, torch.empty(0), set[int]()
 
     def attend(self, call: Call, proceed: Proceed) -> Tensor:
-        self.layer, self.module, self.output = call.layer, call.module, proceed(call).contiguous()
+        self.layer, self.output = call.layer, proceed(call).contiguous()
+        self.attending.add(call.layer)
         return self.output
 
 
@@ -27,42 +28,47 @@ def projections(model: PreTrainedModel) -> dict[int, nn.Module]:
     """The output projection of each layer, with its adapter if it has one: the module that is given what the heads put out.
 
     It is found by running two tokens through the model, and not by its name.
-    Raises: ModelError if in some layer it is given something else, such as outputs that a gate has changed.
+    Raises: ModelError if in some layer it is given something else, such as outputs that a gate has changed, or if what it puts out
+    goes through something else, such as a norm, before it is added to the stream.
     """
-    seen, found = _Outputs(), {}
+    seen, found = _Outputs(), dict[int, nn.Module]()
+    projected: dict[int, Tensor] = {}
 
-    def given(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+    def watch(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         first = arguments[0] if arguments else None
-        if seen.layer not in found and isinstance(first, Tensor) and first.data_ptr() == seen.output.data_ptr():
-            found[seen.layer] = module
+        if not isinstance(first, Tensor) or not isinstance(output, Tensor):
+            return
+        if seen.layer not in found and _same(first, seen.output) and not _same(output, first):
+            found[seen.layer], projected[seen.layer] = module, output
+        elif seen.layer in found and _same(first, projected[seen.layer]) and not _same(output, first):
+            raise ModelError(_otherwise(model, seen.layer, f"puts its output through {type(module).__name__}"))
+        elif module is found.get(seen.layer):
+            projected[seen.layer] = output
 
-    watches = [module.register_forward_pre_hook(given) for module in model.modules()]
-    layers: set[int] = set()
+    watches = [module.register_forward_hook(watch) for module in model.modules()]
     try:
-        with torch.no_grad(), intervene(model, seen, _Layers(layers)):
+        with torch.no_grad(), intervene(model, seen):
             model(
                 input_ids=torch.zeros(1, 2, dtype=torch.long, device=next(model.parameters()).device), use_cache=False
             )
     finally:
-        for watch in watches:
-            watch.remove()
-    if layers - set(found):
-        raise ModelError(
-            f"expected a layer whose output projection is given what its heads put out, and layer {min(layers - set(found))} of "
-            f"{type(transformers_model(model)).__name__} does something else with it; take another score than logit"
-        )
+        for handle in watches:
+            handle.remove()
+    absent = seen.attending - set(found)
+    if absent:
+        raise ModelError(_otherwise(model, min(absent), "is not given what its heads put out"))
     return found
 
 
-class _Layers(Intervention):
-    """Notes which layers attend."""
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.data_ptr() == other.data_ptr() and one.numel() == other.numel()
 
-    def __init__(self, layers: set[int]) -> None:
-        self.layers = layers
 
-    def attend(self, call: Call, proceed: Proceed) -> Tensor:
-        self.layers.add(call.layer)
-        return proceed(call)
+def _otherwise(model: PreTrainedModel, layer: int, what: str) -> str:
+    return (
+        f"expected layers whose output projection is given what the heads put out and adds to the stream, and that of layer {layer} of "
+        f"{type(transformers_model(model)).__name__} {what}; take another score than logit"
+    )
 
 
 def written(model: PreTrainedModel, projection: nn.Module, tokens: Sequence[int], width: int) -> Tensor:

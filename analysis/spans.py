@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from synthctx_data.errors import DatasetError, ModelError
-from training.data import IGNORED, encode, render, tokenize
+from training.data import IGNORED, encode, render, render_prompt, require_end, tokenize
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,14 @@ def tokens_of(tokenizer: Tokenizer, row: dict[str, Any]) -> Tokens:
         raise ModelError(
             f"expected a tokenizer that tells which characters its tokens are (a fast one), got {type(tokenizer).__name__}"
         )
+    require_end(tokenizer)
     encoded, text = encode(tokenizer, row), render(tokenizer, row)
+    prompt = render_prompt(tokenizer, row)
+    shared = next((i for i, (a, b) in enumerate(zip(text, prompt, strict=False)) if a != b), len(prompt))
     edges = np.array(tokenize(tokenizer, text, return_offsets_mapping=True)["offset_mapping"])
     message, answer = row["prompt"][0]["content"], row["completion"][0]["content"]
     start = _find(text, message.strip(), 0, row["id"]) - (len(message) - len(message.lstrip()))
-    answered = _find(text, answer.strip(), start + len(message.rstrip()), row["id"])
+    answered = _find(text, answer.strip(), max(shared, start + len(message.rstrip())), row["id"])
     after = row["documents"][-1]["end"]
     asked = _find(message, row["question"], after, row["id"])
     end = start + len(message.rstrip())

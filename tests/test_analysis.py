@@ -21,7 +21,7 @@ from analysis.patching import patch
 from analysis.ranking import rank
 from synthctx_data.errors import ConflictError, UsageError
 from tests.tiny import DATA, ENVIRONMENT, ROOT
-from training.tiny import INDUCTION, PREVIOUS
+from training.tiny import INDUCTION, PREVIOUS, make_tiny
 
 pytestmark = [
     pytest.mark.xdist_group("finetune"),  # with which it shares a fine-tuned model
@@ -100,6 +100,42 @@ def test_a_killed_detection_goes_on_where_it_was(place: Path) -> None:
     after = {path.name: path.stat().st_mtime_ns for path in rows.glob("0*.npz")}
     assert before.items() <= after.items()
     assert (place / "heads/killed/heads.json").read_bytes() == (place / HEADS / "heads.json").read_bytes()
+
+
+def test_torn_scores_of_a_row_and_those_of_another_are_made_anew(place: Path) -> None:
+    options = Detection(adapter="runs/learnt", data=DATA, score="wu_forced", limit=3, output="heads/torn")
+    before = find(options)
+    rows = place / "heads" / "torn" / "rows"
+    (rows / "000001.npz").write_bytes((rows / "000001.npz").read_bytes()[:100])
+    (rows / "000002.npz").write_bytes((rows / "000000.npz").read_bytes())
+    after = find(options)
+    assert after.ids == before.ids
+    assert (after.examples == before.examples).all()
+
+
+def test_a_donor_that_reads_less_or_other_tokens_is_refused(place: Path, tmp_path: Path) -> None:
+    find(Detection(adapter="runs/learnt", data=DATA, score="wu_forced", limit=2, output="heads/two"))
+    options = {
+        "adapter": "runs/learnt",
+        "data": DATA,
+        "heads": "heads/two",
+        "donor_heads": "heads/two",
+        "top": 5,
+        "limit": 2,
+    }
+    with pytest.raises(UsageError, match=r"--donor-model: expected a donor that reads \d+ tokens .* and it reads 512"):
+        patch(PatchOptions(**options, donor_model="tiny", output=str(tmp_path / "short")))
+    other = make_tiny(tmp_path / "other", max_position_embeddings=1024)
+    template = other / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<|assistant|>", "<|user|>"))
+    with pytest.raises(UsageError, match=r"--donor-model: expected a donor with the recipient's tokenizer"):
+        patch(PatchOptions(**options, donor_model=str(other), output=str(tmp_path / "other_tokens")))
+
+
+def test_an_unfinished_adapter_is_not_looked_for_on_the_hub(place: Path) -> None:
+    (place / "runs" / "begun").mkdir()
+    with pytest.raises(UsageError, match=r"expected a finished adapter in runs/begun"):
+        find(Detection(adapter="runs/begun", data=DATA, output="heads/begun"))
 
 
 def test_another_detection_is_not_mixed_in() -> None:

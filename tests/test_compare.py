@@ -52,6 +52,10 @@ def test_sets_and_vectors() -> None:
     assert recall([(0, 0), (0, 1)], [(0, 1), (1, 1), (2, 2)]) == 0.5
     assert overlap([(0, 0), (0, 1)], [(0, 1), (1, 1)]) == pytest.approx(1 / 3)
     assert math.isnan(recall([], [(0, 1)]))
+    one, other = np.zeros((4, 4)), np.zeros((4, 4))
+    one[0, 0] = other[3, 3] = 1
+    top = measures([10], [])
+    assert (top["recall@10"](one, other), top["overlap@10"](one, other)) == (0, 0)  # nothing in common but zeros
     assert cosine(np.array([[1.0, 0.0]]), np.array([[1.0, 1.0]])) == pytest.approx(math.sqrt(0.5))
     assert math.isnan(cosine(np.zeros((1, 2)), np.ones((1, 2))))
     above = measures([1], [0.5])["recall@>=0.5"]
@@ -117,6 +121,19 @@ def test_the_same_comparison_gives_the_same_bytes(files: Path) -> None:
     assert {path.name: path.read_bytes() for path in (files / "compared").iterdir()} == before
 
 
+@pytest.mark.parametrize("mean", [7, -1, float("nan")])
+def test_an_f1_that_is_none_is_refused(files: Path, mean: float) -> None:
+    (files / "f1_good" / "scores.json").write_text(json.dumps({"all": {"all": {"f1": {"mean": mean}}}}))
+    with pytest.raises(UsageError, match="expected an F1 in"):
+        compare(options(files))
+
+
+def test_two_models_have_no_correlation(files: Path) -> None:
+    found = compare(options(files, f1=[f"good={files / 'f1_good'}", f"poor={files / 'f1_poor'}"]))
+    assert found["correlations"] == {}
+    assert (files / "compared" / "correlations.csv").read_text().startswith("measure,correlation,value")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -161,18 +178,23 @@ RANKED = [
 @pytest.mark.parametrize("seed", range(5))
 def test_controls_are_as_many_heads_from_where_they_say(seed: int) -> None:
     ranked = [*RANKED, (1, 2), (1, 3)]
-    same = controls(ranked, 3, "same layers", [], seed)
+    same = controls(ranked, 3, 3, "same layers", [], seed)
     assert sorted(layer for layer, _ in same) == [1, 1, 2]
-    other = controls(ranked, 3, "other layers", [], seed)
+    other = controls(ranked, 3, 3, "other layers", [], seed)
     assert {layer for layer, _ in other} <= {0, 3}
-    anywhere = controls(ranked, 3, "all layers", [0], seed)
+    anywhere = controls(ranked, 3, 3, "all layers", [0], seed)
     assert 0 not in {layer for layer, _ in anywhere}
     for drawn in (same, other, anywhere):
         assert len(set(drawn)) == 3
         assert not set(drawn) & set(ranked[:3])
-    assert controls(ranked, 3, "same layers", [], seed) == same
+    assert controls(ranked, 3, 3, "same layers", [], seed) == same
+
+
+def test_no_control_has_heads_that_are_knocked_out_elsewhere() -> None:
+    for control in ("same layers", "all layers"):
+        assert not {head for seed in range(20) for head in controls(RANKED, 1, 3, control, [], seed)} & set(RANKED[:3])
 
 
 def test_a_control_without_enough_heads_is_none() -> None:
-    assert controls(RANKED, 2, "same layers", [], 0) == []
-    assert controls(RANKED, 3, "other layers", [0, 3], 0) == []
+    assert controls(RANKED, 2, 2, "same layers", [], 0) == []
+    assert controls(RANKED, 3, 3, "other layers", [0, 3], 0) == []

@@ -273,6 +273,8 @@ def test_a_row_that_is_too_long_is_named(tokenizer, rows: list[dict]) -> None:
         list(detect(model, tokenizer, rows))
 
 
-def test_a_gate_behind_the_heads_is_noticed(tokenizer, rows: list[dict]) -> None:
+@pytest.mark.parametrize("family", ["qwen3_next", "gemma2", "gemma3_text", "olmo2", "glm4"])
+def test_a_gate_or_a_norm_behind_the_heads_is_noticed(family: str, tokenizer, rows: list[dict]) -> None:
+    """What a head writes cannot be told then from its output and the projection alone."""
     with pytest.raises(ModelError, match="take another score than logit"):
-        logit(make("qwen3_next", vocab_size=len(tokenizer)), [tokens_of(tokenizer, rows[0])])
+        logit(make(family, vocab_size=len(tokenizer)), [tokens_of(tokenizer, rows[0])])

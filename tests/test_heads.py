@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from analysis.heads import FILE, HeadScores, Scored
 from synthctx_data.errors import DatasetError
@@ -72,6 +73,15 @@ def test_exports_hold_every_head_and_every_group() -> None:
     grouped = np.array(heads.by_kv_head())
     assert grouped.shape == (3, 2)
     np.testing.assert_allclose(grouped[:, 1], heads.values[:, 2:].max(1), atol=1e-6)
+
+
+@pytest.mark.parametrize("examples", [np.zeros((3, 4)), np.zeros((0, 3, 4)), np.full((2, 3, 4), np.nan)])
+def test_arrays_that_are_no_scores_say_so(tmp_path: Path, examples: np.ndarray) -> None:
+    parts = np.zeros((1, 3, 4), np.float32)
+    file = HeadScores(parts, parts, parts, ("x",)).save(tmp_path / FILE)
+    save_file({"examples": examples, "steps": parts, "needles": parts}, file, {"about": '{"ids": ["x"]}'})
+    with pytest.raises(DatasetError, match=r"expected scores \(example, layer, head\), got"):
+        HeadScores.load(file)
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors at all", None])

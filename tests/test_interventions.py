@@ -22,7 +22,7 @@ from analysis.interventions import (
     intervene,
     patched,
 )
-from synthctx_data.errors import ModelError
+from synthctx_data.errors import ModelError, UsageError
 from tests.families import FAMILIES, STATEFUL, make
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
@@ -299,6 +299,75 @@ def test_cached_outputs_can_be_patched_in() -> None:
         cached = logits(recipient, IDS)
     with patched(recipient, donor, [(0, 1), (0, 2)]):
         torch.testing.assert_close(cached, logits(recipient, IDS))
+
+
+@pytest.mark.parametrize("family", ["mistral", "gemma2", "llama"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_a_row_that_sees_nothing_sees_not_the_future_either(family: str, attention: str) -> None:
+    """All that a window shows is hidden: what comes later must not be seen instead."""
+    model = make(family, attention if family != "gemma2" else None)
+    hidden = torch.zeros(1, 40, dtype=torch.bool)
+    hidden[0, 8 if family != "llama" else 0 : 34] = True
+    found = []
+    for last in (5, 6):
+        with intervene(model, Knockout(EVERY, "edge", hidden=hidden)):
+            found.append(logits(model, [*IDS[:36], last, last, last, last])[0, :36])
+    assert torch.isfinite(found[0]).all()
+    torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_static_cache_hides_the_same_columns() -> None:
+    model, ids = make("llama"), torch.tensor([IDS[:40]])
+    hidden = torch.zeros(1, 40, dtype=torch.bool)
+    hidden[0, 20:36] = True
+    answers = []
+    for cache in (None, "static"):
+        with torch.no_grad(), intervene(model, Knockout(EVERY, "edge", hidden=hidden)):
+            answers.append(
+                model.generate(
+                    ids,
+                    max_new_tokens=8,
+                    do_sample=False,
+                    eos_token_id=None,
+                    pad_token_id=0,
+                    cache_implementation=cache,
+                    disable_compile=True,
+                ).tolist()
+            )
+    assert answers[0] == answers[1]
+
+
+def test_what_cannot_be_patched_says_so() -> None:
+    recipient, donor = make("llama"), other_llama()
+    with pytest.raises(UsageError, match="expected two models, got one twice"), patched(recipient, recipient, EVERY):
+        pass
+    with torch.no_grad():
+        cache = recipient(torch.tensor([IDS[:20]]), use_cache=True).past_key_values
+        with (
+            pytest.raises(UsageError, match="a cache that was empty when patching began"),
+            patched(recipient, donor, EVERY),
+        ):
+            recipient(torch.tensor([IDS[20:]]), past_key_values=cache)
+
+
+@pytest.mark.parametrize("heads", [[(2, 0)], [(-1, 0)], [(0, 4)], [(0, -1)]])
+def test_heads_that_a_model_has_not_are_refused(heads: list) -> None:
+    with (
+        pytest.raises(UsageError, match=r"expected heads .* of 2 layers of 4 heads"),
+        intervene(make("llama"), Knockout(heads)),
+    ):
+        pass
+
+
+def test_gradients_are_those_of_the_model_without_the_heads() -> None:
+    """A knocked-out head gets no gradient, the others do."""
+    model = make("llama")
+    with intervene(model, Knockout([(0, 0), (0, 1)])):  # which share a KV head
+        model(torch.tensor([IDS])).logits.square().mean().backward()
+    gradient = model.model.layers[0].self_attn.v_proj.weight.grad.reshape(2, 8, -1)
+    assert (gradient[0] == 0).all()
+    assert (gradient[1] != 0).any()
 
 
 def test_a_knockout_wants_what_its_mode_needs() -> None:

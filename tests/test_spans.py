@@ -62,6 +62,16 @@ def test_every_variant_has_ranges(task: str, variant: str, tokenizers: dict[str,
     assert tokens.documents[-1].stop <= tokens.context < tokens.prompt
 
 
+@pytest.mark.parametrize("answer", ["end", "assistant", "a", "1", "ist"])
+def test_an_answer_that_the_template_says_too_is_found_behind_the_prompt(tmp_path: Path, answer: str) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder(tmp_path / "t", "bytes", TEMPLATES["plain"]))
+    (row,) = rows_of("mdqa_synth", "templated_padding", 1)
+    row["completion"] = [{"role": "assistant", "content": answer}]
+    tokens = tokens_of(tokenizer, row)
+    assert tokens.answer.start >= tokens.prompt
+    assert covered(tokenizer, row, tokens.answer)[0] == answer
+
+
 def test_the_neutral_question_is_the_only_change(tokenizers: dict[str, str]) -> None:
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=tokenizers["bytes"], eos_token="!")
     (row,) = rows_of("mdqa_synth", "templated_padding", 1)

@@ -102,7 +102,7 @@ class Evaluation(Applied):
     """The options of an evaluation."""
 
     output: Name | None = option(
-        None, "The folder of predictions, scores and plot; default: evaluations/MODEL/VARIANT."
+        None, "The folder of predictions, scores and plot; default: evaluations/MODEL/DATA_SPLIT."
     )
     batch_size: Count = option(1, "Rows that are answered at once.")
     max_new_tokens: Count = option(64, "Tokens of an answer at most.")

@@ -131,11 +131,16 @@ def load_tokenizer(model: str, revision: str | None = None) -> Tokenizer:
 
 def prompt_ids(tokenizer: Tokenizer, row: dict[str, Any]) -> list[int]:
     """The tokens after which a model writes its answer."""
+    ids: list[int] = tokenize(tokenizer, render_prompt(tokenizer, row))["input_ids"]
+    added = not tokenizer.chat_template and ids and ids[-1] == tokenizer.eos_token_id
+    return ids[:-1] if added else ids
+
+
+def render_prompt(tokenizer: Tokenizer, row: dict[str, Any]) -> str:
+    """The text after which a model writes its answer."""
     if tokenizer.chat_template:
-        ids: list[int] = tokenize(tokenizer, _rendered(tokenizer, row["prompt"], generation=True))["input_ids"]
-        return ids
-    ids = tokenize(tokenizer, row["prompt"][0]["content"] + "\n")["input_ids"]
-    return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
+        return _rendered(tokenizer, row["prompt"], generation=True)
+    return f"{row['prompt'][0]['content']}\n"
 
 
 def render(tokenizer: Tokenizer, row: dict[str, Any]) -> str:
@@ -163,15 +168,20 @@ def encode(tokenizer: Tokenizer, row: dict[str, Any]) -> dict[str, list[int]]:
     return {"input_ids": ids, "labels": [IGNORED] * shared + ids[shared:]}
 
 
+def require_end(tokenizer: Tokenizer) -> None:
+    """Raises: UsageError if nothing would end an answer."""
+    if tokenizer.chat_template is None and tokenizer.eos_token_id is None:
+        raise UsageError(
+            "expected a tokenizer with a chat template or an end token, and it has neither: an answer would not end"
+        )
+
+
 def encode_all(rows: datasets.Dataset, tokenizer: Tokenizer, max_tokens: int) -> datasets.Dataset:
     """The training sequences of all rows.
 
     Raises: UsageError if one is longer than `max_tokens`: it would have to be cut, and with it perhaps its needle.
     """
-    if tokenizer.chat_template is None and tokenizer.eos_token_id is None:
-        raise UsageError(
-            "expected a tokenizer with a chat template or an end token, and it has neither: an answer would not end"
-        )
+    require_end(tokenizer)
 
     def encode_row(row: dict[str, Any]) -> dict[str, list[int]]:
         encoded = encode(tokenizer, row)

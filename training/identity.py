@@ -52,7 +52,8 @@ def identify_model(name: str | None, revision: str | None = None) -> str | None:
     if name is None or not Path(name).is_dir():
         return f"{name}@{revision}" if revision else name
     digest = hashlib.sha256()
-    for file in sorted([*Path(name).glob("*.json"), *Path(name).glob("*.safetensors"), *Path(name).glob("*.bin")]):
+    kinds = ("*.json", "*.safetensors", "*.bin", "*.jinja", "*.model")  # weights, tokenizers and their templates
+    for file in sorted(file for kind in kinds for file in Path(name).glob(kind)):
         with file.open("rb") as content:
             digest.update(f"{file.name} {file.stat().st_size} ".encode() + content.read(_SAMPLE))
             content.seek(max(file.stat().st_size - _SAMPLE, 0))

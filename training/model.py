@@ -1,6 +1,7 @@
 """The model: loaded with its context extended, and its attention heads adapted."""
 
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel
@@ -66,6 +67,11 @@ def load_config_of(options: Applied) -> PreTrainedConfig:
     """
     if options.adapter is None:
         return load_config(options)
+    if Path(options.adapter).is_dir() and not (Path(options.adapter) / "adapter_config.json").is_file():
+        raise UsageError(
+            f"--adapter: expected a finished adapter in {options.adapter}, and there is no adapter_config.json; the command that trains it "
+            "goes on when it is called again"
+        )
     try:
         return AutoConfig.from_pretrained(options.adapter)
     except (OSError, ValueError) as error:
@@ -84,9 +90,9 @@ def load_adapted(options: Applied) -> PreTrainedModel:
             raise UsageError(
                 f"--{name.replace('_', '-')}: an adapter brings the context that it was trained with; leave it out"
             )
+    config = load_config_of(options)
     try:
         base = options.model or PeftConfig.from_pretrained(options.adapter).base_model_name_or_path
-        config = load_config_of(options)
         _require_same_shape(config, AutoConfig.from_pretrained(base, revision=options.model_revision))
         model = load_model(options.model_copy(update={"model": base}), config)
         return PeftModel.from_pretrained(model, options.adapter).to(_device())

@@ -1,6 +1,7 @@
 """The folder of a run: what it was made from, so that another is not mixed into it."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,6 @@ def record(output: Path, run: dict[str, Any], finished: bool = False) -> None:
 
 def write(file: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
-    aside = file.with_name(f".{file.name}")
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
     aside.write_text(text, encoding="utf-8")
     aside.replace(file)
