@@ -19,7 +19,8 @@ scores (layer, head):
              in [0, 1]; rows that the model does not answer do not count
   wu_forced  the same of the right answer: needs no model that answers
   mass       attention from the question on the needles, less that of the question N/A (QRHead); --no-calibrate: in [0, 1]
-  logit      what a head adds to the answer's logits from the needles, less what it adds from the rest
+  logit      what a head adds to the answer's logits from the needles, less what it adds from the rest; not for models that put a norm
+             or a gate behind their heads, such as Gemma 2 and OLMo 2
   edge       log-probability that the answer loses if only this head does not see the needles
   ablate     log-probability that the answer loses without this head: necessity, not retrieval
 

@@ -47,7 +47,7 @@ def rank(options: Ranking) -> list[Ranked]:
     reference = _tuned(options, options.target, TARGET) if has_split(target, "train") else None
     candidates = {BASE: _scores(options, BASE, None)}
     for number, (name, data) in enumerate(zip(names, options.data, strict=True)):
-        candidates[name] = _scores(options, f"{number}", _tune(options, data, f"{number}"))
+        candidates[name] = reference if reference and name == str(target) else _tuned(options, data, f"{number}")
     ranked = order(candidates, reference or candidates[BASE])
     output = Path(options.output)
     about = {**options.model_dump(), "reference": options.target if reference else BASE}
