@@ -12,10 +12,10 @@ data: .venv/core
 	$(BIN)/synthctx show synthctx/mdqa_synth templated_haystack
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: .venv/dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m "slow or not slow"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "slow or not slow"
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -156,7 +156,7 @@ def _is_kept(file: Path, name: str) -> bool:
 
 
 def _kept(file: Path) -> Scored:
-    with np.load(file) as kept:
+    with file.open("rb") as content, np.load(content) as kept:
         return Scored(str(kept["id"]), kept["total"], kept["steps"], kept["needles"])
 
 

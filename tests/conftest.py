@@ -147,11 +147,3 @@ def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         paths[name] = str(folder / name / "tokenizer.json")
         make().save(paths[name])
     return paths
-
-
-@pytest.fixture(scope="session")
-def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory in which a tiny model was fine-tuned by the README's recipe, to `runs/learnt`: a minute's work."""
-    from tests.tiny import finetuned, make_place
-
-    return finetuned(make_place(tmp_path_factory.mktemp("learnt"), 240, 24), "runs/learnt")

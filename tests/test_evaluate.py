@@ -19,8 +19,6 @@ from training.config import Evaluation
 from training.evaluate import evaluate, read_predictions
 from training.tiny import make_tiny
 
-pytestmark = pytest.mark.xdist_group("evaluate")  # which share the runs of their fixtures
-
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
