@@ -1,6 +1,6 @@
 """Attention as one layer computes it, and its weights for as few of its rows as are asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 _WEIGHTS_AT_ONCE = 2**23  # numbers: 32 MiB of them stay near a CPU's cache, and never grow to (tokens, tokens)
 
-_MASKED = torch.finfo(torch.float32).min / 2  # below which nothing is but what a mask hides
+HIDDEN = torch.finfo(torch.float32).min  # the logit of what a mask hides; half of it is below all others
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,16 @@ class Call:
         )
 
 
-def weigh(call: Call, queries: Tensor, blocked: Tensor | None = None) -> Tensor:
-    """The attention weights (batch, head, query, key) of some queries, in float32; `blocked` (broadcast to them) edges have none.
+def weigh(call: Call, queries: Tensor, hide: Callable[[Tensor], Any] | None = None) -> Tensor:
+    """The attention weights (batch, head, query, key) of some queries, in float32.
 
-    `queries` are indices into the call's. With attention sinks a row sums to less than 1.
+    `queries` are indices into the call's; `hide` lowers logits of the same shape in place before the softmax. With attention sinks a
+    row sums to less than 1.
     """
-    return _softmax(call, _logits(call, queries), blocked)
+    logits = _logits(call, queries)
+    if hide is not None:
+        hide(logits)
+    return _softmax(call, logits)
 
 
 def chunks(call: Call, queries: Tensor) -> Iterator[Tensor]:
@@ -102,7 +106,7 @@ def _logits(call: Call, queries: Tensor) -> Tensor:
 
 
 def _masked(call: Call, queries: Tensor, logits: Tensor) -> Tensor:
-    mask, least = call.mask, torch.finfo(torch.float32).min
+    mask, least = call.mask, HIDDEN
     if mask is None or (isinstance(mask, Tensor) and mask.ndim == 2):
         columns = torch.arange(call.key.shape[2], device=logits.device) + call.first_key
         rows = (queries + call.offset)[:, None]
@@ -124,12 +128,9 @@ def _masked(call: Call, queries: Tensor, logits: Tensor) -> Tensor:
     return logits.masked_fill_(~visible, least)
 
 
-def _softmax(call: Call, logits: Tensor, blocked: Tensor | None) -> Tensor:
-    if blocked is not None:  # and where nothing else is to be seen, nothing is: what is masked has no share then either
-        logits.masked_fill_(blocked | (logits <= _MASKED), -torch.inf)
+def _softmax(call: Call, logits: Tensor) -> Tensor:
     sinks = call.options.get("s_aux")
     if sinks is None:
-        weights = torch.softmax(logits, -1)
-        return weights if blocked is None else weights.nan_to_num_(0)
+        return torch.softmax(logits, -1)
     own = sinks.float().reshape(1, -1, 1, 1).expand(logits.shape[0], -1, logits.shape[2], 1)
     return torch.softmax(torch.cat([logits, own], -1), -1)[..., :-1]

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,9 +23,8 @@ class Probe:
     `rows` are the tokens of this pass that a chunk holds: indices into all that were given, branch after branch.
     """
 
-    def blocked(self, call: Call, rows: Tensor) -> Tensor | None:
-        """Edges that are cut, broadcast to (batch, head, row, key); None for none."""
-        return None
+    def hide(self, call: Call, rows: Tensor, logits: Tensor) -> None:
+        """Lowers logits (1, head, row, key) in place."""
 
     def read(self, call: Call, rows: Tensor, weights: Tensor) -> None:
         """Sees the weights (1, head, row, key)."""
@@ -154,7 +154,7 @@ class Branches(Intervention):
     def _of_branches(self, call: Call) -> Iterator[Tensor]:
         """The outputs (1, row, head, dimension) of what follows the context, chunk by chunk."""
         for rows in chunks(call, torch.arange(call.query.shape[2], device=call.query.device)):
-            weights = weigh(call, rows, self.probe.blocked(call, rows))
+            weights = weigh(call, rows, partial(self.probe.hide, call, rows))
             self.probe.read(call, rows, weights)
             output = mix(call, weights)
             self.probe.write(call, rows, output)

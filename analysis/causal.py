@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from analysis.attention import Call
+from analysis.attention import HIDDEN, Call
 from analysis.branches import Branches, Probe
 from analysis.heads import Scored
 from analysis.interventions import transformers_model
@@ -45,15 +45,10 @@ class _Cuts(Probe):
             if self.cuts[owner].layer == call.layer:
                 yield (owners == owner).nonzero().flatten(), self.cuts[owner]
 
-    def blocked(self, call: Call, rows: Tensor) -> Tensor | None:
-        blocked = None
+    def hide(self, call: Call, rows: Tensor, logits: Tensor) -> None:
         for mine, cut in self._of(call, rows):
-            if cut.needles and blocked is None:
-                shape = (1, call.query.shape[1], len(rows), call.key.shape[2])
-                blocked = torch.zeros(shape, dtype=torch.bool, device=rows.device)
             for needle in cut.needles:
-                blocked[0, cut.head, mine, self.needles[needle].start : self.needles[needle].stop] = True  # type: ignore[index]
-        return blocked
+                logits[0, cut.head, mine, self.needles[needle].start : self.needles[needle].stop] = HIDDEN
 
     def write(self, call: Call, rows: Tensor, output: Tensor) -> None:
         for mine, cut in self._of(call, rows):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
-from analysis.attention import Call, attend, chunks, mix, weigh
+from analysis.attention import HIDDEN, Call, attend, chunks, mix, weigh
 from synthctx_data.errors import ModelError, UsageError
 
 Head = tuple[int, int]  # layer, head
@@ -227,7 +227,13 @@ class Knockout(Intervention):
         known = self.hidden.to(heads.device)
         hidden = known[:, columns.clamp(max=known.shape[1] - 1)] & (columns < known.shape[1])
         some, queries = call.of_heads(heads), rows.any(0).nonzero().flatten()
-        parts = [mix(some, weigh(some, part, hidden[:, None, None])) for part in chunks(some, queries)]
+
+        def hide(
+            logits: Tensor,
+        ) -> None:  # and where nothing else is to be seen, nothing is: what is masked has no share then either
+            logits.masked_fill_(hidden[:, None, None] | (logits <= HIDDEN / 2), -torch.inf)
+
+        parts = [mix(some, weigh(some, part, hide).nan_to_num_(0)) for part in chunks(some, queries)]
         seen = call.value.new_zeros(*call.query.shape[:3:2], len(heads), call.value.shape[-1])
         seen[:, queries] = torch.cat(parts, 1)
         return seen
