@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from synthctx_data.metrics import (
     answer_f1,
+    answer_recall,
     best_subspan_em,
     citation_score,
     citations,
@@ -119,7 +120,7 @@ def test_f1_equals_the_slow_one_and_is_the_best_of_the_answers(prediction: str, 
     "text", ["", " ", "the a an", "!?.", "\x00\ufffd\ud800", "x" * 10**6, "a " * 500_000, "[" * 10**6, "[1" * 10**5]
 )
 def test_hostile_texts_have_scores(text: str) -> None:
-    for metric in (exact_match, answer_f1, best_subspan_em):
+    for metric in (exact_match, answer_f1, answer_recall, best_subspan_em):
         assert 0 <= metric(text, ["x", ""]) <= 1
         assert 0 <= metric("x", [text]) <= 1
     assert 0 <= citation_score(text, "[1]").f1 <= 1
@@ -147,3 +148,19 @@ def test_citations_score_like_sets(predicted: frozenset[int], gold: frozenset[in
 
 def test_citations_are_read_in_the_ways_people_write_them() -> None:
     assert citations("so [3][17, 22]; and [4 ; 5] but not [x], (6) or [" + "9" * 12 + "]") == {3, 17, 22, 4, 5}
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answers", "recall"),
+    [
+        ("Paris, I think", ["Paris"], 1),
+        ("the Eiffel", ["The Eiffel Tower"], 0.5),
+        ("tower tower", ["tower"], 1),
+        ("tower", ["tower tower"], 0.5),
+        ("x", ["a b", "x y"], 0.5),
+        ("", ["The"], 1),
+        ("x", [], 0),
+    ],
+)
+def test_recall_is_the_share_of_an_answers_words(prediction: str, answers: list[str], recall: float) -> None:
+    assert answer_recall(prediction, answers) == recall
