@@ -87,10 +87,8 @@ def compare(options: Comparison) -> Mapping[str, object]:
     _require_alike(heads)
     wanted = measures(options.top, options.thresholds)
     reference, others = heads[options.reference], {n: h for n, h in heads.items() if n != options.reference}
-    models = {
-        name: {m: _measured(wanted[m], reference, other, name, m) for m in wanted}
-        for name, other in _with_progress(others)
-    }
+    drawn = reference.resampled("reference")
+    models = {name: _measure_all(wanted, reference, drawn, other, name) for name, other in _with_progress(others)}
     f1 = {name: _f1(place) for name, place in _named(options.f1, "--f1").items()}
     unknown = sorted(set(f1) - set(heads))
     if unknown:
@@ -154,9 +152,24 @@ def _f1(place: str) -> float:
         ) from error
 
 
-def _measured(measure: Measure, reference: HeadScores, other: HeadScores, name: str, what: str) -> Measured:
+def _measure_all(
+    wanted: Mapping[str, Measure], reference: HeadScores, drawn: Scores, other: HeadScores, name: str
+) -> dict[str, Measured]:
+    """All measures of a model; `drawn` are the reference's resampled means."""
+    pairs = list(zip(drawn, other.resampled(name), strict=True))
+    return {what: _measured(wanted[what], reference, other, pairs, name, what) for what in wanted}
+
+
+def _measured(
+    measure: Measure,
+    reference: HeadScores,
+    other: HeadScores,
+    pairs: Sequence[tuple[Scores, Scores]],
+    name: str,
+    what: str,
+) -> Measured:
     value = measure(reference.values, other.values)
-    drawn = [] if math.isnan(value) else map(measure, reference.resampled("reference"), other.resampled(name))
+    drawn = [] if math.isnan(value) else [measure(*pair) for pair in pairs]
     kept = [v for v in drawn if not math.isnan(v)]
     low, high = np.quantile(kept, [0.025, 0.975]) if kept else (math.nan, math.nan)
     p = math.nan

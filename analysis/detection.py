@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -62,10 +61,7 @@ def find(options: Detection) -> HeadScores:
 
 def folder(options: Detection) -> Path:
     """Where the scores lie: as asked for, or by the names of model, data, split and score."""
-    if options.output:
-        return Path(options.output)
-    name = Path(str(options.adapter or options.model)).name
-    return Path("heads") / name / re.sub(r"\W+", "_", f"{options.data} {options.split} {options.score}".strip("./"))
+    return Path(options.output) if options.output else runs.default_folder("heads", options, options.score)
 
 
 def detect(

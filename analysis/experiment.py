@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -75,12 +74,6 @@ class Answers:
         """The mean over rows, each the mean of its draws, with its interval."""
         rows = [sum(values) / len(values) for values in zip(*draws, strict=True)]
         return mean(rows, self.options.resamples, (name,))
-
-
-def default_folder(kind: str, options: Experiment, *more: str) -> Path:
-    """Where an experiment lies, by the names of its model, data and kind."""
-    name = Path(str(options.adapter or options.model)).name
-    return Path(kind) / name / re.sub(r"\W+", "_", " ".join([options.data, options.split, *more]).strip("./"))
 
 
 def name_of(heads: Iterable[Head]) -> str:

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from analysis.config import KnockoutOptions
-from analysis.experiment import Answers, Generate, default_folder, draw, name_of, positions, spans, write
+from analysis.experiment import Answers, Generate, draw, name_of, positions, spans, write
 from analysis.figures import curves
 from analysis.heads import Head, HeadScores
 from analysis.interventions import Knockout, MeanOutputs, intervene
 from synthctx_data.errors import UsageError
+from training import runs
 from training.data import load_rows, parse_address, prompt_ids
 from training.generate import Batch
 from training.scores import Mean
@@ -26,7 +27,11 @@ Curves = dict[str, dict[int, Mean]]
 
 def folder(options: KnockoutOptions) -> Path:
     """Where the experiment lies: as asked for, or by the names of model, data and mode."""
-    return Path(options.output) if options.output else default_folder("knockout", options, options.mode, options.phase)
+    return (
+        Path(options.output)
+        if options.output
+        else runs.default_folder("knockout", options, options.mode, options.phase)
+    )
 
 
 def knock_out(options: KnockoutOptions) -> Curves:

@@ -10,11 +10,12 @@ from peft import PeftConfig
 from transformers import AutoConfig, LogitsProcessor, LogitsProcessorList
 
 from analysis.config import PatchOptions
-from analysis.experiment import Answers, Generate, default_folder, draw, name_of, positions, write
+from analysis.experiment import Answers, Generate, draw, name_of, positions, write
 from analysis.figures import bars
 from analysis.heads import Head, HeadScores
 from analysis.interventions import TwinPatch, intervene, patched
 from synthctx_data.errors import UsageError, first_line
+from training import runs
 from training.data import prompt_ids
 from training.generate import Batch
 from training.identity import identify_model
@@ -27,7 +28,7 @@ def folder(options: PatchOptions) -> Path:
     if options.output:
         return Path(options.output)
     donor = Path(str(options.donor_adapter or options.donor_model)).name
-    return default_folder("patch", options, donor, options.positions)
+    return runs.default_folder("patch", options, donor, options.positions)
 
 
 def sets_of(recipient: HeadScores, donor: HeadScores, top: int, seeds: int) -> dict[str, list[list[Head]]]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -72,10 +71,7 @@ def evaluate(options: Evaluation) -> dict[str, dict[str, dict[str, Mean]]]:
 
 def folder(options: Evaluation) -> Path:
     """Where the evaluation lies: as asked for, or by the names of model, data and split."""
-    if options.output:
-        return Path(options.output)
-    name = Path(str(options.adapter or options.model)).name
-    return Path("evaluations") / name / re.sub(r"\W+", "_", f"{options.data} {options.split}".strip("./"))
+    return Path(options.output) if options.output else runs.default_folder("evaluations", options)
 
 
 def predict(

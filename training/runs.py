@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from synthctx_data.errors import ConflictError, UsageError
+from training.config import Applied
 
 FILE = "run.json"
 
@@ -51,6 +53,12 @@ def record(output: Path, run: dict[str, Any], finished: bool = False) -> None:
     except OSError as error:
         raise UsageError(f"--output: expected a folder that can be made, got {output}: {error}") from error
     write(output / FILE, json.dumps({**run, "finished": finished}, indent=2) + "\n")
+
+
+def default_folder(kind: str, options: Applied, *more: str) -> Path:
+    """Where a run lies if nothing else is asked for, by the names of its kind, model, data and split, and what else it differs by."""
+    name = Path(str(options.adapter or options.model)).name
+    return Path(kind) / name / re.sub(r"\W+", "_", " ".join([options.data, options.split, *more]).strip("./"))
 
 
 def write(file: Path, text: str) -> None:
