@@ -108,10 +108,10 @@ def contestant(name: str, tokens: int) -> tuple[Callable[[], Any], int]:
 
         return lambda: wu_forced(model, questions), 1
     if name.startswith("wu"):
-        from analysis.greedy import wu
+        from analysis import greedy
 
-        end = [question.ids[-1] for question in questions]
-        return lambda: wu(model, questions, end if count == 1 else [], lambda *_: True), count
+        greedy._MOST = ANSWER  # so that all write as many tokens: a random model has no token that ends its answers
+        return lambda: greedy.wu(model, questions, [], lambda *_: True), count
     if name == "edge":
         from analysis.causal import causal
 
