@@ -13,7 +13,7 @@ Variants = Annotated[
     list[str], Argument(help="Variants, e.g. symbolic_haystack.", show_default=False, metavar="VARIANT...")
 ]
 MaxTokens = Annotated[
-    int, Option(help="Tokens of the whole training sequence, chat template and answer included; 512 to 1048576.")
+    int, Option(help="Tokens of the whole training sequence, chat template and answer included; 128 to 1048576.")
 ]
 Tokenizer = Annotated[
     str | None,

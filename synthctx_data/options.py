@@ -9,7 +9,7 @@ from typing import Any
 from synthctx_data import CONTENT_VERSION
 from synthctx_data.errors import UsageError
 
-MIN_TOKENS, MAX_TOKENS = 512, 1_048_576
+MIN_TOKENS, MAX_TOKENS = 128, 1_048_576
 DISTRACTORS = ("bm25", "dense", "random")
 KEY_STYLES = ("uuid", "integer", "word")
 INSIGHT_WORDINGS = ("varied", "identical")
@@ -25,7 +25,7 @@ COMMON = frozenset({"max_tokens", "tokenizer", "train", "validation", "seed", "d
 class Options:
     """The options of a build, each with its default; `None` sizes mean the task's own.
 
-    max_tokens: tokens of the whole training sequence, 512 to 1,048,576.
+    max_tokens: tokens of the whole training sequence, 128 to 1,048,576.
     tokenizer: a tokenizer.json, a folder that holds one, or a Hub id; None is the bundled one.
     train, validation: examples of the split.
     depth: "uniform", or numbers in [0, 1] separated by commas, taken in turn.

@@ -95,7 +95,7 @@ BAD = [
     (("build", "mdqa_synth", "symbolic"), 2, r"no variant 'symbolic'; expected one of"),
     (("build", "mdqa_synth"), 2, r"Missing argument 'VARIANT"),
     (("build", "mdqa_synth", "symbolic_padding", "--max-tokens", "many"), 2, r"--max-tokens.*valid integer.*got: .*many"),
-    (("build", "mdqa_synth", "symbolic_padding", "--max-tokens", 511), 2, r"--max-tokens: expected 512 to 1,048,576 tokens, got 511"),
+    (("build", "mdqa_synth", "symbolic_padding", "--max-tokens", 127), 2, r"--max-tokens: expected 128 to 1,048,576 tokens, got 127"),
     (("build", "mdqa_synth", "symbolic_padding", "--max-tokens", 2**20 + 1), 2, r"--max-tokens: expected"),
     (("build", "mdqa_synth", "symbolic_padding", "--depth", "1.5"), 2, r"--depth: expected uniform, or numbers from 0 to 1"),
     (("build", "mdqa_synth", "symbolic_padding", "--depth", "nan"), 2, r"--depth: expected uniform"),
