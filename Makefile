@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 MAX_TOKENS ?= 32768
 VARIANTS := templated_haystack symbolic_haystack
 
-.PHONY: data test test-slow lint bench
+.PHONY: data test test-slow lint bench mini
 
 data: .venv/core
 	$(BIN)/synthctx build mdqa_synth $(VARIANTS) --max-tokens $(MAX_TOKENS)
@@ -25,6 +25,9 @@ lint: .venv/dev
 
 bench: .venv/core
 	$(BIN)/python benchmarks/build.py $(if $(CORPUS),--corpus $(CORPUS))
+
+mini: .venv/dev
+	$(BIN)/python analysis/mini/run.py
 
 .venv/core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

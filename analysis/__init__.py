@@ -1,1 +1,1 @@
-"""Retrieval heads: find, compare, knock out and patch them (to come)."""
+"""Retrieval heads: find, compare, knock out and patch them."""

@@ -85,12 +85,12 @@ def controls(
 
 
 def _measure(answers: Answers, sets: Sequence[Sequence[Head]], options: KnockoutOptions, name: str) -> Mean:
-    found = answers.mean([answers.f1(name_of(heads), _without(heads, options, answers)) for heads in sets], name)
+    found = answers.mean([answers.f1(name_of(heads), without(heads, options, answers)) for heads in sets], name)
     print(f"knockout: {name}: F1 {found.mean:.3f}", file=sys.stderr)
     return found
 
 
-def _without(heads: Sequence[Head], options: KnockoutOptions, answers: Answers) -> Generate:
+def without(heads: Sequence[Head], options: KnockoutOptions, answers: Answers) -> Generate:
     """What generates without some heads, as the options say."""
 
     def generate(batch: Batch, **arguments: Any) -> torch.Tensor:

@@ -1,0 +1,163 @@
+"""The paper in miniature: python analysis/mini/run.py
+
+Trains base models from scratch, tunes them on every variant at four times their context, evaluates, finds, compares, knocks out and patches
+their heads, and writes REPRODUCTION.md: what of the paper's claims holds here. All that could be tuned to the answer is in plan.yaml.
+Called again after an interruption, it goes on where it stopped.
+"""
+
+import argparse
+import contextlib
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])  # so that it runs as a script from a checkout
+
+from analysis.mini.plan import HERE, REAL, REFERENCE, load_plan  # noqa: E402
+from training.cli import errors_in_one_line  # noqa: E402
+
+# What a task takes, in seconds of a core: for the time left.
+_SECONDS = {"data": 60, "base": 600, "examine": 40, "tune": 55, "knock": 120, "patch": 60, "compare": 20}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task's name, its kind, and its call."""
+
+    name: str
+    kind: str
+    call: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+def main() -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--output", type=Path, default=Path("mini"), help="the folder of all that is made (default: mini)"
+    )
+    parser.add_argument(
+        "--report", type=Path, default=Path("REPRODUCTION.md"), help="the report (default: REPRODUCTION.md)"
+    )
+    parser.add_argument("--plan", type=Path, default=HERE / "plan.yaml", help="another plan")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the workers: a model this small is not worth more
+    with errors_in_one_line("mini"):
+        run(options.output, options.report, options.plan, options.workers)
+
+
+def run(output: Path, report: Path, plan: Path, workers: int) -> None:
+    """Makes all that is not there yet, stage by stage, and the report."""
+    from analysis.mini.report import write_report
+    from analysis.mini.tasks import Study
+
+    study = Study(output, load_plan(plan))
+    stages = list(_stages(study))
+    context = multiprocessing.get_context("spawn")
+    total = sum(_SECONDS[task.kind] for stage in stages for task in stage)
+    with context.Manager() as manager, ProcessPoolExecutor(workers, context) as pool, _progress(total) as advance:
+        told = manager.Queue()
+        for stage in stages:
+            _finish([pool.submit(_work, task, output / "logs", told) for task in stage], stage, told, advance)
+    print(write_report(study, report))
+
+
+def _stages(study: Any) -> Iterator[Sequence[Task]]:
+    """Tasks that can be done at once, stage after stage."""
+    from analysis.mini import tasks
+    from analysis.mini.base import make_base
+
+    plan = study.plan
+    yield [Task("data", "data", tasks.build_data, (study,))]
+    yield [Task(f"base {b}", "base", make_base, (study.base(b), plan.base, b)) for b in plan.bases]
+    runs = [(variant, seed) for seed in plan.seeds for variant in plan.variants]
+    yield [
+        *(Task(f"examine base {b}", "examine", tasks.examine_base, (study, b)) for b in plan.bases),
+        *(
+            Task(f"tune base {b} on {variant}, seed {seed}", "tune", tasks.tune, (study, b, variant, seed))
+            for variant, seed in [(REAL, REFERENCE), *runs]
+            for b in plan.bases
+        ),
+    ]
+    yield [
+        *(Task(f"knock out base {b}", "knock", tasks.knock_out, (study, b)) for b in plan.bases),
+        *(
+            Task(f"patch base {b} on {variant}", "patch", tasks.patch_from_real, (study, b, variant))
+            for b in plan.bases
+            for variant in plan.variants
+            if variant != REAL
+        ),
+        *(Task(f"compare base {b}", "compare", tasks.compare_heads, (study, b)) for b in plan.bases),
+    ]
+
+
+def _work(task: Task, logs: Path, told: Any) -> None:
+    """Does a task in a worker, whose words go into a file; those that say how far they are are heard."""
+    logs.mkdir(parents=True, exist_ok=True)
+    extra = (lambda share: told.put((task.name, share)),) if task.kind == "base" else ()
+    file = logs / f"{task.name.replace(' ', '_')}.log"
+    with file.open("a") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        task.call(*task.arguments, *extra)
+
+
+def _finish(futures: Sequence[Future[None]], stage: Sequence[Task], told: Any, advance: Callable[..., None]) -> None:
+    """Waits for a stage, and tells how far it is."""
+    names = dict(zip(futures, stage, strict=True))
+    shares = dict.fromkeys((task.name for task in stage), 0.0)
+    waiting = set(futures)
+    while waiting:
+        with contextlib.suppress(TimeoutError):
+            for future in as_completed(waiting, timeout=2):
+                waiting.discard(future)
+                future.result()
+                shares[names[future].name] = 1.0
+                advance(_done(stage, shares), names[future].name)
+        while not told.empty():
+            name, share = told.get()
+            shares[name] = max(shares[name], share)
+        advance(_done(stage, shares), "")
+    advance(None, "")
+
+
+def _done(stage: Sequence[Task], shares: dict[str, float]) -> float:
+    return sum(_SECONDS[task.kind] * shares[task.name] for task in stage)
+
+
+@contextlib.contextmanager
+def _progress(total: float) -> Iterator[Callable[[float | None, str], None]]:
+    """What shows how much of the stages is done: the seconds of the present one, or None at its end."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(compact=True),
+    )
+    console = Console(stderr=True)
+    before = present = 0.0
+    with Progress(*columns, console=console) as progress:
+        shown = progress.add_task("data", total=total)
+
+        def advance(done: float | None, finished: str) -> None:
+            nonlocal before, present
+            before, present = (before + present, 0.0) if done is None else (before, done)
+            progress.update(shown, completed=before + present)
+            if finished:
+                progress.update(shown, description=finished)
+                if not console.is_terminal:
+                    console.print(finished)
+
+        yield advance
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""The gates that the run must pass, and the paper's claims: what was asked or said, what was seen, and whether it holds."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from analysis.correlation import Correlation, correlate, spearman
+from analysis.mini.plan import REAL
+from analysis.mini.results import Results, over
+from analysis.mini.tasks import RAW, SHORT, THETA
+from training.scores import Mean
+
+HOLDS, FAILS, UNTESTED = "holds", "does not hold", "cannot be tested here"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What must hold: what was asked, what was seen, and whether that is enough."""
+
+    what: str
+    asked: str
+    seen: str
+    met: bool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper, what the miniature shows, of how many, and the verdict."""
+
+    says: str
+    shows: str
+    n: str
+    verdict: str
+
+
+def gates(found: Results) -> Iterator[Gate]:
+    """The gates, in the plan's order."""
+    plan = found.study.plan
+    asked = plan.gates
+    exact, short, raw = found.bases(SHORT, "em"), found.bases(SHORT), found.bases(RAW)
+    yield _least("exact match of the bases at their own length", min(exact), asked.base_exact)
+    guessed = found.guessed("short")
+    yield _least("their F1 there over guessing, the lower", min(short) - guessed, asked.base_over_guessing)
+    yield Gate(
+        "their F1 at 4 times that, the higher",
+        f"<= {asked.base_beyond:.2f}",
+        f"{max(raw):.3f}",
+        max(raw) <= asked.base_beyond,
+    )
+    real, theta = fmean(found.tuned(REAL)), fmean(found.bases(THETA))
+    yield _least("F1 of real-tuned models over theta alone", real - theta, asked.real_over_theta)
+    yield _least("F1 of real-tuned models over guessing", real - found.guessed("test"), asked.real_over_guessing)
+    for variant in found.synthetic:
+        yield _least(
+            f"F1 of real-tuned models over {variant}", real - fmean(found.tuned(variant)), asked.real_over_synthetic
+        )
+    layers = [found.retrieval_heads(scores) for scores in found.heads(REAL)]
+    yield _least("layers with retrieval heads, the fewest", min(sum(map(bool, one)) for one in layers), asked.layers)
+    fullest = max(len(heads) for one in layers for heads in one)
+    yield Gate(
+        "heads of a layer that are retrieval heads, the most",
+        f"< {plan.base.heads}",
+        str(fullest),
+        fullest < plan.base.heads,
+    )
+    yield from _knockout_gates(found)
+
+
+def _least(what: str, seen: float, asked: float) -> Gate:
+    return Gate(what, f">= {asked:g}", f"{seen:.3f}".rstrip("0").rstrip("."), seen >= asked)
+
+
+def _knockout_gates(found: Results) -> Iterator[Gate]:
+    asked = found.study.plan.gates
+    for base in found.study.plan.bases:
+        knocked = found.knockout(base)
+        worst = min(knocked["random"]["all layers"])
+        yield Gate(
+            f"F1 of base {base}, tuned on real, without its {knocked['heads']} retrieval heads",
+            f"<= {asked.knockout_share * worst:.3f} (of the worst of {len(knocked['random']['all layers'])} random sets, {worst:.3f})",
+            f"{knocked['retrieval']:.3f}",
+            knocked["retrieval"] <= asked.knockout_share * worst,
+        )
+        least = min(knocked["layers"][1:])
+        yield Gate(
+            f"F1 of base {base}, tuned on real, without any one layer but the first, the lowest",
+            f">= {asked.layer_share * knocked['none']:.3f} (of {knocked['none']:.3f})",
+            f"{least:.3f}",
+            least >= asked.layer_share * knocked["none"],
+        )
+
+
+def claims(found: Results) -> Iterator[Claim]:
+    """The paper's claims, in its order."""
+    real = found.tuned(REAL)
+    best = max(found.synthetic, key=lambda variant: fmean(found.tuned(variant)))
+    gap = over([r - s for r, s in zip(real, found.tuned(best), strict=True)], "gap")
+    yield Claim(
+        "Synthetic data falls short of real data.",
+        f"real {fmean(real):.3f}, the best synthetic ({best}) {fmean(found.tuned(best)):.3f}: {_said(gap)} below",
+        f"{gap.rows} pairs",
+        HOLDS if gap.low > 0 else FAILS,
+    )
+    yield from _axes(found)
+    yield from _correlations(found)
+    yield _necessary(found)
+    yield _sufficient(found)
+    for task in ("multi-hop questions (MuSiQue)", "citations (SummHay)"):
+        yield Claim(
+            f"The same for {task}.", "a model this small does not answer them better than guessing", "-", UNTESTED
+        )
+
+
+def _axes(found: Results) -> Iterator[Claim]:
+    variants = found.study.plan.variants
+    templated = [v for v in found.synthetic if variants[v].variant.startswith("templated")]
+    pairs = {
+        "More realistic needles help (templated over symbolic, in the same haystacks).": (
+            templated,
+            [v.replace("templated", "symbolic") for v in templated],
+        ),
+        "More varied haystacks help (haystack over padding).": (
+            ["templated_haystack", "symbolic_haystack"],
+            ["templated_padding", "symbolic_padding"],
+        ),
+    }
+    for says, (ones, others) in pairs.items():
+        if not all(v in variants for v in (*ones, *others)):
+            continue
+        differences = [
+            a - b
+            for one, other in zip(ones, others, strict=True)
+            for a, b in zip(found.tuned(one), found.tuned(other), strict=True)
+        ]
+        gap = over(differences, says)
+        yield Claim(says, f"{_said(gap)} F1 more", f"{gap.rows} pairs", HOLDS if gap.low > 0 else FAILS)
+
+
+def _correlations(found: Results) -> Iterator[Claim]:
+    plan = found.study.plan
+    measures = {
+        "recall of": f"recall@>={plan.measuring.threshold:g}",
+        "cosine with": "cosine",
+        "sum of scores, beside": "sum",
+    }
+    for where, heads in (("on the test questions", "heads"), ("on each variant's own data", "own_heads")):
+        for label, measure in measures.items():
+            for base in plan.bases:
+                shown, verdict, n = _correlation(found, base, heads, measure)
+                says = f"The {label} the real-tuned reference's heads goes with F1 ({where}, base {base})."
+                yield Claim(says, shown, n, verdict)
+
+
+def _correlation(found: Results, base: int, heads: str, measure: str) -> tuple[str, str, str]:
+    plan, compared = found.study.plan, found.compared(base, heads)
+    values = {name: _value(found, base, heads, name, of, measure) for name, of in compared["models"].items()}
+    x = np.array([values[name] for name in compared["f1"]])
+    y = np.array(list(compared["f1"].values()))
+    n = f"{len(y)} models"
+    if np.ptp(y) < plan.f1_span:
+        return f"F1 spans {np.ptp(y):.2f}", UNTESTED, n
+    if measure.startswith("recall") and len(set(x.round(9))) < plan.recall_values:
+        return f"recall takes {len(set(x.round(9)))} values", UNTESTED, n
+    one = correlate(spearman, x, y, "mini", base, heads, measure)
+    return _correlated(one), HOLDS if one.value > 0 and one.p < 0.05 else FAILS, n
+
+
+def _value(found: Results, base: int, heads: str, name: str, measures: Mapping[str, Any], measure: str) -> float:
+    if measure != "sum":
+        return float(measures[measure]["value"])
+    from analysis.heads import HeadScores
+
+    variant, seed = name.rsplit("-", 1)
+    return float(HeadScores.load(found.study.at(base, variant, seed, heads)).values.sum())
+
+
+def _correlated(one: Correlation) -> str:
+    return f"Spearman {one.value:+.2f} [{one.low:+.2f}, {one.high:+.2f}], p {one.p:.4f}"
+
+
+def _necessary(found: Results) -> Claim:
+    knocked = {base: found.knockout(base) for base in found.study.plan.bases}
+    shown = "; ".join(
+        f"base {base}: {one['none']:.3f} to {one['retrieval']:.3f} without {one['heads']} retrieval heads, to "
+        + ", ".join(f"{fmean(draws):.3f} ({control})" for control, draws in one["random"].items() if draws)
+        + " without as many random ones"
+        for base, one in knocked.items()
+    )
+    holds = all(one["retrieval"] < 0.5 * min(one["random"]["all layers"]) for one in knocked.values())
+    return Claim(
+        "Retrieval heads are necessary (knockout).", shown, f"{len(knocked)} models", HOLDS if holds else FAILS
+    )
+
+
+def _sufficient(found: Results) -> Claim:
+    says = "Patching shared heads from the real-tuned model helps, and does not close the gap."
+    patched = [one for one in found.patched().values() if "intersect" in one]
+    if not patched:
+        return Claim(says, "no recipient is far enough below its donor, or shares heads with it", "0", UNTESTED)
+    sets = [name for name in ("intersect", "complement", "random") if all(name in one for one in patched)]
+    gains = {name: over([one[name] - one["recipient"] for one in patched], name) for name in sets}
+    gap = over([one["donor"] - one["intersect"] for one in patched], "left")
+    shown = ", ".join(f"{name} {_said(gain)}" for name, gain in gains.items()) + f"; left to the donor {_said(gap)}"
+    holds = gains["intersect"].low > 0 and gap.low > 0
+    return Claim(says, shown, f"{len(patched)} recipients", HOLDS if holds else FAILS)
+
+
+def _said(mean: Mean) -> str:
+    return f"{mean.mean:+.3f} [{mean.low:+.3f}, {mean.high:+.3f}]"
