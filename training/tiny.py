@@ -24,7 +24,7 @@ from synthctx_data.tokens import load_counter
 PREVIOUS = (0, 0)  # the (layer, head) of the head that looks back
 INDUCTION = ((1, 0), (1, 2), (2, 1), (2, 3), (3, 0))  # those of the heads that copy; the others do nothing
 _TOKEN = r"-?[A-Za-z]+|[0-9]|\n|[^\w\s]"
-_SPECIAL = ("<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<|unknown|>")
+SPECIAL = ("<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<|unknown|>")
 _CHAT = (
     "{% for message in messages %}<|{{ message.role }}|>\n{{ message.content }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
@@ -58,7 +58,7 @@ def make_tiny(folder: Path, max_position_embeddings: int = 512) -> Path:
     with torch.no_grad():
         _set_weights(
             model,
-            torch.tensor([1.0 if re.search("[A-Za-z]{2}", t) and t not in _SPECIAL else _WORDS_ALONE for t in names]),
+            torch.tensor([1.0 if re.search("[A-Za-z]{2}", t) and t not in SPECIAL else _WORDS_ALONE for t in names]),
         )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -71,17 +71,22 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     texts = [path.read_text() for path in (ROOT / "mdqa_synth" / f"{name}.jinja" for name in ("_example", "symbolic"))]
     texts.append(next(padding(Layout("mdqa_synth", load_counter()))).body)
     found = [token for text in texts for token in re.findall(_TOKEN, text)]
-    vocabulary = dict.fromkeys([*_SPECIAL, *"0123456789", *found, *names])
-    tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token=_SPECIAL[-1]))
+    vocabulary = dict.fromkeys([*SPECIAL, *"0123456789", *found, *names])
+    tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token=SPECIAL[-1]))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_TOKEN), "removed", invert=True)
     tokenizer.decoder = decoders.Replace(Regex(r"^(?=\w)"), " ")
+    return chat_tokenizer(tokenizer, _CHAT)
+
+
+def chat_tokenizer(tokenizer: Tokenizer, chat_template: str) -> PreTrainedTokenizerFast:
+    """A tokenizer whose vocabulary holds SPECIAL, with their roles and a chat template."""
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        pad_token=_SPECIAL[0],
-        eos_token=_SPECIAL[1],
-        unk_token=_SPECIAL[-1],
-        additional_special_tokens=list(_SPECIAL[2:4]),
-        chat_template=_CHAT,
+        pad_token=SPECIAL[0],
+        eos_token=SPECIAL[1],
+        unk_token=SPECIAL[-1],
+        additional_special_tokens=list(SPECIAL[2:4]),
+        chat_template=chat_template,
     )
 
 

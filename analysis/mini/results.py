@@ -12,15 +12,10 @@ from datasets import load_dataset
 from analysis.heads import HeadScores
 from analysis.mini.corpus import guessing
 from analysis.mini.plan import REAL
-from analysis.mini.tasks import Study
+from analysis.mini.tasks import Study, read_score
 from training.scores import Mean, mean
 
 _RESAMPLES = 1000
-
-
-def f1(folder: Path, metric: str = "f1") -> float:
-    """The mean of a metric in the folder of an evaluation."""
-    return float(_read(folder / "scores.json")["all"]["all"][metric]["mean"])
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -46,7 +41,7 @@ class Results:
 
     def tuned(self, variant: str) -> list[float]:
         """F1 of the models tuned on a variant."""
-        return [f1(folder / "f1") for folder in self.folders(variant)]
+        return [read_score(folder / "f1") for folder in self.folders(variant)]
 
     def folders(self, variant: str) -> list[Path]:
         """The folders of the models tuned on a variant."""
@@ -55,7 +50,7 @@ class Results:
 
     def bases(self, name: str, metric: str = "f1") -> list[float]:
         """A metric of each base, by the name of how it is to read (see tasks.py)."""
-        return [f1(self.study.at(base, name), metric) for base in self.study.plan.bases]
+        return [read_score(self.study.at(base, name), metric) for base in self.study.plan.bases]
 
     def guessed(self, data: str) -> float:
         """The F1 of guessing an object of the asked relation."""

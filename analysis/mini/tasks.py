@@ -1,8 +1,8 @@
 """What the run does, one task after the other: each is a call of the product, and returns at once where it is done."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -22,7 +22,7 @@ class Study:
     root: Path
     plan: Plan
 
-    @cached_property
+    @property
     def tokenizer(self) -> Path:
         """The tokenizer's folder."""
         return self.root / "tokenizer"
@@ -134,6 +134,11 @@ def _evaluate(study: Study, output: Path, data: str, **options: Any) -> None:
     evaluate(Evaluation(data=data, output=str(output), limit=study.plan.measuring.evaluated, **_ANSWERS, **options))
 
 
+def read_score(folder: Path, metric: str = "f1") -> float:
+    """The mean of a metric in the folder of an evaluation."""
+    return float(json.loads((folder / "scores.json").read_text())["all"]["all"][metric]["mean"])
+
+
 def _score(study: Study, output: Path, data: str, **options: Any) -> None:
     from analysis.detection import find
 
@@ -186,12 +191,11 @@ def knock_out(study: Study, base: int) -> None:
 
 def patch_from_real(study: Study, base: int, variant: str) -> None:
     """Patches heads of the reference into the first model of a variant, if that is far enough below it."""
-    from analysis.mini.results import f1
     from analysis.patching import patch
 
     recipient, donor = study.at(base, variant, study.plan.seeds[0]), study.at(base, REAL, REFERENCE)
     measuring = study.plan.measuring
-    if f1(recipient / "f1") > f1(donor / "f1") - measuring.patched_below:
+    if read_score(recipient / "f1") > read_score(donor / "f1") - measuring.patched_below:
         return
     options = PatchOptions(
         adapter=str(recipient / "adapter"),

@@ -12,9 +12,9 @@ from synthctx_data.layout import Layout
 from synthctx_data.padding import padding
 from synthctx_data.prompts import ROOT
 from synthctx_data.tokens import load_counter
+from training.tiny import SPECIAL, chat_tokenizer
 
 _WORD = r"[A-Za-z]+(?:-[A-Za-z]+)*|[0-9]+|\n|[^\w\s]"
-_SPECIAL = ("<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<|unknown|>")
 PHRASES = (
     "Read the numbered documents below. One of them answers the question that follows; the others do not.\n\n",
     "Document [",
@@ -32,21 +32,14 @@ _CHAT = (
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """A tokenizer that knows every word of every variant."""
     whole, inner = _pieces()
-    known = dict.fromkeys([*_SPECIAL, *"0123456789", *whole, *inner])
+    known = dict.fromkeys([*SPECIAL, *"0123456789", *whole, *inner])
     unknown = _unknown(known, every_name())
     vocabulary = {token: i for i, token in enumerate([*known, *unknown])}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=_SPECIAL[-1]))
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=SPECIAL[-1]))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), "removed", invert=True)
     tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
     tokenizer.add_tokens([AddedToken(phrase, normalized=False) for phrase in PHRASES])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=_SPECIAL[0],
-        eos_token=_SPECIAL[1],
-        unk_token=_SPECIAL[-1],
-        additional_special_tokens=list(_SPECIAL[2:4]),
-        chat_template=_CHAT,
-    )
+    return chat_tokenizer(tokenizer, _CHAT)
 
 
 def _pieces() -> tuple[list[str], list[str]]:
@@ -68,6 +61,6 @@ def _pieces() -> tuple[list[str], list[str]]:
 
 def _unknown(known: dict[str, None], texts: list[str]) -> list[str]:
     """The words that take more than the longest beginnings: few, and then whole."""
-    pieces = Tokenizer(models.WordPiece({token: i for i, token in enumerate(known)}, unk_token=_SPECIAL[-1]))
+    pieces = Tokenizer(models.WordPiece({token: i for i, token in enumerate(known)}, unk_token=SPECIAL[-1]))
     found = dict.fromkeys(word for text in texts for word in re.findall(_WORD, text))
-    return [word for word in found if _SPECIAL[-1] in pieces.encode(word).tokens]
+    return [word for word in found if SPECIAL[-1] in pieces.encode(word).tokens]
