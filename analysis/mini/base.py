@@ -1,6 +1,7 @@
 """A base model from scratch: it learns to copy and to answer from a few documents, in contexts as short as its own."""
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,17 +27,19 @@ def make_base(folder: Path, plan: Base, seed: int, progress: Callable[[float], N
 
     An interrupted training goes on from its last saved state, and ends with the same weights.
     """
-    if (folder / "config.json").exists():
+    if folder.exists():
         return folder
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer()
     training = _Training(folder, plan, seed, tokenizer)
     while training.step < plan.steps:
         training.advance()
         progress(training.step / plan.steps)
-    tokenizer.save_pretrained(folder)
-    training.model.save_pretrained(folder)  # the configuration comes last
-    (folder / _STATE).unlink(missing_ok=True)
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    tokenizer.save_pretrained(aside)
+    training.model.save_pretrained(aside)
+    aside.rename(folder)
+    training.file.unlink(missing_ok=True)
     return folder
 
 
@@ -44,7 +47,8 @@ class _Training:
     """The model, and all that decides how it goes on."""
 
     def __init__(self, folder: Path, plan: Base, seed: int, tokenizer: PreTrainedTokenizerFast) -> None:
-        self.file, self.plan, self.seed, self.tokenizer = folder / _STATE, plan, seed, tokenizer
+        self.file = folder.with_name(f"{folder.name}.{_STATE}")
+        self.plan, self.seed, self.tokenizer = plan, seed, tokenizer
         torch.manual_seed(seed)
         self.model = make_model(plan, tokenizer)
         self.optimizer = torch.optim.AdamW(

@@ -15,11 +15,8 @@ from synthctx_data.prompts import Wording, wordings
 from synthctx_data.seeding import Stream
 
 _INSTRUCTION, _NUMBER, _NUMBER_END, _BREAK, _REQUEST, _QUESTION = PHRASES
-ELSEWHERE, ANSWER, FIRST = (
-    0.02,
-    1.0,
-    3.0,
-)  # weights in the loss: of what cannot be known, of an answer, of its first token
+# Weights in the loss: of what cannot be known, of an answer, of its first token.
+ELSEWHERE, ANSWER, FIRST = 0.02, 1.0, 3.0
 _FIRST_WORD = 5  # the tokens below are special
 Lesson = tuple[list[int], list[float]]  # tokens, and the weight of each
 

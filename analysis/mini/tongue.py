@@ -5,9 +5,8 @@ import re
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from analysis.mini.world import every_name, sayings
-from synthctx_data.entities import make_world, words
-from synthctx_data.example import SPLITS
+from analysis.mini.world import every_name, sayings, worlds
+from synthctx_data.entities import words
 from synthctx_data.layout import Layout
 from synthctx_data.padding import padding
 from synthctx_data.prompts import ROOT
@@ -44,7 +43,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 def _pieces() -> tuple[list[str], list[str]]:
     """Words and beginnings of words, and what goes on from them."""
-    places = [e for split in SPLITS for e in make_world(16384, split, "mini").entities if e.kind == "place"]
+    places = [entity for world in worlds() for entity in world.entities if entity.kind == "place"]
     whole = [entity.parts[0] for entity in places]
     inner = [f"##{digit}" for digit in "0123456789"] + [f"##{entity.parts[1]}" for entity in places]
     for plain in (word for part in words() for word in part):

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from synthctx_data.entities import KINDS, RELATIONS, Relation, make_world
+from synthctx_data.entities import KINDS, MAX_SIZE, RELATIONS, Relation, World, make_world
 from synthctx_data.example import SPLITS
 from synthctx_data.seeding import Stream
-
-_WORLD = 16384  # entities, so that all parts of names are there
 
 _FILLERS = (
     "Little else is known for sure.",
@@ -88,13 +86,18 @@ class Passage:
 
 
 @cache
+def worlds() -> tuple[World, ...]:
+    """A world for each split of the synthetic variants, so large that all parts of names are there."""
+    return tuple(make_world(MAX_SIZE, split, "mini") for split in SPLITS)
+
+
+@cache
 def names(kind: str) -> tuple[str, ...]:
     """The names of a kind of entity, or of what a relation has for objects, in both splits of the synthetic variants."""
-    worlds = [make_world(_WORLD, split, "mini") for split in SPLITS]
     if kind in KINDS:
-        return tuple(entity.name for world in worlds for entity in world.entities if entity.kind == kind)
+        return tuple(entity.name for world in worlds() for entity in world.entities if entity.kind == kind)
     relation = next(relation for relation in RELATIONS if relation.object == kind)
-    found = (objects[relation.name] for world in worlds for objects in world.objects if relation.name in objects)
+    found = (objects[relation.name] for world in worlds() for objects in world.objects if relation.name in objects)
     return tuple(dict.fromkeys(found))
 
 
