@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -47,18 +48,21 @@ def knock_out(options: KnockoutOptions) -> Curves:
     answers.require_shape(heads, "--heads")
     untouched = answers.mean([answers.f1("none")], "none")
     found: Curves = {name: {0: untouched} for name in ("highest heads", *CONTROLS)}
+    drawn: dict[str, dict[int, list[float]]] = {control: {} for control in CONTROLS}
     for number in sorted(options.top):
         top = ranked[:number]
-        found["highest heads"][number] = _measure(answers, [top], options, f"{number} highest heads")
+        found["highest heads"][number], _ = _measure(answers, [top], options, f"{number} highest heads")
         for control in CONTROLS:
-            draws = [
-                drawn
+            sets = [
+                one
                 for seed in range(options.seeds)
-                if (drawn := controls(ranked, number, max(options.top), control, options.exclude_layers, seed))
+                if (one := controls(ranked, number, max(options.top), control, options.exclude_layers, seed))
             ]
-            if draws:
-                found[control][number] = _measure(answers, draws, options, f"{number} random heads of {control}")
-    write(output, "knockout.json", {"about": {**options.model_dump(), "of": heads.about}, "f1": found})
+            if sets:
+                name = f"{number} random heads of {control}"
+                found[control][number], drawn[control][number] = _measure(answers, sets, options, name)
+    about = {**options.model_dump(), "of": heads.about}
+    write(output, "knockout.json", {"about": about, "f1": found, "f1_of_each_draw": drawn})
     curves(
         found, output / "knockout", ("heads knocked out", "F1"), f"{options.adapter or options.model}\n{options.data}"
     )
@@ -84,10 +88,14 @@ def controls(
     return drawn if len(drawn) == number else []
 
 
-def _measure(answers: Answers, sets: Sequence[Sequence[Head]], options: KnockoutOptions, name: str) -> Mean:
-    found = answers.mean([answers.f1(name_of(heads), without(heads, options, answers)) for heads in sets], name)
+def _measure(
+    answers: Answers, sets: Sequence[Sequence[Head]], options: KnockoutOptions, name: str
+) -> tuple[Mean, list[float]]:
+    """F1 without the sets of heads: over all of them, and without each."""
+    scores = [answers.f1(name_of(heads), without(heads, options, answers)) for heads in sets]
+    found = answers.mean(scores, name)
     print(f"knockout: {name}: F1 {found.mean:.3f}", file=sys.stderr)
-    return found
+    return found, [fmean(each) for each in scores]
 
 
 def without(heads: Sequence[Head], options: KnockoutOptions, answers: Answers) -> Generate:

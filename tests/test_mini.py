@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from analysis.heads import HeadScores, Scored
 from analysis.mini import base as bases
 from analysis.mini.corpus import guessing, write_corpus
 from analysis.mini.lessons import ANSWER, ELSEWHERE, FIRST, WRITERS, conversation, copying
-from analysis.mini.plan import HERE, REAL, REFERENCE, Base, Plan, load_plan
+from analysis.mini.plan import HERE, REAL, REFERENCE, Base, load_plan
 from analysis.mini.results import Results
 from analysis.mini.tasks import Study, compare_heads
 from analysis.mini.tongue import PHRASES, make_tokenizer
@@ -124,7 +123,7 @@ def test_what_is_weighed_in_copying_was_there_before() -> None:
 
 @pytest.fixture(scope="module")
 def small() -> Base:
-    return Plan.model_validate(yaml.safe_load(SMOKE.read_text())).base
+    return load_plan().base
 
 
 def test_the_first_heads_look_back(tokenizer, small: Base) -> None:
@@ -139,10 +138,32 @@ def test_the_first_heads_look_back(tokenizer, small: Base) -> None:
         assert (at == torch.arange(8, 64) - tokens).float().mean() > 0.9
 
 
+def test_heads_that_are_left_out_of_a_lesson_say_nothing(tokenizer, small: Base) -> None:
+    torch.manual_seed(0)
+    model = bases.make_model(small, tokenizer).eval()
+    drops = bases.Drops(model)
+    ids = torch.randint(5, len(tokenizer), (64, 8))
+    phase = small.phases[0].model_copy(update={"batch": 64, "heads": 5, "fewer": 0.5, "without": {2: 0.5}})
+    drops.draw(phase)
+    assert drops.kept is not None
+    number = drops.kept.sum(-1)
+    assert (drops.kept.cumprod(-1) == drops.kept).all()  # the first few
+    assert (number[0] == small.heads).all()
+    assert {1, 5} <= set(number[1].tolist()) <= {1, 2, 3, 4, 5}
+    assert 16 < (number[2] == 0).sum() < 48
+    with torch.no_grad():
+        dropped = model(ids).logits
+        for layer, of_layer in enumerate(model.model.layers):
+            weight = of_layer.self_attn.o_proj.weight
+            weight *= drops.kept[layer, 0].repeat_interleave(small.head_dimension)
+        drops.kept = None
+        assert torch.allclose(model(ids[:1]).logits, dropped[:1], atol=1e-5)
+
+
 def test_a_base_that_is_interrupted_ends_with_the_same_weights(tmp_path: Path, small: Base, monkeypatch) -> None:
     monkeypatch.setattr(bases, "_SAVE", 4)
     plan = small.model_copy(
-        update={"phases": tuple(p.model_copy(update={"steps": 3, "batch": 4}) for p in small.phases)}
+        update={"phases": tuple(p.model_copy(update={"steps": 3, "batch": 4}) for p in small.phases[:3])}
     )
     told: list[float] = []
     straight = bases.make_base(tmp_path / "straight", plan, 7, told.append)
@@ -197,10 +218,12 @@ def _plant(study: Study, f1: dict[str, float], shared: dict[str, int]) -> None:
     for base in plan.bases:
         for name in ("short", "raw", "theta"):
             _scores(study.at(base, name), 0.1)
-        knocked = {"heads": 8, "none": 0.8, "retrieval": 0.0, "random": {"all layers": [0.7, 0.6]}, "layers": [0.0] * 5}
-        file = study.at(base, REAL, plan.seeds[0], "knockout") / "sets.json"
-        file.parent.mkdir(parents=True)
-        file.write_text(json.dumps(knocked))
+        folder = study.at(base, REAL, plan.seeds[0], "knockout")
+        folder.mkdir(parents=True)
+        f1 = {"highest heads": {"0": {"mean": 0.8}, "8": {"mean": 0.0}}}
+        knocked = {"f1": f1, "f1_of_each_draw": {"all layers": {"8": [0.7, 0.6]}, "same layers": {}}}
+        (folder / "knockout.json").write_text(json.dumps(knocked))
+        (folder / "layers.json").write_text(json.dumps({"f1": [0.0] * plan.base.layers}))
         compare_heads(study, base)
 
 
@@ -226,7 +249,7 @@ def test_what_was_planted_holds(study: Study) -> None:
     assert found["Synthetic data falls short of real data."] == HOLDS
     assert found["Retrieval heads are necessary (knockout)."] == HOLDS
     related = {says: verdict for says, verdict in found.items() if "goes with F1" in says}
-    assert {verdict for says, verdict in related.items() if "recall" in says or "cosine" in says} == {HOLDS}
+    assert {verdict for says, verdict in related.items() if "Recall" in says or "Cosine" in says} == {HOLDS}
 
 
 def test_what_was_planted_the_other_way_round_does_not_hold(study: Study) -> None:
@@ -234,7 +257,7 @@ def test_what_was_planted_the_other_way_round_does_not_hold(study: Study) -> Non
     _plant(study, {variant: 0.9 - 0.1 * shared[variant] for variant in shared} | {REAL: 0.3}, shared)
     found = _verdicts(study)
     assert found["Synthetic data falls short of real data."] == FAILS
-    assert {verdict for says, verdict in found.items() if "goes with F1" in says and "recall" in says} == {FAILS}
+    assert {verdict for says, verdict in found.items() if "goes with F1" in says and "Recall" in says} == {FAILS}
 
 
 @pytest.mark.parametrize(("f1", "shared"), [(0.01, 1), (0.1, 0)])
@@ -242,7 +265,7 @@ def test_what_does_not_vary_is_untestable(study: Study, f1: float, shared: int) 
     heads = {variant: 4 + shared * (i % 3) for i, variant in enumerate(study.plan.variants)}
     _plant(study, {variant: 0.9 - f1 * i for i, variant in enumerate(study.plan.variants)}, heads)
     found = _verdicts(study)
-    assert {verdict for says, verdict in found.items() if "goes with F1" in says and "recall" in says} == {UNTESTED}
+    assert {verdict for says, verdict in found.items() if "goes with F1" in says and "Recall" in says} == {UNTESTED}
 
 
 def test_a_whole_run_reports_and_a_second_one_repeats_nothing(tmp_path: Path) -> None:

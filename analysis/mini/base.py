@@ -1,12 +1,17 @@
 """A base model from scratch: it learns to copy and to answer from a few documents, in contexts as short as its own."""
 
+import hashlib
+import json
 import math
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -14,12 +19,14 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from analysis.mini.lessons import ANSWER, ELSEWHERE, Lesson, batch, conversation, copying
 from analysis.mini.plan import Base, Phase
 from analysis.mini.tongue import make_tokenizer
+from synthctx_data.errors import UsageError
 from synthctx_data.seeding import Stream, rng
 
 _SEEN = 0.1  # of what cannot be known, this share counts, so much more
-_LOOKS = 6.0  # how sharply the first heads look back
-_STATE = "training.pt"
+_LOOKS = 6.0  # how sharply the first heads look at one place
+RECIPE, _WEIGHTS, _STATE = "recipe.json", "model.safetensors", "training.pt"
 _SAVE = 250  # steps
+_RECENT = 100  # steps
 
 
 def make_base(folder: Path, plan: Base, seed: int, progress: Callable[[float], None]) -> Path:
@@ -32,15 +39,40 @@ def make_base(folder: Path, plan: Base, seed: int, progress: Callable[[float], N
     folder.parent.mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer()
     training = _Training(folder, plan, seed, tokenizer)
-    while training.step < plan.steps:
+    while training.phase < len(plan.phases):
         training.advance()
-        progress(training.step / plan.steps)
+        progress((sum(plan.steps[: training.phase]) + len(training.losses)) / sum(plan.steps))
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
     tokenizer.save_pretrained(aside)
     training.model.save_pretrained(aside)
+    made = {"torch": torch.__version__, "transformers": transformers.__version__, "sha256": _hash(aside)}
+    recipe = {"made by": "analysis/mini/base.py", "seed": seed, **made, "base": plan.model_dump(mode="json")}
+    (aside / RECIPE).write_text(json.dumps(recipe, indent=2) + "\n")
     aside.rename(folder)
     training.file.unlink(missing_ok=True)
     return folder
+
+
+def take_base(checkpoint: Path, folder: Path, plan: Base) -> Path:
+    """The folder of a base model and its tokenizer, copied from a checkpoint that was trained as the plan says.
+
+    Raises: UsageError if it was trained otherwise, or is not what was trained.
+    """
+    if folder.exists():
+        return folder
+    recipe = json.loads((checkpoint / RECIPE).read_text())
+    if Base.model_validate(recipe["base"]) != plan:
+        raise UsageError(f"{checkpoint}: expected a base trained as the plan says, got another recipe; train it anew")
+    if recipe["sha256"] != _hash(checkpoint):
+        raise UsageError(f"{checkpoint / _WEIGHTS}: expected the SHA-256 {recipe['sha256']}, got {_hash(checkpoint)}")
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.copytree(checkpoint, aside)
+    aside.rename(folder)
+    return folder
+
+
+def _hash(folder: Path) -> str:
+    return hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()
 
 
 class _Training:
@@ -55,27 +87,32 @@ class _Training:
             self.model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
         )
         self.drops = Drops(self.model)
-        self.step = 0
+        self.step = self.phase = 0
+        self.losses: list[float] = []  # of the phase
         if self.file.exists():
             state = torch.load(self.file, weights_only=True)
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.step = state["step"]
+            self.step, self.phase, self.losses = state["step"], state["phase"], state["losses"]
 
     def advance(self) -> None:
         """One step, every choice of which comes from a stream of its own."""
         stream = rng("mini", "base", self.seed, self.step)
         torch.manual_seed(stream.below(2**32))
-        phase = self.plan.phase(self.step)
+        phase = self.plan.phases[self.phase]
         ids, weights = batch([self._lesson(stream, phase) for _ in range(phase.batch)])
-        self.drops.draw(phase.batch, phase.drop)
+        self.drops.draw(phase)
         for group in self.optimizer.param_groups:
             group["lr"] = self.plan.learning_rate * self._rate()
-        _loss(self.model, ids, weights).backward()  # type: ignore[no-untyped-call]
+        loss = _loss(self.model, ids, weights)
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.step += 1
+        self.losses.append(loss.item())
+        if len(self.losses) == phase.steps or fmean(self.losses[-_RECENT:]) < phase.until * (len(self.losses) > _RECENT):
+            self.phase, self.losses = self.phase + 1, []
         if self.step % _SAVE == 0:
             self._save()
 
@@ -85,41 +122,57 @@ class _Training:
         return conversation(stream, self.tokenizer, phase.tokens, phase.kind(stream.uniform()))
 
     def _rate(self) -> float:
-        """A cosine to a tenth, after 100 steps of warm-up."""
-        return min(1, (self.step + 1) / 100) * (0.55 + 0.45 * math.cos(math.pi * self.step / self.plan.steps))
+        """The share of the learning rate: 100 steps of warm-up, and a cosine to a tenth in the last phase."""
+        if self.phase < len(self.plan.phases) - 1:
+            return min(1, (self.step + 1) / 100)
+        return 0.55 + 0.45 * math.cos(math.pi * len(self.losses) / self.plan.steps[-1])
 
     def _save(self) -> None:
-        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
+        at = {"step": self.step, "phase": self.phase, "losses": self.losses}
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), **at}
         aside = self.file.with_suffix(".aside")
         torch.save(state, aside)
         aside.replace(self.file)
 
 
 class Drops:
-    """Leaves out the attention of one layer but the first in some of the lessons, so that no other becomes the only one."""
+    """Leaves heads out of a batch's lessons: a layer's later heads, or all.
+
+    So a layer's work settles in a part of its heads, and layers learn to stand in for one another.
+    """
 
     def __init__(self, model: LlamaForCausalLM) -> None:
         self.kept: Tensor | None = None
+        self.shape = model.config.num_hidden_layers, model.config.num_attention_heads
         for i, layer in enumerate(model.model.layers):
-            layer.self_attn.register_forward_hook(self._hook(i))
-        self.layers = len(model.model.layers)
+            layer.self_attn.o_proj.register_forward_pre_hook(self._hook(i))
 
-    def draw(self, lessons: int, share: float) -> None:
-        """Which layer each of a batch's lessons does without."""
-        dropped = torch.randint(1, self.layers, (lessons,)).masked_fill(torch.rand(lessons) >= share, -1)
-        self.kept = (torch.arange(self.layers)[:, None] != dropped).float()
+    def draw(self, phase: Phase) -> None:
+        """How many heads each of a batch's lessons has in each layer, as the phase says."""
+        layers, heads = self.shape
+        number = torch.full((layers, phase.batch), phase.heads)
+        fewer = torch.rand(number.shape) < phase.fewer
+        number[fewer] = torch.randint(1, phase.heads, number.shape)[fewer]
+        at, end = torch.rand(phase.batch), 0.0
+        for layer, share in phase.without.items():
+            number[layer, (end <= at) & (at < end + share)] = 0
+            end += share
+        number[0] = heads
+        self.kept = (torch.arange(heads) < number[..., None]).float()
 
-    def _hook(self, layer: int) -> Callable[[Any, Any, Any], Any]:
-        def keep(module: Any, arguments: Any, output: Any) -> Any:
+    def _hook(self, layer: int) -> Callable[[Any, Any], Any]:
+        def keep(module: Any, arguments: Any) -> Any:
             if self.kept is None:
-                return output
-            return (output[0] * self.kept[layer][:, None, None], *output[1:])
+                return None
+            (outputs,) = arguments
+            by_head = outputs.unflatten(-1, (self.shape[1], -1)) * self.kept[layer][:, None, :, None]
+            return (by_head.flatten(-2),)
 
         return keep
 
 
 def make_model(plan: Base, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """The model before training: random, but that some heads of its first layer look back one token, or two."""
+    """The model before training: random, but that some heads of its first layer look at a token itself, or at the one before."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=plan.width,

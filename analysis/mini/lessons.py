@@ -17,6 +17,8 @@ from synthctx_data.seeding import Stream
 _INSTRUCTION, _NUMBER, _NUMBER_END, _BREAK, _REQUEST, _QUESTION = PHRASES
 # Weights in the loss: of what cannot be known, of an answer, of its first token.
 ELSEWHERE, ANSWER, FIRST = 0.02, 1.0, 3.0
+_APART = 3  # tokens between the words of a pair, at most
+_TURNS = (1, 2, 3)  # those that stand between a question and its answer
 _FIRST_WORD = 5  # the tokens below are special
 Lesson = tuple[list[int], list[float]]  # tokens, and the weight of each
 
@@ -48,17 +50,18 @@ def _wordings(relation: str) -> tuple[Sequence[Wording], Sequence[Wording]]:
 def symbolic(stream: Stream, count: int) -> list[Passage]:
     """Keys and values as in the symbolic variants."""
     parts = words() * 2
-    return [_entry(*("-".join(map(stream.choice, parts)) for _ in range(2))) for _ in range(count)]
+    found = []
+    for _ in range(count):
+        key, value = ("-".join(map(stream.choice, parts)) for _ in range(2))
+        found.append(Passage("", f"{key}: {value}", (Ask(f"What is the value of {key}?", value),)))
+    return found
 
 
 def plain(stream: Stream, count: int) -> list[Passage]:
-    """Keys and values of one word each."""
+    """Keys and values of one word each, and the shortest of questions: room for many."""
     drawn = stream.shuffled(_plain_words())[: 2 * count]
-    return [_entry(key, value) for key, value in zip(drawn[::2], drawn[1::2], strict=True)]
-
-
-def _entry(key: str, value: str) -> Passage:
-    return Passage("", f"{key}: {value}", (Ask(f"What is the value of {key}?", value),))
+    pairs = zip(drawn[::2], drawn[1::2], strict=True)
+    return [Passage("", f"{key}: {value}", (Ask(f"{key}?", value),)) for key, value in pairs]
 
 
 @cache
@@ -79,7 +82,9 @@ def conversation(stream: Stream, tokenizer: PreTrainedTokenizerFast, tokens: int
     """Documents as a builder lays them out, and one question after the other about them, each with its answer."""
     opening, documents = _documents(stream, tokenizer, tokens, kind)
     turns = []
-    for ask in stream.shuffled([stream.choice(one.asks) for one in documents]):
+    for _ in documents:
+        # Drawn anew each time: were no document asked about twice, answers could be told from those already given.
+        ask = stream.choice(stream.choice(documents).asks)
         turns += [f"<|user|>{opening}{_QUESTION} {ask.question}{_REQUEST}<|end|><|assistant|>", f"{ask.answer}<|end|>"]
         opening = ""
     ids: list[int] = []
@@ -111,7 +116,7 @@ def _encode(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[i
 
 
 def copying(stream: Stream, vocabulary: int, tokens: int) -> Lesson:
-    """Words that repeat: a segment again and again, or pairs in another order each time."""
+    """Words that repeat: a segment again and again, or pairs in another order each time, next to one another or not."""
     size = 2 + stream.below(tokens // 2 - 2)
     if stream.below(2):
         segment = [_FIRST_WORD + word for word in stream.integers(vocabulary - _FIRST_WORD, size)]
@@ -119,11 +124,15 @@ def copying(stream: Stream, vocabulary: int, tokens: int) -> Lesson:
         return ids, [ELSEWHERE] * size + [ANSWER] * (tokens - size)
     drawn = [_FIRST_WORD + word for word in stream.integers(vocabulary - _FIRST_WORD, size // 2 * 2)]
     pairs = list(zip(drawn[::2], drawn[1::2], strict=True))
+    apart = stream.below(2) * _APART
     ids, weights = [], []
+    weight = ELSEWHERE
     while len(ids) < tokens:
-        for pair in stream.shuffled(pairs):
-            weights += [ELSEWHERE, ANSWER if len(ids) >= 2 * len(pairs) else ELSEWHERE]
-            ids += pair
+        for key, value in stream.shuffled(pairs):
+            between = stream.integers(len(_TURNS), stream.below(apart + 1))
+            ids += [key, *(_TURNS[i] for i in between), value]
+            weights += [ELSEWHERE] * (1 + len(between)) + [weight]
+        weight = ANSWER
     return ids[:tokens], weights[:tokens]
 
 

@@ -1,11 +1,13 @@
 """All that is decided before the run: plan.yaml, read and checked."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
+
+from synthctx_data.errors import UsageError
 
 HERE = Path(__file__).resolve().parent
 REAL = "real"  # the variant that the others stand in for
@@ -19,13 +21,21 @@ class _Part(BaseModel):
 
 
 class Phase(_Part):
-    """Steps of a base's training on contexts of so many tokens: shares of copying, of kinds of lessons, of dropped layers."""
+    """Steps of a base's training on lessons of so many tokens: shares of copying and of the kinds of conversations; what is left out.
+
+    It ends early once the loss (the mean of 100 steps) is below `until`: what is learned all at once comes sooner or later by chance.
+    Of each layer but the first, `heads` take part, and in a share `fewer` of the lessons only the first few of these. Of the layers in
+    `without`, each is left out of its share of the lessons, no two of the same.
+    """
 
     steps: int
+    until: float = 0.0
     tokens: int
     batch: int
     copying: float
-    drop: float = 0.0
+    heads: int
+    fewer: float
+    without: dict[int, float] = {}
     kinds: dict[Literal["real", "templated", "symbolic", "plain"], float] = Field(default={"plain": 1.0})
 
     def kind(self, at: float) -> str:
@@ -49,17 +59,9 @@ class Base(_Part):
     phases: tuple[Phase, ...]
 
     @property
-    def steps(self) -> int:
-        """Steps of all phases."""
-        return sum(phase.steps for phase in self.phases)
-
-    def phase(self, step: int) -> Phase:
-        """The phase of a step."""
-        for phase in self.phases:
-            step -= phase.steps
-            if step < 0:
-                return phase
-        raise IndexError(step)
+    def steps(self) -> list[int]:
+        """The steps of each phase, at most."""
+        return [phase.steps for phase in self.phases]
 
 
 class Variant(_Part):
@@ -108,9 +110,10 @@ class Gates(_Part):
 
 
 class Plan(_Part):
-    """The whole plan."""
+    """The whole plan; with the folder of a trained `checkpoint`, that is the only base."""
 
     bases: tuple[int, ...]
+    checkpoint: str | None = None
     seeds: tuple[int, ...]
     base: Base
     variants: dict[str, Variant]
@@ -121,7 +124,36 @@ class Plan(_Part):
     f1_span: float
     recall_values: int
 
+    def flat(self) -> dict[str, Any]:
+        """Everything that is decided, by names like `tuning.epochs`."""
+        parts = self.model_dump(mode="json")
+        return {
+            f"{part}.{name}" if name else part: one
+            for part, value in parts.items()
+            for name, one in (value.items() if isinstance(value, dict) else [("", value)])
+        }
+
 
 def load_plan(file: Path = HERE / "plan.yaml") -> Plan:
-    """The plan of a file."""
-    return Plan.model_validate(yaml.safe_load(file.read_text()))
+    """The plan of a file; one that is `like` another need only say what is different, and null for what is not there."""
+    read = yaml.safe_load(file.read_text())
+    if not isinstance(read, dict):
+        raise UsageError(f"{file}: expected a plan, like {HERE / 'plan.yaml'}, got {type(read).__name__}")
+    if "like" in read:
+        read = _patched(yaml.safe_load((file.parent / read.pop("like")).read_text()), read)
+    if read.get("checkpoint"):
+        read["checkpoint"] = str(file.parent / read["checkpoint"])
+    return Plan.model_validate(read)
+
+
+def _patched(old: Any, new: Any) -> Any:
+    """A JSON merge patch (RFC 7396)."""
+    if not isinstance(new, dict):
+        return new
+    kept = dict(old) if isinstance(old, dict) else {}
+    for key, value in new.items():
+        if value is None:
+            kept.pop(key, None)
+        else:
+            kept[key] = _patched(kept.get(key), value)
+    return kept

@@ -56,13 +56,17 @@ def _lines(found: Results) -> Iterable[str]:
         "Knockout", ("base", "none", "retrieval heads", "random (by control)", "without layer 0, 1, ...")
     )
     for base in plan.bases:
-        one = found.knockout(base)
-        drawn = "; ".join(f"{control}: {', '.join(_each(draws))}" for control, draws in one["random"].items() if draws)
-        yield _row(str(base), f"{one['none']:.3f}", f"{one['retrieval']:.3f}", drawn, ", ".join(_each(one["layers"])))
+        knocked = found.knockout(base)
+        drawn = "; ".join(f"{control}: {', '.join(_each(draws))}" for control, draws in knocked.random.items() if draws)
+        yield _row(str(base), f"{knocked.none:.3f}", f"{knocked.retrieval:.3f}", drawn, ", ".join(_each(knocked.layers)))
     names = ("recipient", "donor", "intersect", "complement", "random")
     yield from _section("Patching from the real-tuned reference", ("recipient", *names[:2], *names[2:]))
     for (base, variant), one in found.patched().items():
-        yield _row(f"base {base}, {variant}", *(f"{one[name]:.3f}" if name in one else "-" for name in names))
+        yield _row(f"base {base}, {variant}", *(_patched(*one[name]) if name in one else "-" for name in names))
+
+
+def _patched(f1: float, heads: int) -> str:
+    return f"{f1:.3f}" + f" ({heads} heads)" * bool(heads)
 
 
 def _f1(found: Results, variant: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from datasets import load_dataset
+from numpy.typing import NDArray
 
 from analysis.heads import HeadScores
 from analysis.mini.corpus import guessing
@@ -23,9 +24,25 @@ def _read(file: Path) -> dict[str, Any]:
     return read
 
 
+def _patched(read: dict[str, Any]) -> dict[str, tuple[float, int]]:
+    sizes = {name: len(drawn[0]) for name, drawn in read["about"]["heads"].items()}
+    return {name: (found["mean"], sizes.get(name, 0)) for name, found in read["f1"].items()}
+
+
 def over(values: list[float], *name: str) -> Mean:
     """The mean of some models' values, with its interval."""
     return mean(values, _RESAMPLES, name)
+
+
+@dataclass(frozen=True)
+class Knockout:
+    """F1 of a model: with all heads, without its retrieval heads, without each random set by its control, without each layer."""
+
+    heads: int
+    none: float
+    retrieval: float
+    random: dict[str, list[float]]
+    layers: list[float]
 
 
 @dataclass(frozen=True)
@@ -67,23 +84,35 @@ class Results:
         above = scores.above(self.study.plan.measuring.threshold)
         return [sorted(head for at, head in above if at == layer) for layer in range(self.study.plan.base.layers)]
 
-    def knockout(self, base: int) -> dict[str, Any]:
-        """F1 of the first real-tuned model of a base without some heads: see tasks.knock_out."""
-        return _read(self.study.at(base, REAL, self.study.plan.seeds[0], "knockout") / "sets.json")
+    def knockout(self, base: int) -> Knockout:
+        """F1 of the first real-tuned model of a base without some heads."""
+        folder = self.study.at(base, REAL, self.study.plan.seeds[0], "knockout")
+        of_sets, of_layers = _read(folder / "knockout.json"), _read(folder / "layers.json")
+        ((heads, retrieval),) = ((n, one) for n, one in of_sets["f1"]["highest heads"].items() if n != "0")
+        draws = {control: of[heads] for control, of in of_sets["f1_of_each_draw"].items() if heads in of}
+        none = of_sets["f1"]["highest heads"]["0"]["mean"]
+        return Knockout(int(heads), none, retrieval["mean"], draws, of_layers["f1"])
 
-    def patched(self) -> dict[tuple[int, str], dict[str, float]]:
-        """By base and variant, the F1 of recipient, donor, and recipient with heads of the donor."""
+    def patched(self) -> dict[tuple[int, str], dict[str, tuple[float, int]]]:
+        """By base and variant, the F1 of recipient, donor, and recipient with heads of the donor, and how many of these."""
         files = {
             (base, variant): self.study.at(base, variant, self.study.plan.seeds[0], "patch") / "patch.json"
             for base in self.study.plan.bases
             for variant in self.synthetic
         }
-        return {
-            key: {name: found["mean"] for name, found in _read(file)["f1"].items()}
-            for key, file in files.items()
-            if file.exists()
-        }
+        return {key: _patched(_read(file)) for key, file in files.items() if file.exists()}
 
-    def compared(self, base: int, heads: str) -> dict[str, Any]:
-        """The comparison of a base's models by their `heads` (on the test questions) or `own_heads`."""
-        return _read(self.study.at(base, f"compared_{heads}") / "compare.json")
+    def by_variant(self, base: int, heads: str, measure: str) -> NDArray[np.float64]:
+        """A measure (variant, seed) of a base's models: their F1, the sum of the scores of their `heads` (on the test questions) or
+        `own_heads`, or what compares these with the reference's.
+        """
+        plan, compared = self.study.plan, _read(self.study.at(base, f"compared_{heads}") / "compare.json")
+
+        def of(variant: str, seed: int) -> float:
+            if measure == "f1":
+                return float(compared["f1"][f"{variant}-{seed}"])
+            if measure == "sum":
+                return float(HeadScores.load(self.study.at(base, variant, seed, heads)).values.sum())
+            return float(compared["models"][f"{variant}-{seed}"][measure]["value"])
+
+        return np.array([[of(variant, seed) for seed in plan.seeds] for variant in plan.variants])

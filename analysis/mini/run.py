@@ -19,10 +19,11 @@ from typing import Any
 sys.path[0] = str(Path(__file__).resolve().parents[2])  # so that it runs as a script from a checkout
 
 from analysis.mini.plan import HERE, REAL, REFERENCE, load_plan  # noqa: E402
+from training import runs  # noqa: E402
 from training.cli import errors_in_one_line  # noqa: E402
 
 # What a task takes, in seconds of a core: for the time left.
-_SECONDS = {"data": 60, "base": 600, "examine": 40, "tune": 55, "knock": 120, "patch": 60, "compare": 20}
+_SECONDS = {"data": 60, "base": 600, "copy": 1, "examine": 40, "tune": 55, "knock": 120, "patch": 60, "compare": 20}
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def run(output: Path, report: Path, plan: Path, workers: int) -> None:
     from analysis.mini.tasks import Study
 
     study = Study(output, load_plan(plan))
+    if not runs.check(output, study.plan.flat(), "base-*"):
+        runs.record(output, study.plan.flat())
     stages = list(_stages(study))
     context = multiprocessing.get_context("spawn")
     total = sum(_SECONDS[task.kind] for stage in stages for task in stage)
@@ -71,11 +74,15 @@ def run(output: Path, report: Path, plan: Path, workers: int) -> None:
 def _stages(study: Any) -> Iterator[Sequence[Task]]:
     """Tasks that can be done at once, stage after stage."""
     from analysis.mini import tasks
-    from analysis.mini.base import make_base
+    from analysis.mini.base import make_base, take_base
 
     plan = study.plan
     yield [Task("data", "data", tasks.build_data, (study,))]
-    yield [Task(f"base {b}", "base", make_base, (study.base(b), plan.base, b)) for b in plan.bases]
+    if plan.checkpoint:
+        (b,) = plan.bases
+        yield [Task(f"base {b}", "copy", take_base, (Path(plan.checkpoint), study.base(b), plan.base))]
+    else:
+        yield [Task(f"base {b}", "base", make_base, (study.base(b), plan.base, b)) for b in plan.bases]
     runs = [(variant, seed) for seed in plan.seeds for variant in plan.variants]
     yield [
         *(Task(f"examine base {b}", "examine", tasks.examine_base, (study, b)) for b in plan.bases),

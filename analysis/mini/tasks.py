@@ -1,7 +1,6 @@
 """What the run does, one task after the other: each is a call of the product, and returns at once where it is done."""
 
 import json
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -150,7 +149,7 @@ def knock_out(study: Study, base: int) -> None:
     """Knocks the retrieval heads of the first real-tuned model out, as many random ones, and each layer."""
     from analysis.experiment import Answers, name_of, write
     from analysis.heads import HeadScores
-    from analysis.knocking import CONTROLS, controls, knock_out, without
+    from analysis.knocking import knock_out, without
 
     folder, plan = study.at(base, REAL, study.plan.seeds[0]), study.plan
     heads = HeadScores.load(folder / "heads")
@@ -167,26 +166,9 @@ def knock_out(study: Study, base: int) -> None:
     )
     knock_out(options)
     answers = Answers(options, folder / "knockout", {})
-
-    def left(sets: Iterable[Sequence[tuple[int, int]]]) -> list[float]:
-        return [fmean(answers.f1(name_of(one), without(one, options, answers))) for one in sets]
-
-    ranked, number = heads.ranked(), options.top[0]
-    draws = {
-        control: [
-            controls(ranked, number, number, control, options.exclude_layers, seed) for seed in range(options.seeds)
-        ]
-        for control in CONTROLS
-    }
     layers = [[(layer, head) for head in range(plan.base.heads)] for layer in range(plan.base.layers)]
-    found = {
-        "heads": number,
-        "none": fmean(answers.f1("none")),
-        "retrieval": left([ranked[:number]])[0],
-        "random": {control: left(filter(None, sets)) for control, sets in draws.items()},
-        "layers": left(layers),
-    }
-    write(folder / "knockout", "sets.json", found)
+    left = [fmean(answers.f1(name_of(one), without(one, options, answers))) for one in layers]
+    write(folder / "knockout", "layers.json", {"f1": left})
 
 
 def patch_from_real(study: Study, base: int, variant: str) -> None:
