@@ -21,6 +21,7 @@ from analysis.mini.tongue import PHRASES, make_tokenizer
 from analysis.mini.verdicts import FAILS, HOLDS, UNTESTED, claims
 from analysis.mini.world import passages
 from builders.mdqa_synth import MdqaSynth
+from synthctx_data.errors import UsageError
 from synthctx_data.metrics import normalize_answer
 from synthctx_data.seeding import rng
 from tests.tiny import ENVIRONMENT, ROOT
@@ -184,6 +185,27 @@ def test_a_base_that_is_interrupted_ends_with_the_same_weights(tmp_path: Path, s
     assert len(resumed) == 5  # from step 4 on
     other = bases.make_base(tmp_path / "other", plan, 8, told.append)
     assert (straight / "model.safetensors").read_bytes() != (other / "model.safetensors").read_bytes()
+
+
+def test_the_checkpoint_is_trained_as_the_plan_says(tmp_path: Path, small: Base) -> None:
+    place = Path(load_plan(SMOKE).checkpoint)
+    taken = bases.take_base(place, tmp_path / "taken", small)
+    assert (taken / "model.safetensors").read_bytes() == (place / "model.safetensors").read_bytes()
+    with pytest.raises(UsageError, match="trained as the plan says"):
+        bases.take_base(place, tmp_path / "other", small.model_copy(update={"width": 32}))
+    with (taken / "model.safetensors").open("ab") as file:
+        file.write(b"0")
+    with pytest.raises(UsageError, match="expected the SHA-256"):
+        bases.take_base(taken, tmp_path / "changed", small)
+    assert [file.name for file in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_plan_says_only_what_is_different() -> None:
+    plan, smoke = load_plan(), load_plan(SMOKE)
+    assert smoke.base == plan.base
+    assert smoke.gates == plan.gates
+    assert set(smoke.variants) < set(plan.variants)
+    assert smoke.tuning == plan.tuning.model_copy(update={"examples": 160, "validation": 16})
 
 
 def test_guessing_is_the_mean_over_objects_of_the_relation(tmp_path: Path) -> None:

@@ -111,10 +111,15 @@ class _Training:
         self.optimizer.zero_grad()
         self.step += 1
         self.losses.append(loss.item())
-        if len(self.losses) == phase.steps or fmean(self.losses[-_RECENT:]) < phase.until * (len(self.losses) > _RECENT):
+        if self._is_over(phase):
             self.phase, self.losses = self.phase + 1, []
         if self.step % _SAVE == 0:
             self._save()
+
+    def _is_over(self, phase: Phase) -> bool:
+        """Whether the phase has had its steps, or has come to its loss."""
+        steps = len(self.losses)
+        return steps == phase.steps or (steps > _RECENT and fmean(self.losses[-_RECENT:]) < phase.until)
 
     def _lesson(self, stream: Stream, phase: Phase) -> Lesson:
         if stream.uniform() < phase.copying:

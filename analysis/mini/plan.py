@@ -1,11 +1,11 @@
 """All that is decided before the run: plan.yaml, read and checked."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from synthctx_data.errors import UsageError
 
@@ -124,6 +124,14 @@ class Plan(_Part):
     f1_span: float
     recall_values: int
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if REAL not in self.variants:
+            raise ValueError(f"expected {REAL} among the variants, got {', '.join(self.variants)}")
+        if self.checkpoint and len(self.bases) != 1:
+            raise ValueError(f"expected one base with a checkpoint, got {len(self.bases)}")
+        return self
+
     def flat(self) -> dict[str, Any]:
         """Everything that is decided, by names like `tuning.epochs`."""
         parts = self.model_dump(mode="json")
@@ -135,15 +143,32 @@ class Plan(_Part):
 
 
 def load_plan(file: Path = HERE / "plan.yaml") -> Plan:
-    """The plan of a file; one that is `like` another need only say what is different, and null for what is not there."""
-    read = yaml.safe_load(file.read_text())
-    if not isinstance(read, dict):
-        raise UsageError(f"{file}: expected a plan, like {HERE / 'plan.yaml'}, got {type(read).__name__}")
+    """The plan of a file; one that is `like` another need only say what is different, and null for what is not there.
+
+    Raises: UsageError if it cannot be read, or says what no plan can.
+    """
+    read = _read(file)
     if "like" in read:
-        read = _patched(yaml.safe_load((file.parent / read.pop("like")).read_text()), read)
+        read = _patched(_read(file.parent / read.pop("like")), read)
     if read.get("checkpoint"):
         read["checkpoint"] = str(file.parent / read["checkpoint"])
-    return Plan.model_validate(read)
+    try:
+        return Plan.model_validate(read)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        got = f", got {first['input']!r}" if where else ""
+        raise UsageError(f"--plan: {where or 'the whole'}: {first['msg']}{got} in {file}") from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        read = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UsageError(f"--plan: expected a plan such as {HERE / 'plan.yaml'}: {error}") from error
+    if not isinstance(read, dict):
+        raise UsageError(f"--plan: expected a plan such as {HERE / 'plan.yaml'}, got {type(read).__name__} in {file}")
+    return read
 
 
 def _patched(old: Any, new: Any) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from analysis.mini.plan import REAL
+from analysis.mini.plan import HERE, REAL
 from analysis.mini.results import Results, over
 from analysis.mini.tasks import RAW, SHORT, THETA, Study
 from analysis.mini.verdicts import claims, gates
@@ -58,11 +58,14 @@ def _lines(found: Results) -> Iterable[str]:
     for base in plan.bases:
         knocked = found.knockout(base)
         drawn = "; ".join(f"{control}: {', '.join(_each(draws))}" for control, draws in knocked.random.items() if draws)
-        yield _row(str(base), f"{knocked.none:.3f}", f"{knocked.retrieval:.3f}", drawn, ", ".join(_each(knocked.layers)))
+        yield _row(
+            str(base), f"{knocked.none:.3f}", f"{knocked.retrieval:.3f}", drawn, ", ".join(_each(knocked.layers))
+        )
     names = ("recipient", "donor", "intersect", "complement", "random")
     yield from _section("Patching from the real-tuned reference", ("recipient", *names[:2], *names[2:]))
     for (base, variant), one in found.patched().items():
         yield _row(f"base {base}, {variant}", *(_patched(*one[name]) if name in one else "-" for name in names))
+    yield from ("", "## What was tried", "", (HERE / "tried.md").read_text().rstrip())
 
 
 def _patched(f1: float, heads: int) -> str:

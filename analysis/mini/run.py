@@ -19,6 +19,7 @@ from typing import Any
 sys.path[0] = str(Path(__file__).resolve().parents[2])  # so that it runs as a script from a checkout
 
 from analysis.mini.plan import HERE, REAL, REFERENCE, load_plan  # noqa: E402
+from synthctx_data.errors import UsageError  # noqa: E402
 from training import runs  # noqa: E402
 from training.cli import errors_in_one_line  # noqa: E402
 
@@ -58,6 +59,8 @@ def run(output: Path, report: Path, plan: Path, workers: int) -> None:
     from analysis.mini.report import write_report
     from analysis.mini.tasks import Study
 
+    if workers < 1:
+        raise UsageError(f"--workers: expected 1 process or more, got {workers}")
     study = Study(output, load_plan(plan))
     if not runs.check(output, study.plan.flat(), "base-*"):
         runs.record(output, study.plan.flat())
@@ -109,8 +112,11 @@ def _work(task: Task, logs: Path, told: Any) -> None:
     logs.mkdir(parents=True, exist_ok=True)
     extra = (lambda share: told.put((task.name, share)),) if task.kind == "base" else ()
     file = logs / f"{task.name.replace(' ', '_')}.log"
-    with file.open("a") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-        task.call(*task.arguments, *extra)
+    with file.open("ab") as log:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(log.fileno(), stream.fileno())  # what libraries hold on to goes there too
+    task.call(*task.arguments, *extra)
 
 
 def _finish(futures: Sequence[Future[None]], stage: Sequence[Task], told: Any, advance: Callable[..., None]) -> None:
