@@ -1,0 +1,146 @@
+"""What language models answered, kept in one SQLite file: nothing that was paid for is asked for again."""
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from synthctx_data.errors import DatasetError, first_line
+
+_FORMAT = 1
+_WAIT = 60  # seconds for another build to have written
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a model: the body of a chat completion, and the hash of the template that worded it."""
+
+    body: Mapping[str, Any]
+    template: str
+
+    @cached_property
+    def key(self) -> str:
+        """The SHA-256 of the request in one canonical form: the same question, the same key, on any machine."""
+        canonical = json.dumps([self.template, self.body], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, good or bad: its text, why it ended, who wrote it where, the tokens paid for, and when (seconds since 1970)."""
+
+    key: str
+    template: str
+    text: str
+    finish_reason: str
+    model: str
+    endpoint: str
+    prompt_tokens: int
+    completion_tokens: int
+    time: float
+
+
+_COLUMNS = tuple(field.name for field in fields(Answer))
+_TABLE = f"CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, {', '.join(_COLUMNS[1:])}) WITHOUT ROWID"
+_INSERT = f"INSERT OR IGNORE INTO answers VALUES ({', '.join('?' * len(_COLUMNS))})"
+
+
+class AnswerStore:
+    """Answers by the key of their request, in a file that several builds may share.
+
+    An answer that is kept outlives a kill of the process. Of two answers to one request the first is kept, and both who asked get it.
+
+    Raises: DatasetError if the file is something else.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(file, timeout=_WAIT, isolation_level=None, check_same_thread=False)
+            self._open()
+        except (OSError, sqlite3.Error) as error:
+            raise DatasetError(
+                f"{file}: expected a store of answers that can be written, or a name for a new one: {first_line(error)}"
+            ) from error
+
+    def _open(self) -> None:
+        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if found not in (0, _FORMAT) or (found == 0 and tables - {"answers"}):
+            raise sqlite3.DatabaseError(f"it is a database of another kind, with format {found}")
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute(
+            "PRAGMA synchronous = NORMAL"
+        )  # safe against kills; a power cut may take the last answers
+        self._connection.execute(_TABLE)
+        self._connection.execute(f"PRAGMA user_version = {_FORMAT}")
+
+    def __len__(self) -> int:
+        (count,) = self._connection.execute("SELECT COUNT(*) FROM answers").fetchone()
+        return int(count)
+
+    def __iter__(self) -> Iterator[Answer]:
+        """All answers, in the order of their keys."""
+        return (Answer(*row) for row in self._connection.execute("SELECT * FROM answers ORDER BY key"))
+
+    def get(self, key: str) -> Answer | None:
+        """The answer to the request of this key, if there is one."""
+        row = self._connection.execute("SELECT * FROM answers WHERE key = ?", (key,)).fetchone()
+        return Answer(*row) if row else None
+
+    def keep(self, answer: Answer) -> Answer:
+        """The answer that is kept for its request: this one, unless there was one already."""
+        self._connection.execute(_INSERT, tuple(asdict(answer).values()))
+        kept = self.get(answer.key)
+        assert kept is not None
+        return kept
+
+    def keep_all(self, answers: Iterable[Answer]) -> int:
+        """How many of these answers were new; all of them are kept, or none if one cannot be."""
+        before = len(self)
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany(_INSERT, (tuple(asdict(answer).values()) for answer in answers))
+        return len(self) - before
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._connection.close()
+
+
+def export(answers: Iterable[Answer], file: Path) -> int:
+    """How many answers were written as JSON lines: enough to build the same rows anywhere, without a network."""
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    count = 0
+    with aside.open("w", encoding="utf-8") as lines:
+        for answer in answers:
+            lines.write(json.dumps(asdict(answer)) + "\n")
+            count += 1
+    aside.replace(file)
+    return count
+
+
+def exported(file: Path) -> Iterator[Answer]:
+    """The answers of an exported file.
+
+    Raises: DatasetError for a file that cannot be read, and for a line that is no answer.
+    """
+    try:
+        with file.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    yield Answer(**json.loads(line))
+                except (ValueError, TypeError) as error:
+                    raise DatasetError(
+                        f"{file}, line {number}: expected an answer that `synthctx answers export` wrote: {first_line(error)}"
+                    ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(
+            f"{file}: expected a file that `synthctx answers export` wrote: {first_line(error)}"
+        ) from error
