@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from analysis.figures import bars
 from analysis.mini.plan import HERE, REAL
 from analysis.mini.results import Results, over
 from analysis.mini.tasks import RAW, SHORT, THETA, Study
@@ -12,13 +13,15 @@ from training import runs
 
 
 def write_report(study: Study, file: Path) -> Path:
-    """The report's file."""
+    """The report's file; beside it stands its picture, F1 by what was tuned on, as SVG and PNG."""
     found = Results(study)
-    runs.write(file, "\n".join(_lines(found)) + "\n")
+    shown = {variant: over(found.tuned(variant), variant) for variant in (REAL, *found.synthetic)}
+    bars({**shown, "theta alone": over(found.bases(THETA), THETA)}, file.with_suffix(""), "F1 on the test questions")
+    runs.write(file, "\n".join(_lines(found, file.with_suffix(".svg").name)) + "\n")
     return file
 
 
-def _lines(found: Results) -> Iterable[str]:
+def _lines(found: Results, picture: str) -> Iterable[str]:
     plan = found.study.plan
     yield "# The paper in miniature"
     yield ""
@@ -41,7 +44,7 @@ def _lines(found: Results) -> Iterable[str]:
     yield _row("nothing (theta as it was)", f"{fmean(found.bases(RAW)):.3f}", "", *_each(found.bases(RAW)))
     yield _row("guessing an object of the asked relation", f"{guessed:.3f}", "", *[""] * len(plan.bases))
     short = found.bases(SHORT)
-    yield ""
+    yield from ("", f"![F1 on the test questions, by what was tuned on]({picture})", "")
     yield (
         f"At their own length of {plan.base.tokens} tokens the bases reach {', '.join(_each(short))}; guessing, "
         f"{found.guessed('short'):.3f}."

@@ -12,6 +12,7 @@ from analysis.mini.results import Results, over
 from analysis.mini.tasks import RAW, SHORT, THETA
 from training.scores import Mean
 
+_FEWEST = 4  # pairs or variants of which there is an interval
 HOLDS, FAILS, UNTESTED = "holds", "does not hold", "cannot be tested here"
 
 
@@ -101,7 +102,7 @@ def claims(found: Results) -> Iterator[Claim]:
         "Synthetic data falls short of real data.",
         f"real {fmean(real):.3f}, the best synthetic ({best}) {fmean(found.tuned(best)):.3f}: {_said(gap)} below",
         f"{gap.rows} pairs",
-        HOLDS if gap.low > 0 else FAILS,
+        _positive(gap),
     )
     yield from _axes(found)
     yield from _correlations(found)
@@ -112,28 +113,22 @@ def claims(found: Results) -> Iterator[Claim]:
 
 
 def _axes(found: Results) -> Iterator[Claim]:
-    variants = found.study.plan.variants
-    templated = [v for v in found.synthetic if variants[v].variant.startswith("templated")]
-    pairs = {
-        "More realistic needles help (templated over symbolic, in the same haystacks).": (
-            templated,
-            [v.replace("templated", "symbolic") for v in templated],
-        ),
-        "More varied haystacks help (haystack over padding).": (
-            ["templated_haystack", "symbolic_haystack"],
-            ["templated_padding", "symbolic_padding"],
-        ),
+    axes = {
+        "More realistic needles help (templated over symbolic, in the same haystacks).": ("templated", "symbolic"),
+        "More varied haystacks help (haystack over padding).": ("haystack", "padding"),
     }
-    for says, (ones, others) in pairs.items():
-        if not all(v in variants for v in (*ones, *others)):
-            continue
-        differences = [
-            a - b
-            for one, other in zip(ones, others, strict=True)
-            for a, b in zip(found.tuned(one), found.tuned(other), strict=True)
+    for says, (more, less) in axes.items():
+        pairs = [
+            (v, v.replace(more, less))
+            for v in found.synthetic
+            if more in v and v.replace(more, less) in found.synthetic
         ]
-        gap = over(differences, says)
-        yield Claim(says, f"{_said(gap)} F1 more", f"{gap.rows} pairs", HOLDS if gap.low > 0 else FAILS)
+        if not pairs:
+            yield Claim(says, "the plan has no two variants that differ in nothing else", "0 pairs", UNTESTED)
+            continue
+        seen = [a - b for one, other in pairs for a, b in zip(found.tuned(one), found.tuned(other), strict=True)]
+        gap = over(seen, says)
+        yield Claim(says, f"{_said(gap)} F1 more", f"{gap.rows} pairs", _positive(gap))
 
 
 def _correlations(found: Results) -> Iterator[Claim]:
@@ -144,6 +139,8 @@ def _correlations(found: Results) -> Iterator[Claim]:
             shown = "; ".join(f"base {base}: {said}" for base, said, _ in seen)
             testable = [verdict for _, _, verdict in seen if verdict != UNTESTED]
             verdict = FAILS if FAILS in testable else HOLDS if testable else UNTESTED
+            if 0 < len(testable) < len(seen):
+                verdict += f" (tested on {len(testable)} of {len(seen)} bases)"
             says = f"{label} the real-tuned reference's heads goes with F1 ({where})."
             yield Claim(says, shown, f"{len(found.study.plan.variants)} variants a base", verdict)
 
@@ -154,6 +151,8 @@ def _correlation(found: Results, base: int, heads: str, measure: str) -> tuple[s
     f1 = found.by_variant(base, heads, "f1")
     values = found.by_variant(base, heads, measure)
     means = f1.mean(1)
+    if len(means) < _FEWEST:
+        return f"{len(means)} variants are too few", UNTESTED
     if np.ptp(means) < plan.f1_span:
         return f"F1 spans {np.ptp(means):.2f}", UNTESTED
     if measure.startswith("recall") and (taken := len(set(values.round(9).ravel()))) < plan.recall_values:
@@ -192,8 +191,16 @@ def _sufficient(found: Results) -> Claim:
     gains = {name: over([one[name][0] - one["recipient"][0] for one in patched], name) for name in sets}
     gap = over([one["donor"][0] - one["intersect"][0] for one in patched], "left")
     shown = ", ".join(f"{name} {_said(gain)}" for name, gain in gains.items()) + f"; left to the donor {_said(gap)}"
-    holds = gains["intersect"].low > 0 and gap.low > 0
-    return Claim(says, shown, f"{len(patched)} recipients", HOLDS if holds else FAILS)
+    verdicts = {_positive(gains["intersect"]), _positive(gap)}
+    verdict = next(one for one in (UNTESTED, FAILS, HOLDS) if one in verdicts)
+    return Claim(says, shown, f"{len(patched)} recipients", verdict)
+
+
+def _positive(mean: Mean) -> str:
+    """Whether a mean is above nothing, its interval too."""
+    if mean.rows < _FEWEST:
+        return UNTESTED
+    return HOLDS if mean.low > 0 else FAILS
 
 
 def _said(mean: Mean) -> str:
