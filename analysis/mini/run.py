@@ -24,7 +24,7 @@ from training import runs  # noqa: E402
 from training.cli import errors_in_one_line  # noqa: E402
 
 # What a task takes, in seconds of a core: for the time left.
-_SECONDS = {"data": 60, "base": 600, "copy": 1, "examine": 40, "tune": 55, "knock": 120, "patch": 60, "compare": 20}
+_SECONDS = {"data": 50, "base": 600, "copy": 1, "examine": 25, "tune": 44, "knock": 60, "patch": 10, "compare": 10}
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,12 @@ def _stages(study: Any) -> Iterator[Sequence[Task]]:
         yield [Task(f"base {b}", "copy", take_base, (Path(plan.checkpoint), study.base(b), plan.base))]
     else:
         yield [Task(f"base {b}", "base", make_base, (study.base(b), plan.base, b)) for b in plan.bases]
-    runs = [(variant, seed) for seed in plan.seeds for variant in plan.variants]
+    tuned = [(variant, seed) for seed in plan.seeds for variant in plan.variants]
     yield [
         *(Task(f"examine base {b}", "examine", tasks.examine_base, (study, b)) for b in plan.bases),
         *(
             Task(f"tune base {b} on {variant}, seed {seed}", "tune", tasks.tune, (study, b, variant, seed))
-            for variant, seed in [(REAL, REFERENCE), *runs]
+            for variant, seed in [(REAL, REFERENCE), *tuned]
             for b in plan.bases
         ),
     ]
