@@ -13,30 +13,36 @@ from training import runs
 
 _HEAD = """# The paper in miniature
 
-Written by `python analysis/mini/run.py`. Bases with contexts of {trained} tokens: {bases}; each was tuned on every variant at {tuned}
-tokens ({examples} examples; seeds: {seeds}) and evaluated on {evaluated} test questions, worded as no synthetic variant is. They know those
-words, as they know all others: what is told in them is drawn anew for every context. All that could be tuned to the answer was written down
-before, in `analysis/mini/plan.yaml`."""
-_F1 = "Means over bases and seeds, and intervals over these."
+Written by `python analysis/mini/run.py` from the plan `{name}`. Bases with contexts of {trained} tokens{origin}: {bases}; each
+was tuned on every variant of the plan at {tuned} tokens ({examples} examples; seeds: {seeds}) and evaluated on {evaluated} test
+questions. These are worded as no synthetic needle is, but as the real variant, the haystack of the variants among real passages, and
+part of the bases' own lessons; what is told is drawn anew for every context. Sizes, phases, learning rates, thresholds and gates were
+written down before, in the plan."""
+_F1 = """Means over bases and seeds, and intervals over these. Theta alone: the base as it is, its RoPE theta raised as for tuning. A
+real-tuned reference of another seed is in no mean: the heads of the others are compared with its heads, and it is the donor of
+patching."""
 _HEADS = "Heads that score {threshold:g} or more ({score}, over {scored} test questions)."
 _KNOCKOUT = """F1 of the first real-tuned model of each base on {intervened} test questions, without some of its heads. Random sets are as
-large as that of the retrieval heads, and have none of them and none of layer 0."""
+large as that of the retrieval heads, and have none of them and none of layer 0; of the same layers there is one only where these have as
+many heads left."""
 _PATCHING = """F1 on {intervened} test questions of the first model of each variant, with heads of the reference: those that are among the
 {patched_heads} highest of both (intersect), those of the reference alone (complement), and others; in brackets, of how many heads."""
 
 
-def write_report(study: Study, file: Path) -> Path:
+def write_report(study: Study, file: Path, plan: Path) -> Path:
     """The report's file; beside it stands its picture, F1 by what was tuned on, as SVG and PNG."""
     found = Results(study)
     shown = {variant: over(found.tuned(variant), variant) for variant in (REAL, *found.synthetic)}
     bars({**shown, "theta alone": over(found.bases(THETA), THETA)}, file.with_suffix(""), "F1 on the test questions")
-    runs.write(file, "\n".join(_lines(found, file.with_suffix(".svg").name)) + "\n")
+    runs.write(file, "\n".join(_lines(found, file.with_suffix(".svg").name, plan.name)) + "\n")
     return file
 
 
-def _lines(found: Results, picture: str) -> Iterable[str]:
+def _lines(found: Results, picture: str, name: str) -> Iterable[str]:
     plan = found.study.plan
     yield _HEAD.format(
+        name=name,
+        origin=" (a checkpoint)" if plan.checkpoint else ", trained from scratch",
         trained=plan.base.tokens,
         bases=len(plan.bases),
         tuned=plan.tuning.tokens,
@@ -64,7 +70,8 @@ def _f1(found: Results, picture: str) -> Iterable[str]:
         values = found.tuned(variant)
         mean = over(values, variant)
         by_base = [", ".join(_each(values[i : i + len(plan.seeds)])) for i in range(0, len(values), len(plan.seeds))]
-        yield _row(variant, f"{mean.mean:.3f}", f"[{mean.low:.3f}, {mean.high:.3f}]", *by_base)
+        interval = f"[{mean.low:.3f}, {mean.high:.3f}]" * (mean.rows > 1)
+        yield _row(variant, f"{mean.mean:.3f}", interval, *by_base)
     yield _row("nothing (theta alone)", f"{fmean(theta):.3f}", "", *_each(theta))
     yield _row("nothing (theta as it was)", f"{fmean(raw):.3f}", "", *_each(raw))
     guessed = f"{found.guessed('test'):.3f}"

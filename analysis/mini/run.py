@@ -9,22 +9,30 @@ import argparse
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])  # so that it runs as a script from a checkout
 
 from analysis.mini.plan import HERE, REAL, REFERENCE, load_plan  # noqa: E402
-from synthctx_data.errors import UsageError  # noqa: E402
+from synthctx_data.errors import ConflictError, UsageError  # noqa: E402
 from training import runs  # noqa: E402
 from training.cli import errors_in_one_line  # noqa: E402
 
 # What a task takes, in seconds of a core: for the time left.
 _SECONDS = {"data": 50, "base": 600, "copy": 1, "examine": 25, "tune": 44, "knock": 60, "patch": 10, "compare": 10}
+
+
+_TOLD: list[Any] = []  # in a worker, the queue where it says how far it is
 
 
 @dataclass(frozen=True)
@@ -66,12 +74,55 @@ def run(output: Path, report: Path, plan: Path, workers: int) -> None:
         runs.record(output, study.plan.flat())
     stages = list(_stages(study))
     context = multiprocessing.get_context("spawn")
+    told = context.SimpleQueue()
     total = sum(_SECONDS[task.kind] for stage in stages for task in stage)
-    with context.Manager() as manager, ProcessPoolExecutor(workers, context) as pool, _progress(total) as advance:
-        told = manager.Queue()
+    with (
+        _alone(output),
+        ProcessPoolExecutor(workers, context, _follow, (told,)) as pool,
+        _progress(total) as advance,
+        _no_worker_left(),
+    ):
         for stage in stages:
-            _finish([pool.submit(_work, task, output / "logs", told) for task in stage], stage, told, advance)
-    print(write_report(study, report))
+            _finish([pool.submit(_work, task, output / "logs") for task in stage], stage, told, advance)
+    print(write_report(study, report, plan))
+
+
+@contextlib.contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Keeps a second run out of the folder.
+
+    Raises: ConflictError if one is at work there.
+    """
+    try:
+        with FileLock(output / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise ConflictError(f"--output {output}: another run is at work there; wait for it, or give another --output") from None
+
+
+@contextlib.contextmanager
+def _no_worker_left() -> Iterator[None]:
+    """Ends the workers at once if the run is interrupted, or a task fails: what they were doing is resumed, not finished."""
+    try:
+        yield
+    except BaseException:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise
+
+
+def _follow(told: Any) -> None:
+    """Makes a process a worker: it leaves Ctrl-C to the run, dies when that does, and says there how far it is."""
+    _TOLD.append(told)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    run = multiprocessing.parent_process()
+    assert run is not None
+
+    def watch() -> None:
+        connection.wait([run.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _stages(study: Any) -> Iterator[Sequence[Task]]:
@@ -107,10 +158,10 @@ def _stages(study: Any) -> Iterator[Sequence[Task]]:
     ]
 
 
-def _work(task: Task, logs: Path, told: Any) -> None:
+def _work(task: Task, logs: Path) -> None:
     """Does a task in a worker, whose words go into a file; those that say how far they are are heard."""
     logs.mkdir(parents=True, exist_ok=True)
-    extra = (lambda share: told.put((task.name, share)),) if task.kind == "base" else ()
+    extra = (lambda share: _TOLD[0].put((task.name, share)),) if task.kind == "base" else ()
     file = logs / f"{task.name.replace(' ', '_')}.log"
     with file.open("ab") as log:
         for stream in (sys.stdout, sys.stderr):
