@@ -97,7 +97,9 @@ def _alone(output: Path) -> Iterator[None]:
         with FileLock(output / ".lock", timeout=0):
             yield
     except Timeout:
-        raise ConflictError(f"--output {output}: another run is at work there; wait for it, or give another --output") from None
+        raise ConflictError(
+            f"--output {output}: another run is at work there; wait for it, or give another --output"
+        ) from None
 
 
 @contextlib.contextmanager
