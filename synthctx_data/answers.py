@@ -75,9 +75,8 @@ class AnswerStore:
         if found not in (0, _FORMAT) or (found == 0 and tables - {"answers"}):
             raise sqlite3.DatabaseError(f"it is a database of another kind, with format {found}")
         self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute(
-            "PRAGMA synchronous = NORMAL"
-        )  # safe against kills; a power cut may take the last answers
+        # Safe against kills; a power cut may take the last answers.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute(_TABLE)
         self._connection.execute(f"PRAGMA user_version = {_FORMAT}")
 

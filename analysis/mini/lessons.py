@@ -13,13 +13,14 @@ from analysis.mini.world import Ask, Passage, names, passages, subjects
 from synthctx_data.entities import KINDS, RELATIONS, words
 from synthctx_data.prompts import Wording, wordings
 from synthctx_data.seeding import Stream
+from training.tiny import SPECIAL
 
 _INSTRUCTION, _NUMBER, _NUMBER_END, _BREAK, _REQUEST, _QUESTION = PHRASES
 # Weights in the loss: of what cannot be known, of an answer, of its first token.
 ELSEWHERE, ANSWER, FIRST = 0.02, 1.0, 3.0
 _APART = 3  # tokens between the words of a pair, at most
 _TURNS = (1, 2, 3)  # those that stand between a question and its answer
-_FIRST_WORD = 5  # the tokens below are special
+_FIRST_WORD = len(SPECIAL)  # the tokens below are special
 Lesson = tuple[list[int], list[float]]  # tokens, and the weight of each
 
 

@@ -1,8 +1,8 @@
 """The paper in miniature: python analysis/mini/run.py
 
 Trains base models from scratch, tunes them on every variant at four times their context, evaluates, finds, compares, knocks out and patches
-their heads, and writes REPRODUCTION.md: what of the paper's claims holds here. All that could be tuned to the answer is in plan.yaml.
-Called again after an interruption, it goes on where it stopped.
+their heads, and writes REPRODUCTION.md: what of the paper's claims holds here.
+Sizes, phases, learning rates, thresholds and gates are in plan.yaml. Called again after an interruption, it goes on where it stopped.
 """
 
 import argparse
@@ -30,8 +30,6 @@ from training.cli import errors_in_one_line  # noqa: E402
 
 # What a task takes, in seconds of a core: for the time left.
 _SECONDS = {"data": 50, "base": 600, "copy": 1, "examine": 25, "tune": 44, "knock": 60, "patch": 10, "compare": 10}
-
-
 _TOLD: list[Any] = []  # in a worker, the queue where it says how far it is
 
 
