@@ -39,7 +39,7 @@ class Examples:
     @cached_property
     def expression(self) -> ConceptExpression:
         """The concept expression, which reads the corpus if it needs one."""
-        return self._cell.expression(Setting(self.task.name, self.layout, self.options, self.sizes))
+        return self._cell.expression(Setting(self.task.name, self.layout, self.options, self.sizes, self._cell.context))
 
     def description(self) -> dict[str, Any]:
         """Everything that decides the rows, without the paths of this machine, and its fingerprint."""
@@ -72,6 +72,7 @@ class Examples:
             num_tokens=context.num_tokens,
             concept_expression=self.expression.name,
             context_diversity=self._cell.context,
+            writer=concept.writer,
         )
 
     def _context(self, split: str, index: int, concept: Concept) -> Context:

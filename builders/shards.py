@@ -35,7 +35,13 @@ MANIFEST = "build.json"
 _SHARD_TOKENS = 2**24  # about 60 MB of text
 _GROUP_CHARACTERS = 2**23  # of a row group, which is what a stream reads at once
 _GROUP_ROWS = 64
-_SMALL_COLUMNS = ["prompt.list.element.role", "completion.list.element.role", "concept_expression", "context_diversity"]
+_SMALL_COLUMNS = [
+    "prompt.list.element.role",
+    "completion.list.element.role",
+    "concept_expression",
+    "context_diversity",
+    "writer",
+]
 _POLL_SECONDS = 0.2
 _MAX_LOST_POOLS = 3  # in a row, without a shard written in between
 

@@ -18,10 +18,16 @@ _WAIT = 60  # seconds for another build to have written
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a model: the body of a chat completion, and the hash of the template that worded it."""
+    """What is asked of a model: the body of a chat completion, the hash of the template that worded it, what it is for, and the form (a
+    pydantic model) that its answer is to have.
+
+    The key is of body and template alone: what a server can do with the form is no part of what is asked.
+    """
 
     body: Mapping[str, Any]
     template: str
+    unit: str = ""
+    form: Any = None
 
     @cached_property
     def key(self) -> str:
@@ -32,10 +38,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back, good or bad: its text, why it ended, who wrote it where, the tokens paid for, and when (seconds since 1970)."""
+    """What came back, good or bad: what it was for, its text, why it ended, who wrote it where, the tokens paid for, and when.
+
+    time: seconds since 1970.
+    """
 
     key: str
     template: str
+    unit: str
     text: str
     finish_reason: str
     model: str

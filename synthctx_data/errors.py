@@ -7,6 +7,7 @@
     ├── BudgetError          a context that cannot be filled to 99 % of max_tokens without passing it
     ├── ConflictError        a folder that was built with another configuration
     ├── BuildError           shards that could not be written
+    ├── WriterError          documents that a language model has not written, or not as they were asked for
     ├── DatasetError         a built data set that cannot be read
     └── ModelError           a model whose attention cannot be reached
 
@@ -41,6 +42,10 @@ class ConflictError(SynthctxError):
 
 
 class BuildError(SynthctxError):
+    pass
+
+
+class WriterError(SynthctxError):
     pass
 
 

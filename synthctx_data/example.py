@@ -71,7 +71,7 @@ class Concept:
 
     `completion` is the answer that a model is trained to write; `answers` are all that are right. A concept that *cites* is
     answered by the numbers of its needles' documents instead, which are not known before these have their places. `steps`
-    has one for every hop of a question of several.
+    has one for every hop of a question of several, and `writer` is the language model that wrote its needles, if one did.
     """
 
     question: str
@@ -80,6 +80,7 @@ class Concept:
     needles: tuple[Needle, ...]
     steps: tuple[Step, ...] = ()
     cites: bool = False
+    writer: str = ""
 
 
 def cite(documents: Iterable[int]) -> str:
@@ -120,6 +121,7 @@ class Example:
     num_tokens: int
     concept_expression: str
     context_diversity: str
+    writer: str
 
     @property
     def documents(self) -> tuple[Span, ...]:

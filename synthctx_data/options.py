@@ -17,6 +17,8 @@ UNIFORM = "uniform"
 CORPUS_OPTIONS = frozenset({"corpus", "corpus_text_column", "distractors", "dense_model"})  # what a haystack reads
 _HOPS = re.compile(r"([234])(?::([0-9]+(?:\.[0-9]+)?))?", re.ASCII)
 _HEAVIEST = 1e9
+_POOL_TOKENS = 64  # about half a document
+_MIN_POOL = 16
 _CHOICES = (("distractors", DISTRACTORS), ("key_style", KEY_STYLES), ("insight_wording", INSIGHT_WORDINGS))
 COMMON = frozenset({"max_tokens", "tokenizer", "train", "validation", "seed", "depth"})  # what every variant reads
 
@@ -36,6 +38,9 @@ class Options:
     key_style: what symbolic keys and values look like: uuid, integer or word.
     insight_wording: whether an insight is worded anew in every document that contains it (varied) or not (identical).
     hops: how many hops multi-hop questions have, with weights if they are not equally many: "2,3,4" or "2:6,3:3,4:1".
+    model: the language model that writes documents; None takes the sample that is built in.
+    pool_size: the haystack documents that it writes, for all examples to share; None is `pool_documents`.
+    store: the file that holds its answers.
     """
 
     max_tokens: int = 32768
@@ -51,6 +56,9 @@ class Options:
     key_style: str = "uuid"
     hops: str = "2,3,4"
     insight_wording: str = "varied"
+    model: str | None = None
+    pool_size: int | None = None
+    store: str = "synthctx/answers.sqlite"
 
     def changed(self) -> dict[str, Any]:
         """The options that are not at their default."""
@@ -69,6 +77,8 @@ def validate(options: Options) -> None:
         size = getattr(options, name)
         if size is not None and size < 0:
             raise UsageError(f"--{name}: expected a number of examples, 0 or more, got {size}")
+    if options.pool_size is not None and options.pool_size < 0:
+        raise UsageError(f"--pool-size: expected a number of documents, 0 or more, got {options.pool_size}")
     if (options.train, options.validation) == (0, 0):
         raise UsageError("--train and --validation: expected at least one example, got 0 of both")
     for name, allowed in _CHOICES:
@@ -111,6 +121,16 @@ def parse_hops(hops: str) -> dict[int, float]:
     return {number: weight / sum(weights.values()) for number, weight in weights.items()}
 
 
+def pool_documents(options: Options) -> int:
+    """The haystack documents that a language model writes: by default about twice as many as fill a context.
+
+    Beside a user's own documents none, since the distractors that it writes for every example are enough.
+    """
+    if options.pool_size is not None:
+        return options.pool_size
+    return 0 if options.corpus else max(options.max_tokens // _POOL_TOKENS, _MIN_POOL)
+
+
 def fingerprint(description: dict[str, Any]) -> str:
     """A short hash of everything that decides the rows of a data set."""
     text = json.dumps({"content": CONTENT_VERSION, **description}, sort_keys=True)
@@ -118,5 +138,7 @@ def fingerprint(description: dict[str, Any]) -> str:
 
 
 def as_dict(options: Options) -> dict[str, Any]:
-    """The options as JSON holds them."""
-    return {**asdict(options), "corpus": list(options.corpus)}
+    """The options that decide rows, as JSON holds them: where answers lie decides nothing."""
+    return {name: value for name, value in asdict(options).items() if name != "store"} | {
+        "corpus": list(options.corpus)
+    }

@@ -4,6 +4,7 @@ A wording is rendered once with marks in place of its slots and filled in many t
 joining strings and says at which characters each slot stands.
 """
 
+import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -49,6 +50,12 @@ def template(address: str) -> Template:
         keep_trailing_newline=True,
     )
     return environment.get_template(f"{address}.jinja")
+
+
+@cache
+def source_hash(*addresses: str) -> str:
+    """The SHA-256 of the templates at these addresses, comments included."""
+    return hashlib.sha256(b"\0".join((ROOT / f"{address}.jinja").read_bytes() for address in addresses)).hexdigest()
 
 
 def render(address: str, block: str, **values: Any) -> str:

@@ -27,6 +27,7 @@ SCHEMA = pa.schema(
         ("num_tokens", pa.int32()),
         ("concept_expression", pa.string()),
         ("context_diversity", pa.string()),
+        ("writer", pa.string()),
     ]
 )
 
@@ -46,6 +47,7 @@ def to_table(examples: Sequence[Example]) -> pa.Table:
         pa.array([example.num_tokens for example in examples], pa.int32()),
         pa.array([example.concept_expression for example in examples], pa.string()),
         pa.array([example.context_diversity for example in examples], pa.string()),
+        pa.array([example.writer for example in examples], pa.string()),
     ]
     return pa.table(columns, schema=SCHEMA)
 

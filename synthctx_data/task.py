@@ -15,12 +15,13 @@ from synthctx_data.seeding import Stream, rng
 
 @dataclass(frozen=True)
 class Setting:
-    """What a concept expression works with: the task's name, its layout, the options, and the examples of each split."""
+    """What a concept expression works with: the task's name, its layout, the options, the examples of each split, and the context."""
 
     task: str
     layout: Layout
     options: Options
     sizes: Mapping[str, int]
+    context: str
 
 
 class ConceptExpression(ABC):
@@ -28,11 +29,13 @@ class ConceptExpression(ABC):
 
     name: what the files are called, and the column `concept_expression`.
     reads: the options that only some expressions read, and this one does.
+    haystack_reads: the options that its haystack reads besides.
     needs: what a user must give, in words; empty if nothing.
     """
 
     name: ClassVar[str]
     reads: ClassVar[frozenset[str]] = frozenset()
+    haystack_reads: ClassVar[frozenset[str]] = CORPUS_OPTIONS
     needs: ClassVar[str] = ""
 
     def __init__(self, setting: Setting) -> None:
@@ -79,7 +82,7 @@ class Variant:
     @property
     def reads(self) -> frozenset[str]:
         """The options that this variant reads, besides those that every variant does."""
-        documents = CORPUS_OPTIONS if self.context == "haystack" else frozenset()
+        documents = self.expression.haystack_reads if self.context == "haystack" else frozenset()
         return self.expression.reads | documents
 
 

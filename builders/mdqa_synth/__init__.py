@@ -1,6 +1,7 @@
 """MDQA: a single-hop question, one gold document among many (Liu et al. 2024)."""
 
 from builders.lazy import lazy_builder
+from builders.mdqa_synth.llm import Llm
 from builders.mdqa_synth.real import Real, RealLimited
 from builders.mdqa_synth.symbolic import Symbolic
 from builders.mdqa_synth.templated import Templated
@@ -12,6 +13,8 @@ TASK = Task(
     variants={
         "real_haystack": Variant(Real, "haystack"),
         "real_limited": Variant(RealLimited, "haystack"),
+        "llm_haystack": Variant(Llm, "haystack"),
+        "llm_padding": Variant(Llm, "padding"),
         "templated_haystack": Variant(Templated, "haystack"),
         "templated_padding": Variant(Templated, "padding"),
         "symbolic_haystack": Variant(Symbolic, "haystack"),

@@ -1,6 +1,7 @@
 """MuSiQue: a multi-hop question, one document a hop (Trivedi et al. 2022)."""
 
 from builders.lazy import lazy_builder
+from builders.musique_synth.llm import Llm
 from builders.musique_synth.real import Real, RealLimited
 from builders.musique_synth.symbolic import Symbolic
 from builders.musique_synth.templated import Templated
@@ -12,6 +13,8 @@ TASK = Task(
     variants={
         "real_haystack": Variant(Real, "haystack"),
         "real_limited": Variant(RealLimited, "haystack"),
+        "llm_haystack": Variant(Llm, "haystack"),
+        "llm_padding": Variant(Llm, "padding"),
         "templated_haystack": Variant(Templated, "haystack"),
         "templated_padding": Variant(Templated, "padding"),
         "symbolic_haystack": Variant(Symbolic, "haystack"),

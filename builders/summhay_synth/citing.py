@@ -14,10 +14,11 @@ def draw_citations(setting: Setting, split: str, index: int) -> int:
     return 1 + rng(setting.options.seed, setting.task, split, index, "citations").below(MOST)
 
 
-def citing_concept(setting: Setting, insight: str, found: Sequence[tuple[Page, Span]]) -> Concept:
+def citing_concept(setting: Setting, insight: str, found: Sequence[tuple[Page, Span]], writer: str = "") -> Concept:
     """The concept that asks which documents contain an insight; `found` are these, and where in their bodies they state it.
 
-    Of documents that would take more than half of the budget, the last ones are left out.
+    `writer` is the model that wrote them, if one did. Of documents that would take more than half of the budget, the last ones are left
+    out.
     """
     needles: list[Needle] = []
     tokens = 0
@@ -26,4 +27,4 @@ def citing_concept(setting: Setting, insight: str, found: Sequence[tuple[Page, S
         if needles and tokens > setting.options.max_tokens // 2:
             break
         needles.append(Needle(page, span, span))
-    return Concept(insight, "", (), tuple(needles), cites=True)
+    return Concept(insight, "", (), tuple(needles), cites=True, writer=writer)

@@ -1,0 +1,233 @@
+"""Needles and haystacks that a language model wrote: what all tasks share."""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from builders.sample import MODEL, load_sample, refusal
+from synthctx_data.answers import AnswerStore
+from synthctx_data.briefs import Brief, Briefs
+from synthctx_data.distractors import Pool
+from synthctx_data.errors import WriterError
+from synthctx_data.example import Concept, Document, Page
+from synthctx_data.options import CORPUS_OPTIONS, pool_documents
+from synthctx_data.passages import Written, WrittenDocuments, check_documents
+from synthctx_data.prompts import render
+from synthctx_data.task import ConceptExpression, Setting
+from synthctx_data.writing import Answers, Asking, Editor, Pass, Stage, Unit
+
+T = TypeVar("T")
+F = TypeVar("F")
+
+_POOL = "llm"  # the template of haystack documents, which all tasks share
+_TOGETHER = 4  # haystack documents in one request
+_POOL_STAGE = Stage(_POOL, "pool", WrittenDocuments, 900, 3072)
+
+
+@dataclass(frozen=True)
+class Place:
+    """An example, and the name under which requests are made for it."""
+
+    split: str
+    index: int
+    unit: str
+
+
+@dataclass(frozen=True)
+class Told(Generic[F]):
+    """What was written for one example: what its task asked for, the distractors written for it, and the model that wrote it."""
+
+    form: F
+    brief: Brief
+    distractors: tuple[Written, ...]
+    writer: str
+
+
+@dataclass(frozen=True)
+class Book(Generic[F]):
+    """Everything that was written for a variant: haystack documents, examples by split, and what the answers were like."""
+
+    pool: Sequence[Document]
+    examples: dict[str, Sequence[Told[F]]]
+    identity: str
+    rejected: dict[str, int]
+
+
+class LlmConcept(ConceptExpression, Generic[F]):
+    """Needles that a language model wrote about made-up subjects, with distractors that it wrote for each.
+
+    The haystack of an example is its own distractors, then haystack documents and the needles of earlier examples of its split,
+    mixed: so a needle is not known by being seen only once. Units are written in the order: haystack documents, validation, train.
+    So rows do not change when `train` grows, and a passage for train does not repeat one for validation.
+
+    stages: the requests that write an example.
+    """
+
+    stages: tuple[Stage, ...]
+    name = "llm"
+    reads = frozenset({"model", "store"})
+    haystack_reads = CORPUS_OPTIONS | {"pool_size"}
+    needs = "nothing for a few (a sample is built in); for more, --model and an endpoint"
+    writes = True
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self.briefs = Briefs(setting.options.seed, setting.task, self.name)
+        self._pool_briefs = Briefs(setting.options.seed, self.name, "pool")
+
+    @abstractmethod
+    def write(self, editor: Editor, place: Place, number: int) -> Asking[Told[F]]:
+        """Asks for draw `number` of an example: its needles and its question."""
+
+    @abstractmethod
+    def distract(self, editor: Editor, place: Place, told: Told[F], number: int) -> Asking[tuple[Written, ...]]:
+        """Asks for draw `number` of the distractors of an example."""
+
+    @abstractmethod
+    def needles(self, form: F) -> Sequence[Written]:
+        """The documents that the answer needs."""
+
+    def units(self) -> Iterator[Unit[Any]]:
+        """All that has to be written, in order."""
+        if self.setting.context == "haystack":
+            wanted = pool_documents(self.setting.options)
+            for first in range(0, wanted, _TOGETHER):
+                yield self._pool_unit(first, min(_TOGETHER, wanted - first))
+        for split in sorted(self.setting.sizes, reverse=True):
+            for index in range(self.setting.sizes[split]):
+                yield self._example_unit(split, index)
+
+    @cached_property
+    def book(self) -> Book[F]:
+        """What was written, read from the store or the sample.
+
+        Raises: WriterError if something is missing.
+        """
+        answers = open_answers(self.setting.options)
+        editor = Editor(model_name(self.setting.options))
+        done = Pass(editor, answers)
+        pool: list[Document] = []
+        examples: dict[str, list[Told[F]]] = {split: [] for split in self.setting.sizes}
+        digest = hashlib.sha256()
+        for draft in done.drafts(self.units()):
+            if draft.result is None:
+                raise WriterError(self._missing(draft.unit.name, given_up=draft.request is None))
+            digest.update(repr(draft.result).encode())
+            if isinstance(draft.result, Told):
+                examples[draft.unit.name.split("/")[1]].append(draft.result)
+            else:
+                pool += [written.document for written in draft.result]
+        return Book(pool, dict(examples), digest.hexdigest(), dict(sorted(editor.rejected.items())))
+
+    def sources(self) -> dict[str, Any]:
+        return {
+            "model": model_name(self.setting.options),
+            "answers": self.book.identity,
+            "rejected_answers": self.book.rejected,
+        }
+
+    def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
+        told = self.book.examples[split][index]
+        own = self.setting.layout.pages([written.document for written in told.distractors])
+        shared, first = self._shared(split), self._before[split][index]
+        order = self.rng(split, index, "haystack").order(len(self.book.pool) + first)
+        return chain(own, shared.pages(order, self.kept_out(concept), links=self.links(told)))
+
+    def kept_out(self, concept: Concept) -> Sequence[str]:
+        """What no haystack document may hold."""
+        return concept.answers
+
+    def links(self, told: Told[F]) -> Iterable[tuple[str, str]]:
+        """Pairs of which no haystack document may hold both."""
+        return ()
+
+    def told(self, split: str, index: int) -> Told[F]:
+        """What was written for an example."""
+        return self.book.examples[split][index]
+
+    @cached_property
+    def _pools(self) -> dict[str, Pool]:
+        return {}
+
+    def _shared(self, split: str) -> Pool:
+        """Haystack documents, then the needles of the split in their order."""
+        if split not in self._pools:
+            needles = [written.document for told in self.book.examples[split] for written in self.needles(told.form)]
+            self._pools[split] = Pool(self.setting.layout, [*self.book.pool, *needles])
+        return self._pools[split]
+
+    @cached_property
+    def _before(self) -> dict[str, list[int]]:
+        """By split and index, how many needles there are of earlier examples."""
+        counts: dict[str, list[int]] = {}
+        for split, told in self.book.examples.items():
+            sums = [0]
+            for one in told:
+                sums.append(sums[-1] + len(self.needles(one.form)))
+            counts[split] = sums
+        return counts
+
+    def _example_unit(self, split: str, index: int) -> Unit[Told[F]]:
+        place = Place(split, index, f"{self.setting.task}/{split}/{index:06d}")
+        among = self.setting.context == "haystack"
+
+        def asking(editor: Editor) -> Asking[Told[F]]:
+            told = yield from editor.draw(lambda number: self.write(editor, place, number))
+            if not among:
+                return told
+            distractors = yield from editor.draw(lambda number: self.distract(editor, place, told, number))
+            return replace(told, distractors=distractors)
+
+        def passages(told: Told[F]) -> dict[str, list[str]]:
+            written = {"needles": self.needles(told.form), "distractors": told.distractors}
+            return {kind: [document.passage for document in documents] for kind, documents in written.items()}
+
+        return Unit(place.unit, self.stages if among else self.stages[:1], asking, passages)
+
+    def _pool_unit(self, first: int, count: int) -> Unit[tuple[Written, ...]]:
+        name = f"pool/{first:06d}"
+
+        def write(editor: Editor, number: int) -> Asking[tuple[Written, ...]]:
+            briefs = [self._pool_briefs.draw("train", first + i, number) for i in range(count)]
+
+            def check(form: WrittenDocuments) -> tuple[Written, ...]:
+                check_documents(form.documents, [brief.subject for brief in briefs])
+                editor.refuse_copies("pool", (written.passage for written in form.documents))
+                return form.documents
+
+            documents, _ = yield from editor.ask(name, _POOL_STAGE, render(_POOL, "pool", briefs=briefs), check)
+            return documents
+
+        def asking(editor: Editor) -> Asking[tuple[Written, ...]]:
+            return editor.draw(lambda number: write(editor, number))
+
+        def passages(documents: tuple[Written, ...]) -> dict[str, list[str]]:
+            return {"pool": [written.passage for written in documents]}
+
+        return Unit(name, (_POOL_STAGE,), asking, passages)
+
+    def _missing(self, unit: str, given_up: bool) -> str:
+        options = self.setting.options
+        if given_up:
+            return f"{unit}: none of the stored answers of {options.model} to its requests can be used; take another --seed or --model"
+        if options.model is None:
+            return refusal(self.setting.task, unit)
+        return (
+            f"{unit}: {options.store} has no answer of {options.model} to one of its requests; "
+            f"synthctx build asks for what is missing"
+        )
+
+
+def model_name(options: Any) -> str:
+    """The model that requests are addressed to."""
+    return options.model or MODEL
+
+
+def open_answers(options: Any) -> Answers:
+    """Where the answers lie: the sample, or the user's store."""
+    return load_sample() if options.model is None else AnswerStore(Path(options.store).expanduser())

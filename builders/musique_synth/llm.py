@@ -1,0 +1,138 @@
+"""Needles that a language model wrote: a chain of passages about made-up subjects, each of which leads to the next."""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from pydantic import Field
+
+from builders.llm import LlmConcept, Place, Told
+from builders.musique_synth.hops import draw_hops
+from synthctx_data.briefs import KIND_WORDS
+from synthctx_data.checks import common_words
+from synthctx_data.entities import KINDS
+from synthctx_data.example import Concept, Needle, Span, Step
+from synthctx_data.metrics import normalize_answer
+from synthctx_data.passages import (
+    Form,
+    Line,
+    Written,
+    WrittenDocuments,
+    check_documents,
+    check_question,
+    check_without,
+    find_answer,
+)
+from synthctx_data.prompts import render
+from synthctx_data.seeding import rng
+from synthctx_data.writing import Asking, Editor, RejectedError, Stage
+
+_ADDRESS = "musique_synth/llm"
+
+
+class Hop(Written):
+    """A passage with the question and the answer of its hop."""
+
+    question: Line
+    answer: Line
+
+
+class Chain(Form):
+    """The hops of a chain, and the question over all of them."""
+
+    question: Line
+    hops: tuple[Hop, ...] = Field(max_length=8)
+
+
+class Llm(LlmConcept[Chain]):
+    """A needle is a whole passage; its distractor says of another subject, with another answer, what its hop asks."""
+
+    stages = (
+        Stage(_ADDRESS, "needle", Chain, 850, 3072),
+        Stage(_ADDRESS, "distractors", WrittenDocuments, 600, 3072),
+    )
+    reads = LlmConcept.reads | {"hops"}
+
+    def write(self, editor: Editor, place: Place, number: int) -> Asking[Told[Chain]]:
+        brief = self.briefs.draw(place.split, place.index, number)
+        kinds = self._kinds(place, brief.kind)
+        names = [brief.subject, *self.briefs.names(place.split, place.index, f"chain {number}", kinds[1:])]
+        prompt = render(
+            _ADDRESS, "needle", it=brief, hops=len(kinds), chain=names, kinds=[KIND_WORDS[k] for k in kinds]
+        )
+
+        def check(form: Chain) -> Chain:
+            check_chain(form, names)
+            editor.refuse_copies("needles", (hop.passage for hop in form.hops))
+            return form
+
+        form, writer = yield from editor.ask(place.unit, self.stages[0], prompt, check)
+        return Told(form, brief, (), writer)
+
+    def distract(self, editor: Editor, place: Place, told: Told[Chain], number: int) -> Asking[tuple[Written, ...]]:
+        kinds = self._kinds(place, told.brief.kind)
+        others = self.briefs.names(place.split, place.index, f"distractors {number}", kinds)
+        chain, forbidden = subjects(told), [hop.answer for hop in told.form.hops]
+        kind_words = [KIND_WORDS[kind] for kind in kinds]
+        values = {"it": told.brief, "needle": told.form, "others": others, "kinds": kind_words, "chain": chain}
+        prompt = render(_ADDRESS, "distractors", **values, forbidden=forbidden)
+
+        def check(form: WrittenDocuments) -> tuple[Written, ...]:
+            check_documents(form.documents, others)
+            check_without(form.documents, forbidden)
+            passages = [hop.passage for hop in told.form.hops] + [written.passage for written in form.documents]
+            editor.refuse_copies("distractors", passages)
+            return form.documents
+
+        documents, _ = yield from editor.ask(place.unit, self.stages[1], prompt, check)
+        return documents
+
+    def needles(self, form: Chain) -> Sequence[Written]:
+        return form.hops
+
+    def links(self, told: Told[Chain]) -> Iterable[tuple[str, str]]:
+        return pairwise([*subjects(told), told.form.hops[-1].answer])
+
+    def concept(self, split: str, index: int) -> Concept:
+        told = self.told(split, index)
+        needles = []
+        for hop, subject in zip(told.form.hops, subjects(told), strict=True):
+            page = self.setting.layout.page(hop.document)
+            answer = find_answer(hop.answer, hop, subject).shift(page.text.start)
+            needles.append(Needle(page, Span(0, page.text.end), answer))
+        answer_text = told.form.hops[-1].answer
+        steps = tuple(Step(hop.question, hop.answer) for hop in told.form.hops)
+        return Concept(told.form.question, answer_text, (answer_text,), tuple(needles), steps, writer=told.writer)
+
+    def _kinds(self, place: Place, first: str) -> list[str]:
+        """What the subject of every hop is: never twice the same in a row."""
+        stream = rng(self.setting.options.seed, self.setting.task, place.split, place.index, self.name, "kinds")
+        kinds = [first]
+        while len(kinds) < draw_hops(self.setting, place.split, place.index):
+            kinds.append(stream.choice([kind for kind in KINDS if kind != kinds[-1]]))
+        return kinds
+
+
+def subjects(told: Told[Chain]) -> list[str]:
+    """What each hop is about: the first subject, then the answer of the hop before."""
+    return [told.brief.subject, *(hop.answer for hop in told.form.hops[:-1])]
+
+
+def check_chain(form: Chain, names: Sequence[str]) -> None:
+    """Raises: RejectedError for a chain that does not go through these names, or that can be cut short."""
+    check_documents(form.hops, names)
+    for hop, name, after in zip(form.hops, names, [*names[1:], None], strict=True):
+        check_question(hop.question, name, [hop.answer])
+        find_answer(hop.answer, hop, name)
+        if after is not None and hop.answer != after:
+            raise RejectedError("other chain", f"the answer to {hop.question!r} must be {after!r}, not {hop.answer!r}")
+    answer = form.hops[-1].answer
+    for number, hop in enumerate(form.hops):
+        others = [name for i, name in enumerate(names) if i not in (number, number + 1)]
+        check_without([hop], others if number == len(names) - 1 else [*others, answer])
+    check_question(form.question, names[0], [*names[1:], answer])
+    # What a question and its first passage share is what a reader finds that passage by: it has to be the name.
+    shared = common_words(form.question, f"{form.hops[0].title} {form.hops[0].passage}")
+    if normalize_answer(names[0]) not in shared:
+        raise RejectedError(
+            "other question", f"the question repeats words of the first passage, {shared!r}; word it differently"
+        )

@@ -1,0 +1,114 @@
+"""Needles that a language model wrote: documents that state one insight, each in words of its own."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from pydantic import Field
+
+from builders.llm import LlmConcept, Place, Told
+from builders.summhay_synth.citing import citing_concept, draw_citations
+from synthctx_data.example import Concept, Span
+from synthctx_data.metrics import normalize_answer
+from synthctx_data.passages import Form, Line, Written, WrittenDocuments, check_documents
+from synthctx_data.prompts import render
+from synthctx_data.writing import Asking, Editor, RejectedError, Stage
+
+_ADDRESS = "summhay_synth/llm"
+_INSIGHT_WORDS = 6, 40
+_ALIKE = 0.8  # of the words of two statements (a share of all they have): more is the same wording
+_TELLING = 5  # letters of a word that says something
+_STATED = 0.8  # of an insight's telling words in one document: it seems to state the insight
+
+
+class Stating(Written):
+    """A document, and the sentence in which it states the insight."""
+
+    statement: Line
+
+
+class Insight(Form):
+    """An insight, and the documents that state it."""
+
+    insight: Line
+    documents: tuple[Stating, ...] = Field(max_length=16)
+
+
+class Llm(LlmConcept[Insight]):
+    """A needle is the sentence of a document that states the insight; distractors are on the same subject, and on others like it."""
+
+    stages = (
+        Stage(_ADDRESS, "needle", Insight, 1400, 6144),
+        Stage(_ADDRESS, "distractors", WrittenDocuments, 850, 3072),
+    )
+
+    def write(self, editor: Editor, place: Place, number: int) -> Asking[Told[Insight]]:
+        brief = self.briefs.draw(place.split, place.index, number)
+        wanted = draw_citations(self.setting, place.split, place.index)
+
+        def check(form: Insight) -> Insight:
+            check_documents(form.documents, [brief.subject] * wanted)
+            check_insight(form, brief.subject)
+            editor.refuse_copies("needles", (document.passage for document in form.documents))
+            return form
+
+        prompt = render(_ADDRESS, "needle", it=brief, documents=wanted)
+        form, writer = yield from editor.ask(place.unit, self.stages[0], prompt, check)
+        return Told(form, brief, (), writer)
+
+    def distract(self, editor: Editor, place: Place, told: Told[Insight], number: int) -> Asking[tuple[Written, ...]]:
+        kinds = [told.brief.kind] * 2
+        others = self.briefs.names(place.split, place.index, f"distractors {number}", kinds)
+        prompt = render(_ADDRESS, "distractors", it=told.brief, needle=told.form, others=others)
+
+        def check(form: WrittenDocuments) -> tuple[Written, ...]:
+            check_documents(form.documents, [told.brief.subject, told.brief.subject, *others])
+            check_not_stated(form.documents, told.form.insight)
+            passages = [document.passage for document in [*told.form.documents, *form.documents]]
+            editor.refuse_copies("distractors", passages)
+            return form.documents
+
+        documents, _ = yield from editor.ask(place.unit, self.stages[1], prompt, check)
+        return documents
+
+    def needles(self, form: Insight) -> Sequence[Written]:
+        return form.documents
+
+    def kept_out(self, concept: Concept) -> Sequence[str]:
+        return [needle.text for needle in concept.needles]
+
+    def concept(self, split: str, index: int) -> Concept:
+        told = self.told(split, index)
+        found = []
+        for document in told.form.documents:
+            page = self.setting.layout.page(document.document)
+            start = page.text.start + document.passage.index(document.statement)
+            found.append((page, Span(start, start + len(document.statement))))
+        return citing_concept(self.setting, told.form.insight, found, told.writer)
+
+
+def check_insight(form: Insight, subject: str) -> None:
+    """Raises: RejectedError for an insight that is none, or a statement that is not in its passage or is worded like another."""
+    least, most = _INSIGHT_WORDS
+    if subject not in form.insight or not least <= len(form.insight.split()) <= most:
+        raise RejectedError(
+            "other insight", f"the insight must be one sentence of 10 to 30 words that names {subject!r}"
+        )
+    for document in form.documents:
+        if not document.statement or document.statement not in document.passage:
+            raise RejectedError(
+                "not in passage", f"a statement does not stand in its passage word for word: {document.statement!r}"
+            )
+    wordings = [form.insight, *(document.statement for document in form.documents)]
+    for one, other in combinations([set(normalize_answer(wording).split()) for wording in wordings], 2):
+        if len(one & other) > _ALIKE * len(one | other):
+            raise RejectedError(
+                "same words", "two statements, or a statement and the insight, are in the same words; vary them"
+            )
+
+
+def check_not_stated(documents: Sequence[Written], insight: str) -> None:
+    """Raises: RejectedError if a document has so many words of the insight that it seems to state it."""
+    telling = {word for word in normalize_answer(insight).split() if len(word) >= _TELLING}
+    for document in documents:
+        if telling and len(telling & set(document.normal.split())) > _STATED * len(telling):
+            raise RejectedError("states it", f"the document titled {document.title!r} seems to state the insight")
