@@ -6,16 +6,23 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from builders import TASKS, find_task, flags
+from builders import TASKS, find_task, flags, stored
 from synthctx_data import __version__
-from synthctx_data.errors import BuildError, SynthctxError, UsageError
+from synthctx_data.errors import BuildError, SynthctxError, UsageError, WriterError
 from synthctx_data.options import UNIFORM, Options, parse_depth
+
+if TYPE_CHECKING:
+    from builders.examples import Examples
+    from builders.writing import WritingOptions
+    from synthctx_data.writer import Status
 
 app = typer.Typer(
     help="Synthetic long-context data sets: list what there is, build it, look at it, check it.",
@@ -23,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(stored.app, name="answers")
 out = Console(highlight=False, markup=False)
 err = Console(stderr=True)
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -100,6 +108,19 @@ def build(
     key_style: flags.KeyStyle = Options.key_style,
     hops: flags.Hops = Options.hops,
     insight_wording: flags.InsightWording = Options.insight_wording,
+    model: flags.Model = None,
+    endpoint: flags.Endpoint = None,
+    api_key_file: flags.ApiKeyFile = None,
+    store: flags.Store = None,
+    pool_size: flags.PoolSize = None,
+    estimate: flags.Estimate = False,
+    prices: flags.Prices = None,
+    budget_usd: flags.BudgetUsd = None,
+    concurrency: flags.Concurrency = 16,
+    requests_per_minute: flags.RequestsPerMinute = None,
+    tokens_per_minute: flags.TokensPerMinute = None,
+    timeout: flags.Timeout = 600,
+    batch: flags.Batch = False,
     output: flags.Output = Path("synthctx"),
     workers: flags.Workers = None,
     shards: flags.Shards = None,
@@ -110,9 +131,11 @@ def build(
     Called again after an interruption, it goes on where it stopped.
     """
     from builders.card import update_card
-    from builders.examples import check_read
+    from builders.examples import Examples
     from builders.shards import Build
     from builders.shards import build as build_variant
+    from builders.writing import WritingOptions, expression_of
+    from synthctx_data.endpoint import EndpointOptions
 
     options = Options(
         max_tokens=max_tokens,
@@ -128,15 +151,30 @@ def build(
         key_style=key_style,
         hops=hops,
         insight_wording=insight_wording,
+        model=model,
+        pool_size=pool_size,
     )
     found = find_task(task)
+    where = EndpointOptions(endpoint, api_key_file, concurrency, requests_per_minute, tokens_per_minute, timeout)
+    how = WritingOptions(where, prices, budget_usd, batch)
+    jobs = []
     for variant in variants:
-        check_read(found, variant, options)
-    for variant in variants:
-        job = Build(task, variant, options, output.expanduser() / task, shards)
-        rows = sum(found.sizes(options).values())
+        mine = options
+        if "store" in found.variant(variant).expression.reads:
+            mine = replace(options, store=str(store or output / "answers.sqlite"))
+        jobs.append(Build(task, variant, mine, output.expanduser() / task, shards))
+    examples = [Examples(found, job.variant, job.options) for job in jobs]  # which refuse what they cannot read
+    written = [one for one in examples if "model" in one.options.changed() and expression_of(one)]
+    _require_use(written, how, estimate)
+    if estimate:
+        _say_estimate(written, how)
+        return
+    for job, one in zip(jobs, examples, strict=True):
+        if one in written:
+            _write(one, how)
+        rows = sum(one.sizes.values())
         try:
-            with _progress(f"{task} {variant}", rows) as progress:
+            with _progress(f"{task} {job.variant}", rows) as progress:
                 fresh = build_variant(job, workers or _cores(), ray, progress)
         except KeyboardInterrupt:
             raise BuildError(
@@ -146,6 +184,47 @@ def build(
         was = "" if fresh else " were there already, from the same configuration"
         out.print(f"{job.target}: {rows} examples{was}", soft_wrap=True)
     out.print(f'Load one:  load_dataset("{output / task}", "{variants[0]}")', soft_wrap=True)
+
+
+def _require_use(written: list["Examples"], how: "WritingOptions", estimate: bool) -> None:
+    """Raises: UsageError for options that only writing reads, where nothing is to be written."""
+    if not written and (estimate or how != type(how)()):
+        raise UsageError(
+            "--estimate, --endpoint, --budget-usd and the like are read where a language model writes: name an llm variant and a --model"
+        )
+
+
+def _say_estimate(written: list["Examples"], how: "WritingOptions") -> None:
+    from builders.bill import cost
+    from builders.writing import estimate
+    from synthctx_data.prices import Purse
+
+    model = str(written[0].options.model)
+    out.print(cost(estimate(written), Purse(how.price(model), batch=how.batch), model))
+
+
+def _write(examples: "Examples", how: "WritingOptions") -> None:
+    """Has written what the variant misses, and says what came of it."""
+    from builders.bill import rejections, writing
+    from builders.writing import write
+
+    what = f"{examples.task.name} {examples.variant}"
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what)
+
+        def watch(status: "Status") -> None:
+            bar.update(task, total=status.units, completed=status.done, description=f"{what}: {writing(status)}")
+
+        try:
+            last, status = write(examples, how, watch)
+        except KeyboardInterrupt:
+            raise WriterError(
+                f"interrupted; every answer that came is kept in {examples.options.store}, and the same command goes on from there"
+            ) from None
+    out.print(f"{what}: {writing(status)}", soft_wrap=True)
+    if last.editor.rejected:
+        out.print(rejections(last.editor))
 
 
 @app.command()

@@ -68,6 +68,79 @@ Ray = Annotated[
     Option(help="Build on the Ray cluster of this address, e.g. auto, instead of in processes.", show_default=False),
 ]
 
+# what a language model writes
+Model = Annotated[
+    str | None,
+    Option(
+        help="llm variants: the language model that writes. Default: none; a small sample of answers is built in.",
+        show_default=False,
+    ),
+]
+Endpoint = Annotated[
+    str | None,
+    Option(
+        help="llm variants: an OpenAI-compatible API, e.g. http://localhost:8000/v1. Default: $OPENAI_BASE_URL.",
+        show_default=False,
+    ),
+]
+ApiKeyFile = Annotated[
+    Path | None,
+    Option(help="llm variants: a file that holds the API's key. Default: $OPENAI_API_KEY.", show_default=False),
+]
+Store = Annotated[
+    Path | None,
+    Option(help="llm variants: the file that keeps every answer. Default: OUTPUT/answers.sqlite.", show_default=False),
+]
+PoolSize = Annotated[
+    int | None,
+    Option(
+        help="llm_haystack: documents that are written once and shared by all haystacks. Default: one for every 64 of --max-tokens.",
+        show_default=False,
+        min=0,
+    ),
+]
+Estimate = Annotated[
+    bool,
+    Option(
+        "--estimate", help="llm variants: say how many requests and tokens are missing and what they cost, and stop."
+    ),
+]
+Prices = Annotated[
+    Path | None,
+    Option(
+        help="A YAML table of prices, e.g. 'my-model: {input: 0.5, output: 1.5}'. Default: a few known ones.",
+        show_default=False,
+    ),
+]
+BudgetUsd = Annotated[
+    float | None,
+    Option(help="llm variants: US dollars that this call may not spend more of.", show_default=False, min=0),
+]
+Concurrency = Annotated[int, Option(help="llm variants: requests at the same time.", min=1, max=10000)]
+RequestsPerMinute = Annotated[
+    float | None, Option(help="llm variants: not to be passed. Default: no limit.", show_default=False, min=0.001)
+]
+TokensPerMinute = Annotated[
+    float | None,
+    Option(
+        help="llm variants: of requests, with the longest answers; not to be passed. Default: no limit.",
+        show_default=False,
+        min=1,
+    ),
+]
+Timeout = Annotated[float, Option(help="llm variants: seconds that an answer may take.", min=0.1)]
+Batch = Annotated[
+    bool,
+    Option("--batch", help="llm variants: use the Batch API: cheaper, within a day; call again after an interruption."),
+]
+
+# answers
+StoreFile = Annotated[Path, Argument(help="A store of answers, e.g. synthctx/answers.sqlite.", show_default=False)]
+ExportFile = Annotated[Path, Argument(help="A file of answers as JSON lines.", show_default=False)]
+Unit = Annotated[
+    str | None, Option(help="Show the answers for what begins so, e.g. mdqa_synth/train/000007.", show_default=False)
+]
+
 # show and check
 Folder = Annotated[str, Argument(help="A built folder, e.g. synthctx/mdqa_synth, or a Hub id.", show_default=False)]
 Variant = Annotated[str, Argument(help="A variant, e.g. symbolic_haystack.", show_default=False)]

@@ -5,7 +5,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,18 @@ class Answer:
     completion_tokens: int
     time: float
 
+    def of(self, key: str) -> "Answer":
+        """The same answer, to the request of this key."""
+        return replace(self, key=key)
+
 
 _COLUMNS = tuple(field.name for field in fields(Answer))
 _TABLE = f"CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, {', '.join(_COLUMNS[1:])}) WITHOUT ROWID"
+# Requests that were handed in together, and not answered yet: the uploaded file that holds each, and the batch made from it.
+_BATCHED = (
+    "CREATE TABLE IF NOT EXISTS batched (key TEXT PRIMARY KEY, template, unit, file, batch, endpoint) WITHOUT ROWID"
+)
+_TABLES = {"answers", "batched"}
 _INSERT = f"INSERT OR IGNORE INTO answers VALUES ({', '.join('?' * len(_COLUMNS))})"
 
 
@@ -82,12 +91,13 @@ class AnswerStore:
     def _open(self) -> None:
         (found,) = self._connection.execute("PRAGMA user_version").fetchone()
         tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if found not in (0, _FORMAT) or (found == 0 and tables - {"answers"}):
+        if found not in (0, _FORMAT) or (found == 0 and tables - _TABLES):
             raise sqlite3.DatabaseError(f"it is a database of another kind, with format {found}")
         self._connection.execute("PRAGMA journal_mode = WAL")
         # Safe against kills; a power cut may take the last answers.
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute(_TABLE)
+        self._connection.execute(_BATCHED)
         self._connection.execute(f"PRAGMA user_version = {_FORMAT}")
 
     def __len__(self) -> int:
@@ -117,6 +127,31 @@ class AnswerStore:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany(_INSERT, (tuple(asdict(answer).values()) for answer in answers))
         return len(self) - before
+
+    def hand_in(self, requests: Iterable[Request], file: str, endpoint: str) -> None:
+        """Remembers that these requests are in an uploaded file, of which a batch is about to be made."""
+        rows = ((request.key, request.template, request.unit, file, None, endpoint) for request in requests)
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany("INSERT OR REPLACE INTO batched VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def name_batch(self, file: str, batch: str) -> None:
+        """Remembers the batch that was made from an uploaded file."""
+        self._connection.execute("UPDATE batched SET batch = ? WHERE file = ?", (batch, file))
+
+    def batches(self, endpoint: str) -> list[tuple[str, str | None]]:
+        """Files that were handed in to an endpoint and not taken back, and their batches (None if none was made as far as is known)."""
+        query = "SELECT DISTINCT file, batch FROM batched WHERE endpoint = ? ORDER BY file"
+        return list(self._connection.execute(query, (endpoint,)))
+
+    def handed_in(self, file: str) -> dict[str, tuple[str, str]]:
+        """The template and the unit of every request of a file, by the request's key."""
+        query = "SELECT key, template, unit FROM batched WHERE file = ?"
+        return {key: (template, unit) for key, template, unit in self._connection.execute(query, (file,))}
+
+    def take_back(self, file: str) -> None:
+        """Forgets a file: its answers are kept, or there will be none."""
+        self._connection.execute("DELETE FROM batched WHERE file = ?", (file,))
 
     def close(self) -> None:
         """Closes the file."""

@@ -12,6 +12,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of several workers, each with a thread a 
 
 from builders import TASKS
 from builders.examples import Examples
+from builders.sample import SIZES
 from synthctx_data.options import Options
 
 DATA = Path(__file__).parent / "data"
@@ -32,13 +33,18 @@ def options_for(task: str, variant: str, **options: object) -> Options:
         options["max_tokens"] += 7000  # its documents have more than a thousand tokens each
     options.setdefault("train", 12)
     options.setdefault("validation", 4)
+    if variant.startswith("llm"):  # the sample has no more
+        train, validation = SIZES[task]
+        options["train"], options["validation"] = min(options["train"], train), min(options["validation"], validation)
+        if variant == "llm_haystack":
+            options.setdefault("pool_size", 64)
     if (task, variant) == ("musique_synth", "real_limited"):  # few of the questions here are of that kind
         options["train"], options["validation"] = min(options["train"], 4), 0
     if variant.startswith("real"):
         if task == "musique_synth":
             options["validation"] = min(options["validation"], 1)  # a tenth of few questions of each number of hops
         options.setdefault("corpus", (str(CORPORA[task]),))
-    if task == "musique_synth":
+    if task == "musique_synth" and not variant.startswith("llm"):
         options.setdefault("hops", "2" if variant == "real_limited" else "2:4,3:1,4:1")
     return Options(**options)
 

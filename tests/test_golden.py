@@ -1,4 +1,4 @@
-"""The rows of content version 1.1.0, pinned: a change that changes a row raises CONTENT_VERSION."""
+"""The rows of content version 1.2.0, pinned: a change that changes a row raises CONTENT_VERSION."""
 
 import hashlib
 
@@ -9,23 +9,29 @@ from synthctx_data.schema import to_table
 from tests.conftest import IDS, VARIANTS, every_example, examples_for
 
 GOLDEN = {
-    "mdqa_synth/real_haystack": "c7a0e0faa0a407eb",
-    "mdqa_synth/real_limited": "b4c227300a76d036",
-    "mdqa_synth/templated_haystack": "635ce0a95a4837b6",
-    "mdqa_synth/templated_padding": "46bf35315a16f974",
-    "mdqa_synth/symbolic_haystack": "1690c3db46353097",
-    "mdqa_synth/symbolic_padding": "70617528013ce204",
-    "musique_synth/real_haystack": "01eb9e7b9437aaab",
-    "musique_synth/real_limited": "901d15c65ebaecec",
-    "musique_synth/templated_haystack": "aad4a3b9630a01f5",
-    "musique_synth/templated_padding": "efad74a52b80a817",
-    "musique_synth/symbolic_haystack": "0bc7dc887d2251c2",
-    "musique_synth/symbolic_padding": "4b91a54a14496b23",
-    "summhay_synth/real_haystack": "c52d31f9f4f0e42a",
-    "summhay_synth/templated_haystack": "d540a4bd4b1d89f3",
-    "summhay_synth/templated_padding": "ebcbd6129c8bf68d",
-    "summhay_synth/symbolic_haystack": "b76494f8301cc8a3",
-    "summhay_synth/symbolic_padding": "cbe29793546c2078",
+    "mdqa_synth/real_haystack": "58b82aaa2b7d1677",
+    "mdqa_synth/real_limited": "6069d91aae0c2646",
+    "mdqa_synth/llm_haystack": "18c625d4a66844e6",
+    "mdqa_synth/llm_padding": "32c1fa6a1d81afda",
+    "mdqa_synth/templated_haystack": "6b09938a552ed1a2",
+    "mdqa_synth/templated_padding": "598f4377cc8d78df",
+    "mdqa_synth/symbolic_haystack": "78de7bdec4822e39",
+    "mdqa_synth/symbolic_padding": "e03fd73a6bc3c19a",
+    "musique_synth/real_haystack": "70190c2aa95e8637",
+    "musique_synth/real_limited": "819c5ddcac7e3024",
+    "musique_synth/llm_haystack": "09ad64c0987ecd4c",
+    "musique_synth/llm_padding": "35933c7582987075",
+    "musique_synth/templated_haystack": "60970fd88e8dda4a",
+    "musique_synth/templated_padding": "a02456a206bb1f67",
+    "musique_synth/symbolic_haystack": "e1d5cfb36eeff887",
+    "musique_synth/symbolic_padding": "25caa34e5285c62d",
+    "summhay_synth/real_haystack": "af646164e9dd83aa",
+    "summhay_synth/llm_haystack": "4ca188ea25143cbd",
+    "summhay_synth/llm_padding": "948900326efec019",
+    "summhay_synth/templated_haystack": "6e0cdec3019e6d40",
+    "summhay_synth/templated_padding": "33c2eb3c644277cd",
+    "summhay_synth/symbolic_haystack": "4156c1094fd852f1",
+    "summhay_synth/symbolic_padding": "0ff32504a65c2928",
 }
 
 
@@ -34,4 +40,4 @@ def test_the_rows_of_this_content_version(task: str, variant: str) -> None:
     rows = repr(
         to_table(every_example(examples_for(task, variant, max_tokens=2048, train=6, validation=3))).to_pylist()
     )
-    assert (CONTENT_VERSION, hashlib.sha256(rows.encode()).hexdigest()[:16]) == ("1.1.0", GOLDEN[f"{task}/{variant}"])
+    assert (CONTENT_VERSION, hashlib.sha256(rows.encode()).hexdigest()[:16]) == ("1.2.0", GOLDEN[f"{task}/{variant}"])

@@ -1,0 +1,171 @@
+"""Has a language model write: many requests at a time, every answer kept before it is looked at, and stopped cleanly at any moment."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from synthctx_data.answers import Answer, AnswerStore, Request
+from synthctx_data.endpoint import Endpoint
+from synthctx_data.errors import WriterError
+from synthctx_data.prices import Purse
+from synthctx_data.writing import Draft, Editor, Pass, Unit
+
+Units = Callable[[], Iterable[Unit[Any]]]
+_HOPELESS = 30  # answers of which not one can be used
+_STORED = 64  # units that are judged between two looks at what has arrived
+_WAIT = 0.05  # seconds between looks at a full purse
+
+
+@dataclass
+class Status:
+    """How far a writer is, for whoever watches: units of this pass that are done, answers that came, their tokens, and their cost.
+
+    note: what else is going on.
+    """
+
+    purse: Purse
+    units: int = 0
+    done: int = 0
+    answered: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    note: str = ""
+    editor: Editor = field(default_factory=lambda: Editor(""))
+
+    def count(self, answer: Answer) -> None:
+        """Counts an answer that came."""
+        self.answered += 1
+        self.prompt_tokens += answer.prompt_tokens
+        self.completion_tokens += answer.completion_tokens
+
+
+class Writer:
+    """Asks for every answer that the units need and the store lacks.
+
+    In one pass after the other, each unit goes as far as there are answers, and those that miss one go on by asking for it, several at
+    a time. What an asking is told meanwhile is provisional: whether passages repeat each other is known for certain only once all
+    units before have theirs. So the writer is done when a pass finds everything there.
+
+    watch: told of every answer.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        store: AnswerStore,
+        model: str,
+        concurrency: int,
+        purse: Purse,
+        watch: Callable[[Status], None],
+    ) -> None:
+        self._endpoint, self._store, self._model = endpoint, store, model
+        self._concurrency, self._purse, self._watch = concurrency, purse, watch
+        self._stop: WriterError | None = None
+        self.status = Status(purse)
+
+    async def write(self, units: Units) -> Pass:
+        """The last pass, in which nothing was missing.
+
+        Raises: WriterError if the endpoint gives no answers, if the budget is used up, or if hardly an answer can be used; what was
+        answered is kept.
+        """
+        self.status.units = sum(1 for _ in units())
+        while True:
+            one = Pass(Editor(self._model), self._store)
+            self.status.editor, self.status.done = one.editor, 0
+            if not await self._pass(one.drafts(units())):
+                return one
+
+    async def _pass(self, drafts: Iterator[Draft[Any]]) -> int:
+        """How many units missed something; they have all been asked for."""
+        running: set[asyncio.Task[None]] = set()
+        missed = 0
+        try:
+            for number, draft in enumerate(drafts):
+                if draft.request is None:
+                    self._finished()
+                    if number % _STORED == 0:
+                        await asyncio.sleep(0)
+                    continue
+                missed += 1
+                running.add(asyncio.create_task(self._finish(draft)))
+                # The first request goes alone: a wrong address or key is found out once.
+                most = self._concurrency if missed > 1 else 1
+                while len(running) >= most and running:
+                    _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                if self._stop:
+                    break
+        except asyncio.CancelledError:  # Ctrl-C: what is under way has been paid for
+            self._end(WriterError("interrupted"))
+            raise
+        finally:
+            while running:
+                _, running = await asyncio.wait(running)
+        if self._stop:
+            raise self._stop
+        return missed
+
+    async def _finish(self, draft: Draft[Any]) -> None:
+        """Asks for all that the unit still needs."""
+        try:
+            while draft.request and not self._stop:
+                answer = self._store.get(draft.request.key) or await self._paid(draft.request)
+                if answer is None:
+                    return
+                draft.give(answer)
+                self._despair()
+            self._finished()
+        except WriterError as error:
+            self._end(error)
+
+    def _end(self, error: WriterError) -> None:
+        """Sends nothing more, and nothing again."""
+        self._stop = self._stop or error
+        self._endpoint.closing = True
+
+    async def _paid(self, request: Request) -> Answer | None:
+        """The endpoint's answer, which is kept; None if the writer stops before."""
+        prompt, most = self._endpoint.tokens(request) if self._purse.budget is not None else (0, 0)
+        reserved = self._purse.cost(prompt, most)
+        while not self._purse.reserve(reserved):
+            if not self._purse.reserved:
+                raise self._purse.refusal(reserved)
+            await asyncio.sleep(_WAIT)
+            if self._stop:
+                return None
+        answer = None
+        try:
+            answer = self._store.keep(await self._endpoint.ask(request))
+        finally:
+            self._purse.settle(reserved, answer)
+        self.status.count(answer)
+        self._watch(self.status)
+        return answer
+
+    def _finished(self) -> None:
+        self.status.done += 1
+        self._watch(self.status)
+
+    def _despair(self) -> None:
+        editor = self.status.editor
+        if not editor.accepted and editor.rejected.total() >= _HOPELESS:
+            raise WriterError(
+                f"none of the first {editor.rejected.total()} answers of {self._model} can be used ({reasons(editor)}); they are kept, and "
+                "nothing more is asked for; take another --model"
+            )
+
+
+def reasons(editor: Editor) -> str:
+    """Why answers were rejected, the most frequent reason first: "12 not JSON, 3 cut off"."""
+    return ", ".join(f"{count} {kind}" for kind, count in editor.rejected.most_common())
+
+
+def require_written(last: Pass) -> None:
+    """Raises: WriterError if a unit was given up."""
+    if last.given_up:
+        some = ", ".join(last.given_up[:3]) + (" and others" if len(last.given_up) > 3 else "")
+        raise WriterError(
+            f"{len(last.given_up)} could not be written, {some}; of all answers, {reasons(last.editor)}. They are kept; take another "
+            "--model or --seed"
+        )
