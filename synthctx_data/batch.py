@@ -93,7 +93,7 @@ class BatchWriter:
             most = self._purse.cost(*self._endpoint.tokens(request)) if self._purse.budget is not None else 0.0
             if self._purse.reserve(most):
                 yield request
-            elif self._purse.reserved:
+            elif self._purse.under_way:
                 return
             else:
                 raise self._purse.refusal(most)
@@ -124,7 +124,7 @@ class BatchWriter:
             # A kill may have come between the making of a batch and the note of it.
             name = batch or await self._find(file) or await self._create(file)
             await self._collect_batch(file, name)
-        self._purse.reserved = 0.0
+        self._purse.release()
 
     async def _find(self, file: str) -> str | None:
         async for batch in self._endpoint.client.batches.list():
@@ -181,7 +181,7 @@ class BatchWriter:
 
     def _keep(self, answer: Answer) -> None:
         kept = self._store.keep(answer)
-        self._purse.settle(0.0, kept)
+        self._purse.spend(kept)
         self.status.count(kept)
         self._watch(self.status)
 

@@ -95,11 +95,10 @@ class Endpoint:
 
     def __init__(self, options: EndpointOptions) -> None:
         self._key = options.key
-        self.shown = _without_secrets(options.address)
-        self._secrets = [secret for secret in (self._key, *_secrets(options.address)) if len(secret) >= _SECRET]
+        self.shown = _address(options.address)
         try:
             self.client = openai.AsyncOpenAI(
-                base_url=options.address,
+                base_url=self.shown,
                 api_key=self._key,
                 max_retries=0,
                 timeout=options.timeout,
@@ -176,9 +175,7 @@ class Endpoint:
 
     def scrub(self, text: str) -> str:
         """The text without the key."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+        return text.replace(self._key, "***") if len(self._key) >= _SECRET else text
 
     def body(self, request: Request) -> dict[str, Any]:
         """What is sent: the request's body, and the form of its answer if the endpoint has structured output."""
@@ -248,15 +245,21 @@ def _asked_pause(headers: Mapping[str, str]) -> float | None:
     return max((then - datetime.now(then.tzinfo or UTC)).total_seconds(), 0.0) if then.tzinfo else None
 
 
-def _secrets(url: str) -> list[str]:
-    parts = urlsplit(url)
-    return [secret for secret in (parts.password, parts.username, parts.query) if secret]
+def _address(url: str) -> str:
+    """The address of an API, which goes into the store and into messages.
 
-
-def _without_secrets(url: str) -> str:
-    """The address without user name, password and query."""
+    Raises: UsageError if it is none, or if it holds more than an address: that would be a secret.
+    """
     parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+    shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise UsageError(f"--endpoint: expected an address such as http://localhost:8000/v1, got {shown!r}")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise UsageError(
+            f"--endpoint: expected an address without user name, password and query, such as {shown}; a key goes into OPENAI_API_KEY or "
+            "--api-key-file"
+        )
+    return shown
 
 
 def _response_format(form: Any) -> dict[str, Any]:

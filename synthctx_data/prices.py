@@ -58,7 +58,7 @@ def _is_price(value: Any) -> bool:
 
 
 class Purse:
-    """What was spent, and what requests that are under way may still cost; `spend` and `give_back` end what `reserve` began.
+    """What was spent, and what requests that are under way may still cost; `settle` ends what `reserve` began.
 
     price: None if it is not known: then nothing is counted.
     budget: US dollars that are not to be passed, even if every answer is as long as it may be; None is no limit.
@@ -70,6 +70,7 @@ class Purse:
         self._batch = batch
         self.spent = 0.0
         self.reserved = 0.0
+        self.under_way = 0  # requests for which something is set aside
 
     def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
         """What these tokens cost."""
@@ -80,6 +81,7 @@ class Purse:
         if self.budget is not None and self.spent + self.reserved + most > self.budget:
             return False
         self.reserved += most
+        self.under_way += 1
         return True
 
     def refusal(self, most: float) -> WriterError:
@@ -92,5 +94,14 @@ class Purse:
     def settle(self, reserved: float, answer: Answer | None) -> None:
         """Ends what was set aside for one request: with what its answer cost, or with nothing if there was none."""
         self.reserved -= reserved
+        self.under_way -= 1
         if answer:
-            self.spent += self.cost(answer.prompt_tokens, answer.completion_tokens)
+            self.spend(answer)
+
+    def spend(self, answer: Answer) -> None:
+        """Counts what an answer cost."""
+        self.spent += self.cost(answer.prompt_tokens, answer.completion_tokens)
+
+    def release(self) -> None:
+        """Ends all that was set aside."""
+        self.reserved, self.under_way = 0.0, 0

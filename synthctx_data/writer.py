@@ -129,7 +129,7 @@ class Writer:
         prompt, most = self._endpoint.tokens(request) if self._purse.budget is not None else (0, 0)
         reserved = self._purse.cost(prompt, most)
         while not self._purse.reserve(reserved):
-            if not self._purse.reserved:
+            if not self._purse.under_way:
                 raise self._purse.refusal(reserved)
             await asyncio.sleep(_WAIT)
             if self._stop:

@@ -1,0 +1,504 @@
+"""A language model writes: through a server that really misbehaves, through kills, within limits, and without telling the key."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builders import TASKS
+from builders.examples import Examples
+from builders.llm import LlmConcept
+from builders.writing import WritingOptions, estimate, write
+from synthctx_data.answers import AnswerStore, Request, export, exported
+from synthctx_data.checks import Checker, Expected
+from synthctx_data.endpoint import EndpointOptions
+from synthctx_data.errors import UsageError, WriterError
+from synthctx_data.options import Options
+from synthctx_data.schema import to_table
+from synthctx_data.writer import Status
+from synthctx_data.writing import Pass
+from tests.conftest import every_example
+from tests.llm_server import Behaviour, LlmServer, Reply, completion, llm_server, well
+from tests.llm_server import write as served
+from tests.tiny import ENVIRONMENT
+
+KEY = "sk-a-key-that-nobody-may-see"
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+def examples(folder: Path, task: str = "mdqa_synth", variant: str = "llm_haystack", **changes: Any) -> Examples:
+    options = {"max_tokens": 1024, "train": 8, "validation": 2, "model": "m", "store": str(folder / "answers.sqlite")}
+    return Examples(TASKS[task], variant, Options(**{**options, **changes}))
+
+
+def have_written(server: LlmServer, one: Examples, **changes: Any) -> tuple[Pass, Status]:
+    where = EndpointOptions(url=server.url, **{"concurrency": 4, **changes})
+    return write(one, WritingOptions(where), lambda status: None)
+
+
+def book(one: Examples) -> str:
+    assert isinstance(one.expression, LlmConcept)
+    return one.expression.book.identity
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What is written if nothing goes wrong."""
+    folder = tmp_path_factory.mktemp("expected")
+    with llm_server() as server:
+        have_written(server, examples(folder))
+    return book(examples(folder))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_is_written_is_fit_and_belongs_to_the_seed(task: str, tmp_path: Path) -> None:
+    made = []
+    with llm_server() as server:
+        for seed in (0, 1):
+            one = examples(tmp_path, task, seed=seed, train=30, validation=4, max_tokens=2048)
+            last, _ = have_written(server, one)
+            rows = to_table(every_example(one)).to_pylist()
+            checker = Checker(Expected(2048, (), one.layout.counter))
+            for row in rows:
+                checker.add(row["id"].split("/")[2], row)
+            assert checker.report().ok, dict(checker.report().faults)
+            assert {row["writer"] for row in rows} == {"served"}
+            assert last.editor.accepted["needle"] == 34
+            made.append({row["prompt"][0]["content"] for row in rows})
+    assert not made[0] & made[1]
+
+
+def test_neither_the_order_of_answers_nor_the_concurrency_decides_a_row(tmp_path: Path, expected: str) -> None:
+    delays = random.Random(3)
+    with llm_server(lambda number, body: replace(well(number, body), seconds=delays.uniform(0, 0.05))) as server:
+        for concurrency in (1, 7, 64):
+            one = examples(tmp_path / str(concurrency))
+            have_written(server, one, concurrency=concurrency)
+            assert book(one) == expected
+        assert server.most_at_once > 7
+
+
+def once(problem: Reply, every: int = 4) -> Behaviour:
+    """Answers well, but every so many requests with this; a request that is sent again is answered well."""
+    seen: Counter[str] = Counter()
+
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        seen[json.dumps(body["messages"])] += 1
+        bad = number % every == 1 and seen[json.dumps(body["messages"])] == 1
+        return problem if bad else well(number, body)
+
+    return behave
+
+
+TRANSPORT = {
+    "429": Reply({"error": {"message": "slow down"}}, 429, {"Retry-After": "0.1"}),
+    "503 with a date": Reply({"error": {"message": "later"}}, 503, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}),
+    "500": Reply({"error": {"message": "oops"}}, 500),
+    "no JSON": Reply(b"<html>gateway</html>"),
+    "half of a JSON": Reply(b'{"choices": ['),
+    "another JSON": Reply([1, 2, 3]),
+    "cut": Reply(cut=True),
+    "slow": Reply(completion("too late"), seconds=1.5),
+}
+
+
+@pytest.mark.parametrize("problem", TRANSPORT)
+def test_what_fails_on_the_way_is_sent_again(problem: str, tmp_path: Path, expected: str) -> None:
+    with llm_server(once(TRANSPORT[problem])) as server:
+        one = examples(tmp_path)
+        last, status = have_written(server, one, timeout=0.5)
+    assert book(one) == expected
+    assert not last.editor.rejected
+    assert len(server.log) > status.answered == len(AnswerStore(tmp_path / "answers.sqlite"))
+
+
+CONTENT = {
+    "cut off": (completion('{"title": "T', "length"), "cut off"),
+    "no choices": (completion("x", choices=[]), "empty"),
+    "choices of another kind": (completion("x", choices=["yes"]), "empty"),
+    "no content": (completion(None), "empty"),
+    "prose": (completion("I would rather not."), "not JSON"),
+    "broken JSON": (completion('{"title": "T", }'), "not JSON"),
+    "another form": (completion('{"title": "T"}'), "other JSON"),
+    "deep": (completion('{"a":' * 5000 + "1" + "}" * 5000), "not JSON"),
+    "lone surrogate": (
+        completion('{"title": "\\ud800", "passage": "p", "question": "q", "answer": "a"}'),
+        "other JSON",
+    ),
+    "empty passage": (completion('{"title": "T", "passage": "", "question": "Q?", "answer": "a"}'), "other length"),
+}
+
+
+@pytest.mark.parametrize("problem", CONTENT)
+def test_what_cannot_be_used_is_asked_for_again_with_the_reason(problem: str, tmp_path: Path) -> None:
+    body, kind = CONTENT[problem]
+    with llm_server(once(Reply(body), every=5)) as server:
+        one = examples(tmp_path, variant="llm_padding")
+        last, status = have_written(server, one)
+    assert set(last.editor.rejected) == {kind}
+    assert status.answered == 10 + last.editor.rejected.total() == len(server.log)
+    again = [body["messages"] for body in server.log if len(body["messages"]) > 2]
+    assert len(again) == last.editor.rejected.total() > 0
+    assert all(
+        "That cannot be used: " in messages[3]["content"] and "attempt 2 of 3" in messages[3]["content"]
+        for messages in again
+    )
+    assert len(every_example(one)) == 10
+
+
+def test_what_stands_around_the_json_and_odd_characters_in_it_do_no_harm(tmp_path: Path) -> None:
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        text = re.sub(r'("passage": "\S+) ', r"\1\\u2028 \\u00a0\\u0000\\u200b", served(body))
+        return Reply(completion(f"Here you are:\n```json\n{text}\n```\nAnything else?\u2029"))
+
+    with llm_server(behave) as server:
+        one = examples(tmp_path)
+        have_written(server, one)
+    for example in every_example(one):
+        assert not set(example.prompt) & set("\u2028\u2029\u00a0\x00\u200b")
+
+
+def test_copies_are_refused_whoever_came_first(tmp_path: Path) -> None:
+    """Two units get the same passage: the later one is asked again, even if its answer came first."""
+    passages: list[str] = []
+
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        written = json.loads(served(body))
+        if "passage" in written and len(body["messages"]) == 2:
+            (name,) = re.findall(r"It is about (.+?) \(", body["messages"][1]["content"])
+            passages.append(written["passage"])
+            common = " ".join(f"word{i}" for i in range(50))
+            written["passage"] = f"{name} {written['answer']} {common}"
+        return Reply(completion(json.dumps(written)), seconds=0.2 if number < 2 else 0)
+
+    with llm_server(behave) as server:
+        one = examples(tmp_path)
+        last, _ = have_written(server, one)
+        assert last.editor.rejected == {"copies another": 9}
+        texts = [told.form.passage for told in one.expression.book.examples["validation"]]
+        assert ["word1 " in text for text in texts] == [True, False]
+        assert not any("word1 " in told.form.passage for told in one.expression.book.examples["train"])
+
+
+def test_a_server_that_writes_nothing_usable_ends_in_a_summary(tmp_path: Path) -> None:
+    with llm_server(lambda number, body: Reply(completion("mumble mumble"))) as server:
+        with pytest.raises(
+            WriterError, match=r"none of the first \d+ answers of m can be used \(\d+ not JSON\).* another --model"
+        ):
+            have_written(server, examples(tmp_path, train=200))
+        assert 30 <= len(server.log) < 45
+        with pytest.raises(WriterError, match=r"2 could not be written, mdqa_synth/train/000000, .*18 not JSON"):
+            have_written(server, examples(tmp_path, train=2, validation=0, variant="llm_padding", seed=5))
+
+
+def test_a_row_is_drawn_anew_where_its_draw_cannot_be_written(tmp_path: Path) -> None:
+    """Every attempt at the first draw of one row fails; its second draw is another brief on the same subject."""
+    prompts: list[str] = []
+
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        prompt = body["messages"][1]["content"]
+        prompts.append(prompt)
+        return Reply(completion("no")) if prompt == prompts[0] else well(number, body)
+
+    with llm_server(behave) as server:
+        last, _ = have_written(server, examples(tmp_path, variant="llm_padding"))
+    assert last.editor.rejected == {"not JSON": 3}
+    (subject,) = re.findall(r"It is about (.+?) \(", prompts[0])
+    assert len({prompt for prompt in prompts if f"It is about {subject} (" in prompt}) == 2
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_structured_output_is_asked_for_where_the_server_has_it(status: int, tmp_path: Path, expected: str) -> None:
+    def refuse(number: int, body: dict[str, Any]) -> Reply:
+        return Reply({"error": "no"}, status) if "response_format" in body else well(number, body)
+
+    with llm_server() as server:
+        have_written(server, examples(tmp_path / "has"))
+        assert all(body["response_format"]["json_schema"]["strict"] for body in server.log)
+        assert all(set(body) == {"model", "messages", "max_tokens", "response_format"} for body in server.log)
+    with llm_server(refuse) as server:
+        have_written(server, examples(tmp_path / "has not"))
+        assert ["response_format" in body for body in server.log] == [True] + [False] * (len(server.log) - 1)
+    assert book(examples(tmp_path / "has")) == book(examples(tmp_path / "has not")) == expected
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (
+            Reply({"error": {"message": f"wrong key {KEY}"}}, 401),
+            r"the key is refused \(AuthenticationError: .*\*\*\*.*OPENAI_API_KEY",
+        ),
+        (Reply({"error": {"message": "no such model"}}, 404), r"gives no answer \(NotFoundError: .*no such model"),
+        (Reply({"error": {"message": "pay", "code": "insufficient_quota"}}, 429), r"RateLimitError: .*pay"),
+        (Reply({"error": {"message": "tomorrow"}}, 429, {"Retry-After": "86400"}), r"it asks to wait 86400 seconds"),
+        (Reply({"error": {"message": "always"}}, 500), r"gives no answer \(InternalServerError"),
+        (Reply({"error": {"message": "bad"}}, 400), r"gives no answer \(BadRequestError"),
+        (Reply(cut=True), r"cannot be reached \(APIConnectionError"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_used_is_found_out_by_one_request(
+    reply: Reply, message: str, tmp_path: Path
+) -> None:
+    with llm_server(lambda number, body: reply) as server:
+        with pytest.raises(WriterError, match=message) as caught:
+            have_written(server, examples(tmp_path))
+        assert len({json.dumps(body["messages"]) for body in server.log}) == 1
+    assert KEY not in str(caught.value)
+
+
+def test_a_pause_holds_for_all_requests(tmp_path: Path) -> None:
+    came: list[float] = []
+
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        came.append(time.monotonic())
+        return Reply({"error": "slow down"}, 429, {"Retry-After": "1"}) if number == 5 else well(number, body)
+
+    with llm_server(behave) as server:
+        have_written(server, examples(tmp_path, train=40), concurrency=2)
+    after = [moment - came[5] for moment in came[6:]]
+    assert sum(wait < 0.95 for wait in after) <= 1  # what was on its way
+
+
+def test_limits_are_kept(tmp_path: Path) -> None:
+    came: list[float] = []
+
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        came.append(time.monotonic())
+        return well(number, body)
+
+    with llm_server(behave) as server:
+        have_written(server, examples(tmp_path / "r", variant="llm_padding"), requests_per_minute=1200)
+        assert came[-1] - came[0] >= 9 * 0.05 - 0.02
+        came.clear()
+        have_written(server, examples(tmp_path / "t", variant="llm_padding"), tokens_per_minute=60_000 * 20)
+        assert came[-1] - came[0] >= 9 * 1400 / 20_000 - 0.02  # each request may come to 1,400 tokens and more
+
+
+def test_a_budget_is_never_passed_and_what_was_paid_for_is_kept(tmp_path: Path) -> None:
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("m: {input: 100, output: 1000}\n")
+    long = {"prompt_tokens": 500, "completion_tokens": 1000}  # nearly the most that a needle may have
+    with llm_server(lambda number, body: Reply(completion(served(body), usage=long))) as server:
+        one = examples(tmp_path, variant="llm_padding", train=20)
+        options = WritingOptions(EndpointOptions(url=server.url, concurrency=8), prices, 6.0)
+        spent: list[float] = []
+        with pytest.raises(
+            WriterError, match=r"--budget-usd 6.0: 5.25\d* are spent, and the next answer may cost 1\.\d*; what was"
+        ):
+            write(one, options, lambda status: spent.append(status.purse.spent))
+        assert max(spent) == pytest.approx(5.25)
+        assert len(server.log) == len(AnswerStore(tmp_path / "answers.sqlite")) == 5
+        write(one, replace(options, budget=100.0), lambda status: None)
+        assert len(server.log) == 22
+    with pytest.raises(UsageError, match=r"--budget-usd: expected a price for 'm'; give --prices"):
+        write(one, WritingOptions(EndpointOptions(), None, 1.0), lambda status: None)
+
+
+def test_an_estimate_is_what_is_then_sent(tmp_path: Path) -> None:
+    both = [examples(tmp_path, variant=variant) for variant in ("llm_haystack", "llm_padding")]
+    foreseen = estimate(both)
+    with llm_server() as server:
+        for one in both:
+            have_written(server, one)
+        assert foreseen.requests.total() == len(server.log)
+    assert foreseen.requests == {"pool/pool": 4, "mdqa_synth/needle": 10, "mdqa_synth/distractors": 10}
+    assert not estimate(both).requests
+
+
+def test_an_export_builds_the_same_rows_without_a_network(tmp_path: Path) -> None:
+    with llm_server(once(Reply(completion("no")))) as server:
+        one = examples(tmp_path / "here")
+        have_written(server, one)
+    export(AnswerStore(tmp_path / "here" / "answers.sqlite"), tmp_path / "answers.jsonl")
+    AnswerStore(tmp_path / "there" / "answers.sqlite").keep_all(exported(tmp_path / "answers.jsonl"))
+    there = examples(tmp_path / "there")
+    assert every_example(there) == every_example(one)
+    assert there.description() == one.description()
+    assert one.description()["rejected_answers"]["not JSON"] > 0
+
+
+def test_a_changed_check_judges_stored_answers_and_asks_for_no_more_than_it_must(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with llm_server() as server:
+        have_written(server, examples(tmp_path, variant="llm_padding"))
+        before = len(server.log)
+        have_written(server, examples(tmp_path, variant="llm_padding"))
+        assert len(server.log) == before
+        monkeypatch.setattr("synthctx_data.passages._ANSWER_WORDS", 0)
+        with pytest.raises(WriterError, match="other answer"):
+            have_written(server, examples(tmp_path, variant="llm_padding", train=1, validation=0))
+        asked = server.log[before:]
+        assert all("That cannot be used: the answer must have" in body["messages"][3]["content"] for body in asked[:2])
+        monkeypatch.undo()
+        have_written(server, examples(tmp_path, variant="llm_padding"))
+        assert len(server.log) == before + len(asked)
+
+
+def test_more_examples_leave_the_first_as_they_are_and_ask_only_for_the_rest(tmp_path: Path) -> None:
+    with llm_server(once(Reply(completion("no")))) as server:
+        few, many = examples(tmp_path), examples(tmp_path, train=20)
+        have_written(server, few)
+        have_written(server, many)
+        assert len(server.log) == len(AnswerStore(tmp_path / "answers.sqlite"))
+    assert every_example(few)[:8] == every_example(many)[:8]
+    assert every_example(few)[-2:] == every_example(many)[-2:]
+
+
+def test_two_builds_share_a_store(tmp_path: Path, expected: str) -> None:
+    with llm_server(lambda number, body: replace(well(number, body), seconds=0.02)) as server:
+        running = [start(tmp_path, server.url, cwd=tmp_path / name) for name in ("one", "other")]
+        said = [process.communicate(timeout=120)[0] for process in running]
+    assert all("10 examples" in text for text in said), said
+    rows = [
+        (tmp_path / name / "synthctx/mdqa_synth/llm_haystack/train-00000-of-00001.parquet").read_bytes()
+        for name in ("one", "other")
+    ]
+    assert rows[0] == rows[1]
+    assert book(examples(tmp_path)) == expected
+    assert len(AnswerStore(tmp_path / "answers.sqlite")) == 24
+
+
+def start(
+    folder: Path, url: str, *arguments: str, cwd: Path | None = None, key: str = KEY, train: int = 8
+) -> "subprocess.Popen[str]":
+    """The command, with what `examples` has for its options."""
+    (cwd or folder).mkdir(parents=True, exist_ok=True)
+    sizes = ("--max-tokens", "1024", "--train", str(train), "--validation", "2")
+    command = [
+        sys.executable,
+        "-m",
+        "builders",
+        "build",
+        "mdqa_synth",
+        "llm_haystack",
+        *sizes,
+        "--model",
+        "m",
+        "--endpoint",
+        url,
+    ]
+    environment = {**os.environ, **ENVIRONMENT, "OPENAI_API_KEY": key}
+    command += ["--store", str(folder / "answers.sqlite"), *arguments]
+    return subprocess.Popen(
+        command, cwd=cwd or folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def test_no_kill_makes_a_stored_answer_be_asked_for_again(tmp_path: Path) -> None:
+    moments = random.Random(7)
+    file = tmp_path / "answers.sqlite"
+    resent: list[str] = []
+
+    def key_of(body: dict[str, Any]) -> set[str]:
+        asked = {name: value for name, value in body.items() if name != "response_format"}
+        return {Request(asked, template).key for template in templates}
+
+    templates = {draft.request.template for draft in drafts(examples(tmp_path / "none"))} | {
+        draft.request.template for draft in drafts(examples(tmp_path / "none", variant="llm_padding"))
+    }
+    with llm_server(lambda number, body: replace(well(number, body), seconds=moments.uniform(0, 0.1))) as server:
+        for _ in range(10):
+            stored = {answer.key for answer in AnswerStore(file)} if file.exists() else set()
+            sent = len(server.log)
+            process = start(tmp_path, server.url, "--concurrency", "8", train=150)
+            until = sent + moments.randint(1, 40)
+            while process.poll() is None and len(server.log) < until:
+                time.sleep(0.005)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            resent += [key for body in server.log[sent:] for key in key_of(body) & stored]
+        stored = {answer.key for answer in AnswerStore(file)}
+        sent = len(server.log)
+        process = start(tmp_path, server.url, "--concurrency", "8", train=150)
+        assert "152 examples" in process.communicate(timeout=300)[0]
+        resent += [key for body in server.log[sent:] for key in key_of(body) & stored]
+    assert len(stored) > 50
+    assert resent == []
+
+
+def drafts(one: Examples) -> list[Any]:
+    """The units, each at the first request that has no answer."""
+    from synthctx_data.writing import Editor
+
+    editor = Editor("m")
+    return list(Pass(editor, {}).drafts(one.expression.units()))
+
+
+def test_ctrl_c_keeps_what_is_under_way(tmp_path: Path) -> None:
+    with llm_server(lambda number, body: replace(well(number, body), seconds=1.0 if number > 5 else 0)) as server:
+        process = start(tmp_path, server.url, "--concurrency", "8", train=50)
+        while len(server.log) < 12 and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "interrupted; every answer that came is kept" in said
+        assert len(AnswerStore(tmp_path / "answers.sqlite")) == len(server.log) < 25
+
+
+@pytest.mark.parametrize("echo", ["content", "error"])
+def test_the_key_is_never_told(echo: str, tmp_path: Path) -> None:
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        if echo == "error" and number > 3:
+            return Reply({"error": {"message": f"you said {KEY}"}}, 403)
+        written = json.loads(served(body))
+        if "question" in written:
+            written["question"] = f"{KEY} {written['question']}"
+        return Reply(completion(json.dumps(written), model=f"served for {KEY}"))
+
+    with llm_server(behave) as server:
+        process = start(tmp_path, server.url, "--concurrency", "2")
+        said, _ = process.communicate(timeout=120)
+        assert all(KEY in head for head in server.headers)
+    assert (process.returncode == 0) == (echo == "content"), said
+    assert "***" in said or echo == "content"
+    assert KEY not in said
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or KEY.encode() not in file.read_bytes(), file
+    if echo == "content":
+        import pyarrow.parquet as pq
+
+        (file,) = tmp_path.glob("synthctx/mdqa_synth/llm_haystack/train-*.parquet")
+        assert KEY not in str(pq.read_table(file).to_pylist())
+
+
+ADDRESSES = [
+    "http://me:hunter2@127.0.0.1:1/v1",
+    "http://127.0.0.1:1/v1?key=hunter2",
+    "hunter2@host",
+    "localhost:8000/v1",
+]
+
+
+@pytest.mark.parametrize("url", ADDRESSES)
+def test_an_address_that_holds_a_secret_or_is_none_is_refused(url: str, tmp_path: Path) -> None:
+    said, _ = start(tmp_path, url).communicate(timeout=60)
+    assert "--endpoint: expected an address" in said
+    assert "hunter2" not in said
+
+
+def test_a_key_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-of-the-file\n")
+    with llm_server() as server:
+        have_written(server, examples(tmp_path), key_file=file)
+        assert all("Bearer sk-of-the-file\r\n" in head for head in server.headers)
+    file.write_text("one\ntwo")
+    with pytest.raises(UsageError, match=r"--api-key-file .*key: expected one key, on one line, in ASCII"):
+        have_written(server, examples(tmp_path / "other"), key_file=file)
