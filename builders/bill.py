@@ -26,7 +26,8 @@ def cost(estimate: Estimate, purse: Purse, model: str) -> Table:
         table.caption = f"No price of {model} is known: give --prices. {again}"
     else:
         longest = f"If every answer is as long as it may be, {most:,} tokens are written, for {purse.cost(sent, most):.2f} USD."
-        table.caption = f"At {purse.price.input} USD for a million tokens sent and {purse.price.output} for a million written. {longest} {again}"
+        prices = f"At {purse.price.input} USD for a million tokens sent and {purse.price.output} for a million written."
+        table.caption = f"{prices} {longest} {again}"
     table.caption_justify = "left"
     return table
 

@@ -3,6 +3,7 @@
 The examples are built, not written: document by document what the builders make of the same index, cut to the picture's lines.
 """
 
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from textwrap import wrap
@@ -14,7 +15,12 @@ from synthctx_data.options import Options
 
 HERE = Path(__file__).parent
 CORPUS = HERE.parent / "tests" / "data" / "nq-open-oracle-500.jsonl.gz"
-EXPRESSIONS = {"real": "real text", "templated": "sentence templates", "symbolic": "keys and values"}
+EXPRESSIONS = {
+    "real": "real text",
+    "llm": "text by a language model",
+    "templated": "sentence templates",
+    "symbolic": "keys and values",
+}
 CONTEXTS = {"haystack": "varied documents", "padding": "repeated sentences"}
 _INDEX = 3
 _LEGEND = (
@@ -65,7 +71,10 @@ def draw() -> str:
 
 def _example(variant: str) -> Example:
     corpus = (str(CORPUS),) if variant.startswith("real") else ()
-    return Examples(TASKS["mdqa_synth"], variant, Options(train=40, validation=4, corpus=corpus)).make("train", _INDEX)
+    options = Options(train=28, validation=4, corpus=corpus)
+    if variant.startswith("llm"):
+        options = replace(options, max_tokens=4096)  # as long as the sample is enough for
+    return Examples(TASKS["mdqa_synth"], variant, options).make("train", _INDEX)
 
 
 def _cell(x: int, y: int, example: Example) -> str:

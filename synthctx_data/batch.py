@@ -4,7 +4,7 @@ import asyncio
 import json
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -15,7 +15,7 @@ from synthctx_data.answers import Answer, AnswerStore, Request
 from synthctx_data.endpoint import Endpoint
 from synthctx_data.errors import WriterError
 from synthctx_data.prices import Purse
-from synthctx_data.writer import Status, Units
+from synthctx_data.writer import Status, Units, require_hope
 from synthctx_data.writing import Draft, Editor, Pass
 
 T = TypeVar("T")
@@ -59,13 +59,13 @@ class BatchWriter:
         while True:
             one = Pass(Editor(self._model), self._store)
             self.status.editor, self.status.done = one.editor, 0
-            requests = self._missing(one.drafts(units()))
+            requests: Iterator[Request] = self._missing(one.drafts(units()))
             first = next(requests, None)
             if first is None:
                 return one
-            if (
-                not self._tried
-            ):  # shows whether address, key and structured output are right, before a file is handed in
+            if self._tried:
+                requests = chain([first], requests)
+            else:  # shows whether address, key and structured output are right, before a file is handed in
                 self._keep(await self._endpoint.ask(first))
                 self._tried = True
             await self._hand_in_all(requests)
@@ -83,6 +83,7 @@ class BatchWriter:
             chunk = list(islice(self._affordable(requests), _MOST))
             if not chunk:
                 return
+            require_hope(self.status.editor)
             file = await self._upload(chunk)
             self._store.hand_in(chunk, file, self._endpoint.shown)
             await self._create(file)

@@ -168,10 +168,12 @@ class Endpoint:
         message = choice.get("message")
         content = message.get("content") if isinstance(message, dict) else None
         text = self.scrub(content) if isinstance(content, str) else ""
+        reason = self.scrub(str(choice.get("finish_reason") or "none"))
+        model = self.scrub(str(reply.get("model") or request.body["model"]))
+        sent, written = self._usage(request, reply, text)
         return Answer(
-            request.key, request.template, request.unit, text, str(choice.get("finish_reason") or "none"),
-            str(reply.get("model") or request.body["model"]), self.shown, *self._usage(request, reply, text), time.time(),
-        )  # fmt: skip
+            request.key, request.template, request.unit, text, reason, model, self.shown, sent, written, time.time()
+        )
 
     def scrub(self, text: str) -> str:
         """The text without the key."""
@@ -253,7 +255,8 @@ def _address(url: str) -> str:
     parts = urlsplit(url)
     shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise UsageError(f"--endpoint: expected an address such as http://localhost:8000/v1, got {shown!r}")
+        # What came is not repeated: it may be a key in the wrong place.
+        raise UsageError("--endpoint: expected an address such as http://localhost:8000/v1, and got something else")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise UsageError(
             f"--endpoint: expected an address without user name, password and query, such as {shown}; a key goes into OPENAI_API_KEY or "

@@ -114,7 +114,7 @@ class Writer:
                 if answer is None:
                     return
                 draft.give(answer)
-                self._despair()
+                require_hope(self.status.editor)
             self._finished()
         except WriterError as error:
             self._end(error)
@@ -147,13 +147,14 @@ class Writer:
         self.status.done += 1
         self._watch(self.status)
 
-    def _despair(self) -> None:
-        editor = self.status.editor
-        if not editor.accepted and editor.rejected.total() >= _HOPELESS:
-            raise WriterError(
-                f"none of the first {editor.rejected.total()} answers of {self._model} can be used ({reasons(editor)}); they are kept, and "
-                "nothing more is asked for; take another --model"
-            )
+
+def require_hope(editor: Editor) -> None:
+    """Raises: WriterError if many answers came and none of them can be used."""
+    if not editor.accepted and editor.rejected.total() >= _HOPELESS:
+        raise WriterError(
+            f"none of the first {editor.rejected.total()} answers of {editor.model} can be used ({reasons(editor)}); they are kept, and "
+            "nothing more is asked for; take another --model"
+        )
 
 
 def reasons(editor: Editor) -> str:

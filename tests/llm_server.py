@@ -135,6 +135,8 @@ class LlmServer:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
                 data = await reader.readexactly(int(length[1])) if length else b""
+                if re.search(r"transfer-encoding: chunked", head, re.IGNORECASE):
+                    data = await _chunks(reader)
                 method, path, _ = head.split(" ", 2)
                 reply = await self._reply(method, path.split("?")[0], head, data)
                 if reply.cut:
@@ -196,6 +198,15 @@ class LlmServer:
             )
         self.files[f"{batch['id']}-output"] = "\n".join(lines) + "\n"
         batch |= {"status": "completed", "output_file_id": f"{batch['id']}-output"}
+
+
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    parts = []
+    while size := int(await reader.readline(), 16):
+        parts.append(await reader.readexactly(size))
+        await reader.readline()
+    await reader.readline()
+    return b"".join(parts)
 
 
 @contextmanager

@@ -21,13 +21,13 @@ from synthctx_data.answers import Answer, AnswerStore
 
 store = AnswerStore(Path(sys.argv[1]))
 for i in itertools.count(int(sys.argv[2]), int(sys.argv[3])):
-    kept = store.keep(Answer(f"{i:08}", "t", f"written by {sys.argv[2]} " + "x" * 2000, "stop", "m", "e", 1, 2, 0.5))
+    kept = store.keep(Answer(f"{i:08}", "t", "u", f"written by {sys.argv[2]} " + "x" * 2000, "stop", "m", "e", 1, 2, 0.5))
     print(kept.key, kept.text.split()[2], flush=True)
 """
 
 
 def answer(key: str, text: str = "yes") -> Answer:
-    return Answer(key, "template", text, "stop", "model", "http://localhost", 10, 2, 1.25)
+    return Answer(key, "template", "unit", text, "stop", "model", "http://localhost", 10, 2, 1.25)
 
 
 def test_the_same_request_has_the_same_key_however_it_is_put() -> None:

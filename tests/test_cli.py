@@ -117,6 +117,22 @@ BAD = [
     (("build", "mdqa_synth", "real_haystack", "--corpus", "empty.jsonl"), 1, r"empty.jsonl, and it is empty"),
     (("build", "mdqa_synth", "symbolic_padding", "--output", "latin.jsonl"), 1, r"(NotADirectoryError|FileExistsError).*latin.jsonl"),
     (("build", "mdqa_synth", "symbolic_padding", "--output", "/proc/nowhere"), 1, r"/proc/nowhere"),
+    (("build", "mdqa_synth", "llm_haystack"), 1, r"pool/000064: without --model.*--train 28 --validation 4 .*OPENAI_API_KEY"),
+    (("build", "mdqa_synth", "llm_haystack", "--max-tokens", 4096), 1,
+     r"mdqa_synth/validation/000004: without --model, documents come from a sample"),
+    (("build", "mdqa_synth", "llm_haystack", "--estimate"), 2, r"--estimate, --endpoint.*name an llm variant and a --model"),
+    (("build", "mdqa_synth", "llm_padding", "--pool-size", 9), 2, r"--pool-size: llm_padding does not read it, only llm_haystack do"),
+    (("build", "mdqa_synth", "symbolic_padding", "--model", "m"), 2, r"--model: symbolic_padding does not read it"),
+    (("build", "mdqa_synth", "symbolic_padding", "--budget-usd", 3), 2, r"name an llm variant and a --model"),
+    (("build", "mdqa_synth", "llm_padding", "--model", "m", "--endpoint", "http://127.0.0.1:9/v1"), 1,
+     r"http://127.0.0.1:9/v1 cannot be reached"),
+    (("build", "mdqa_synth", "llm_padding", "--model", "m", "--prices", "empty.jsonl", "--estimate"), 2,
+     r"--prices: expected empty.jsonl to hold"),
+    (("build", "mdqa_synth", "llm_padding", "--model", "m", "--api-key-file", "absent"), 2, r"--api-key-file absent: expected a file"),
+    (("build", "mdqa_synth", "llm_padding", "--model", "m", "--store", "latin.jsonl"), 1, r"latin.jsonl: expected a store of answers"),
+    (("answers", "list", "absent.sqlite"), 1, r"expected a store of answers, and there is no absent.sqlite"),
+    (("answers", "export", "latin.jsonl", "out.jsonl"), 1, r"latin.jsonl: expected a store of answers"),
+    (("answers", "import", "new.sqlite", "latin.jsonl"), 1, r"latin.jsonl.*expected"),
     (("show", "nowhere/mdqa_synth", "symbolic_padding"), 1, r"nowhere/mdqa_synth \(symbolic_padding\) cannot be loaded"),
     (("check", "nowhere/mdqa_synth"), 2, r"no folder here"),
     (("check", "."), 2, r"expected variants in \."),
@@ -192,3 +208,41 @@ def test_a_wheel_works_from_any_directory(tmp_path: Path) -> None:
         )
         assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "elsewhere" / "synthctx" / "mdqa_synth" / "README.md").read_text().count("config_name: ") == 4
+
+
+def test_llm_variants_build_from_the_sample_and_say_who_wrote_them(tmp_path: Path) -> None:
+    sizes = {"mdqa_synth": (28, 4), "musique_synth": (14, 2), "summhay_synth": (7, 1)}
+    for task, (train, validation) in sizes.items():
+        asked = ("--max-tokens", 4096, "--train", train, "--validation", validation)
+        ran = synthctx("build", task, "llm_haystack", "llm_padding", *asked, cwd=tmp_path)
+        assert ran.returncode == 0, ran.stderr
+        assert synthctx("check", f"synthctx/{task}", cwd=tmp_path).returncode == 0
+    code = 'from datasets import load_dataset; print(set(load_dataset("synthctx/summhay_synth", "llm_padding", split="train")["writer"]))'
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ran.stdout.strip() == "{'sample'}", ran.stderr
+
+
+def test_answers_are_listed_and_go_out_and_in(tmp_path: Path) -> None:
+    from builders.sample import ROOT as SAMPLE
+
+    ran = synthctx("answers", "import", "a.sqlite", SAMPLE / "answers.jsonl", cwd=tmp_path)
+    assert re.match(r"a.sqlite: (\d+) new answers, \1 in all", ran.stdout), ran.stderr
+    listed = synthctx("answers", "list", "a.sqlite", cwd=tmp_path).stdout
+    assert re.search(r"mdqa_synth/needle +sample +stop +32 ", listed), listed
+    one = synthctx("answers", "list", "a.sqlite", "--unit", "mdqa_synth/train/000007/needle", cwd=tmp_path).stdout
+    assert one.startswith("mdqa_synth/train/000007/needle, by sample (stop, 0 tokens)\n{")
+    assert synthctx("answers", "export", "a.sqlite", "b.jsonl", cwd=tmp_path).returncode == 0
+    assert sorted((tmp_path / "b.jsonl").read_text().splitlines()) == sorted(
+        (SAMPLE / "answers.jsonl").read_text().splitlines()
+    )
+
+
+def test_an_estimate_says_requests_tokens_and_cost_and_asks_nothing(tmp_path: Path) -> None:
+    asked = ("build", "mdqa_synth", "llm_haystack", "--max-tokens", 4096, "--estimate", "--model")
+    said = synthctx(*asked, "gpt-4.1-mini", cwd=tmp_path).stdout
+    assert re.search(r"mdqa_synth/needle +1,400 +[\d,]+ +420,000 +0\.\d\d", said), said
+    assert re.search(r"all +2,816 ", said), said
+    unknown = synthctx(*asked, "my-model", cwd=tmp_path).stdout
+    assert "No price of my-model is known: give --prices" in unknown
+    assert not list(tmp_path.rglob("*.parquet"))

@@ -1,20 +1,14 @@
 """The command `python training/evaluate.py`, really started, against models here and a real endpoint."""
 
-import contextlib
 import http.server
 import json
-import subprocess
-import sys
 import threading
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from synthctx_data.errors import ConflictError, UsageError
-from tests.tiny import DATA, ENVIRONMENT, free_port, make_place
+from tests.tiny import DATA, make_place, served
 from training.config import Evaluation
 from training.evaluate import evaluate, read_predictions
 from training.tiny import make_tiny
@@ -99,24 +93,6 @@ def test_what_cannot_be_evaluated_says_why(
     monkeypatch.chdir(place)
     with pytest.raises(UsageError, match=message):
         evaluate(options(**{"output": str(tmp_path / "bad"), **changes}))
-
-
-@contextlib.contextmanager
-def served(place: Path) -> Iterator[str]:
-    """The base URL of transformers' own server, with the tiny model in it."""
-    port = free_port()
-    command = [str(Path(sys.executable).parent / "transformers"), "serve", "--port", str(port), "--device", "cpu"]
-    server = subprocess.Popen(command, cwd=place, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + 120
-        while time.monotonic() < until:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-                break
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        server.kill()
-        server.wait()
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")

@@ -29,8 +29,10 @@ from synthctx_data.writer import Status
 from synthctx_data.writing import Pass
 from tests.conftest import every_example
 from tests.llm_server import Behaviour, LlmServer, Reply, completion, llm_server, well
-from tests.llm_server import write as served
+from tests.llm_server import write as written_by_server
 from tests.tiny import ENVIRONMENT
+from tests.tiny import served as serve_tiny
+from training.tiny import make_tiny
 
 KEY = "sk-a-key-that-nobody-may-see"
 
@@ -162,7 +164,7 @@ def test_what_cannot_be_used_is_asked_for_again_with_the_reason(problem: str, tm
 
 def test_what_stands_around_the_json_and_odd_characters_in_it_do_no_harm(tmp_path: Path) -> None:
     def behave(number: int, body: dict[str, Any]) -> Reply:
-        text = re.sub(r'("passage": "\S+) ', r"\1\\u2028 \\u00a0\\u0000\\u200b", served(body))
+        text = re.sub(r'("passage": "\S+) ', r"\1\\u2028 \\u00a0\\u0000\\u200b", written_by_server(body))
         return Reply(completion(f"Here you are:\n```json\n{text}\n```\nAnything else?\u2029"))
 
     with llm_server(behave) as server:
@@ -177,7 +179,7 @@ def test_copies_are_refused_whoever_came_first(tmp_path: Path) -> None:
     passages: list[str] = []
 
     def behave(number: int, body: dict[str, Any]) -> Reply:
-        written = json.loads(served(body))
+        written = json.loads(written_by_server(body))
         if "passage" in written and len(body["messages"]) == 2:
             (name,) = re.findall(r"It is about (.+?) \(", body["messages"][1]["content"])
             passages.append(written["passage"])
@@ -293,7 +295,7 @@ def test_a_budget_is_never_passed_and_what_was_paid_for_is_kept(tmp_path: Path) 
     prices = tmp_path / "prices.yaml"
     prices.write_text("m: {input: 100, output: 1000}\n")
     long = {"prompt_tokens": 500, "completion_tokens": 1000}  # nearly the most that a needle may have
-    with llm_server(lambda number, body: Reply(completion(served(body), usage=long))) as server:
+    with llm_server(lambda number, body: Reply(completion(written_by_server(body), usage=long))) as server:
         one = examples(tmp_path, variant="llm_padding", train=20)
         options = WritingOptions(EndpointOptions(url=server.url, concurrency=8), prices, 6.0)
         spent: list[float] = []
@@ -457,7 +459,7 @@ def test_the_key_is_never_told(echo: str, tmp_path: Path) -> None:
     def behave(number: int, body: dict[str, Any]) -> Reply:
         if echo == "error" and number > 3:
             return Reply({"error": {"message": f"you said {KEY}"}}, 403)
-        written = json.loads(served(body))
+        written = json.loads(written_by_server(body))
         if "question" in written:
             written["question"] = f"{KEY} {written['question']}"
         return Reply(completion(json.dumps(written), model=f"served for {KEY}"))
@@ -502,3 +504,19 @@ def test_a_key_from_a_file(tmp_path: Path) -> None:
     file.write_text("one\ntwo")
     with pytest.raises(UsageError, match=r"--api-key-file .*key: expected one key, on one line, in ASCII"):
         have_written(server, examples(tmp_path / "other"), key_file=file)
+
+
+def test_the_gibberish_of_a_real_server_ends_in_a_summary(tmp_path: Path) -> None:
+    """transformers' own server, with a tiny model: it can copy, and has never learned to write."""
+    model = str(make_tiny(tmp_path / "tiny", max_position_embeddings=4096))
+    with serve_tiny(tmp_path) as url:
+        command = ("--train", "4", "--validation", "0", "--pool-size", "0", "--concurrency", "4", "--timeout", "60")
+        process = start(tmp_path, url, *command, "--model", model)
+        said, _ = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert re.search(r"synthctx: (none of the first \d+ answers|4 could not be written)", said), said
+    assert re.search(r"\d+ (not JSON|cut off|empty)", said), said
+    assert len(said.splitlines()) == 1
+    stored = list(AnswerStore(tmp_path / "answers.sqlite"))
+    assert len(stored) >= 30
+    assert all(answer.prompt_tokens > 100 and answer.endpoint == url for answer in stored)

@@ -118,14 +118,10 @@ def ends(model: Any, tokenizer: Any) -> list[int]:
 def from_endpoint(options: Evaluation) -> Callable[[Sequence[Row]], Answers]:
     """What answers rows through an OpenAI-compatible endpoint, `batch_size` at a time.
 
-    Raises: UsageError if the client is not installed, or if the endpoint does not answer as it should.
+    Raises: UsageError if the endpoint does not answer as it should.
     """
-    try:
-        import openai
-    except ImportError as error:
-        raise UsageError(
-            '--endpoint: expected the client openai, which is not installed; pip install "synthctx[train]"'
-        ) from error
+    import openai
+
     if not options.model or options.adapter:
         raise UsageError("--endpoint: expected --model, the name that the endpoint knows it by, and no --adapter")
     key = os.environ.get("OPENAI_API_KEY", "none")
