@@ -132,7 +132,8 @@ def test_variants_are_paired(task: str, apart: str) -> None:
         for mine, base in zip(examples, next(iter(made.values())), strict=False):
             assert mine.num_tokens >= least_tokens(budget)
             if task == "summhay_synth" and len(mine.needles) != len(base.needles):
-                assert "real" in variant or len(base.needles) < len(mine.needles)  # no more documents contain it
+                # In short contexts, half of the budget may hold fewer; of a real insight, no more documents may contain it.
+                assert "real" in (variant[:4], apart) or len(base.needles) < len(mine.needles)
                 continue
             for a, b in zip(depths(mine), depths(base), strict=True):
                 assert a[0] < b[1]
