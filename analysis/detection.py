@@ -1,7 +1,6 @@
 """Scores of the heads of a model on the rows of a data set."""
 
 import json
-import os
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from analysis.scores import logit, mass, shared_prefix, wu_forced
 from analysis.spans import Tokens, neutral, tokens_of
 from synthctx_data.checks import cites
 from synthctx_data.errors import UsageError
+from synthctx_data.files import whole
 from synthctx_data.metrics import answer_recall, citation_score
 from training import runs
 from training.data import load_rows, parse_address
@@ -137,10 +137,8 @@ def _file(output: Path, row: int) -> Path:
 
 
 def _keep(file: Path, one: Scored) -> None:
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    with aside.open("wb") as content:
+    with whole(file) as aside, aside.open("wb") as content:
         np.savez(content, id=one.id, total=one.total, steps=one.steps, needles=one.needles)
-    aside.replace(file)
 
 
 def _is_kept(file: Path, name: str) -> bool:

@@ -1,6 +1,5 @@
 """Figures of heads, each as SVG and PNG: readable in print, and in colours that colour-blind people tell apart."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.heads import HeadScores
+from synthctx_data.files import whole
 from training.scores import Mean
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # of Okabe and Ito
@@ -48,9 +48,8 @@ def _drawn(file: Path, size: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
             yield figure, axes
             file.parent.mkdir(parents=True, exist_ok=True)
             for kind, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 200})):
-                aside = file.with_name(f".{file.name}.{kind}.{os.getpid()}")
-                figure.savefig(aside, format=kind, **options)
-                aside.replace(file.with_name(f"{file.name}.{kind}"))
+                with whole(file.with_name(f"{file.name}.{kind}")) as aside:
+                    figure.savefig(aside, format=kind, **options)
         finally:
             plt.close(figure)
 

@@ -1,7 +1,6 @@
 """Scores of attention heads: kept with where they come from, ranked, with intervals, and written for other tools."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from synthctx_data.errors import DatasetError
+from synthctx_data.files import whole
 from synthctx_data.seeding import rng
 
 Scores = NDArray[np.float32]
@@ -107,9 +107,8 @@ class HeadScores:
         arrays = {"examples": self.examples, "steps": self.steps, "needles": self.needles}
         described = {"about": json.dumps({**self.about, "ids": self.ids})}
         file.parent.mkdir(parents=True, exist_ok=True)
-        aside = file.with_name(f".{file.name}.{os.getpid()}")
-        aside.write_bytes(save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, metadata=described))
-        aside.replace(file)
+        with whole(file) as aside:
+            aside.write_bytes(save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, metadata=described))
         return file
 
     @classmethod

@@ -11,6 +11,7 @@ from huggingface_hub import CardData, RepoCard
 
 from builders.shards import Build
 from synthctx_data.errors import DatasetError
+from synthctx_data.files import whole
 from synthctx_data.schema import SCHEMA
 from synthctx_data.task import Task
 
@@ -33,11 +34,10 @@ def update_card(task: Task, build: Build) -> Path:
         files = [{"split": split, "path": f"{build.variant}/{split}-*.parquet"} for split in splits]
         _put(card.data, "configs", {"config_name": build.variant, "data_files": files}, task)
         _put(card.data, "dataset_info", {"config_name": build.variant, **_info(build.target, splits)}, task)
-        aside = path.with_suffix(".tmp")
         there = [entry["config_name"] for entry in card.data["configs"]]
         text = _LOADED.sub(lambda line: line[1] + (line[2] if line[2] in there else there[0]), str(card))
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
+        with whole(path) as aside:
+            aside.write_text(text, encoding="utf-8")
     return path
 
 

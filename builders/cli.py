@@ -22,6 +22,7 @@ from synthctx_data.options import UNIFORM, Options, parse_depth
 if TYPE_CHECKING:
     from builders.examples import Examples
     from builders.writing import WritingOptions
+    from synthctx_data.prices import Purse
     from synthctx_data.writer import Status
 
 app = typer.Typer(
@@ -132,7 +133,7 @@ def build(
     """
     from builders.card import update_card
     from builders.examples import Examples
-    from builders.shards import Build
+    from builders.shards import Build, is_built
     from builders.shards import build as build_variant
     from builders.writing import WritingOptions, expression_of
     from synthctx_data.endpoint import EndpointOptions
@@ -169,9 +170,10 @@ def build(
     if estimate:
         _say_estimate(written, how)
         return
+    purse = how.purse(str(model))
     for job, one in zip(jobs, examples, strict=True):
-        if one in written:
-            _write(one, how)
+        if one in written and not is_built(job):
+            _write(one, how, purse)
         rows = sum(one.sizes.values())
         try:
             with _progress(f"{task} {job.variant}", rows) as progress:
@@ -197,13 +199,12 @@ def _require_use(written: list["Examples"], how: "WritingOptions", estimate: boo
 def _say_estimate(written: list["Examples"], how: "WritingOptions") -> None:
     from builders.bill import cost
     from builders.writing import estimate
-    from synthctx_data.prices import Purse
 
     model = str(written[0].options.model)
-    out.print(cost(estimate(written), Purse(how.price(model), batch=how.batch), model))
+    out.print(cost(estimate(written), how.purse(model), model))
 
 
-def _write(examples: "Examples", how: "WritingOptions") -> None:
+def _write(examples: "Examples", how: "WritingOptions", purse: "Purse") -> None:
     """Has written what the variant misses, and says what came of it."""
     from builders.bill import rejections, writing
     from builders.writing import write
@@ -217,7 +218,7 @@ def _write(examples: "Examples", how: "WritingOptions") -> None:
             bar.update(task, total=status.units, completed=status.done, description=f"{what}: {writing(status)}")
 
         try:
-            last, status = write(examples, how, watch)
+            last, status = write(examples, how, purse, watch)
         except KeyboardInterrupt:
             raise WriterError(
                 f"interrupted; every answer that came is kept in {examples.options.store}, and the same command goes on from there"

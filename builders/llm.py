@@ -2,12 +2,13 @@
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import chain
+from functools import cached_property, lru_cache
+from itertools import accumulate, chain
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from builders.sample import MODEL, load_sample, refusal
 from synthctx_data.answers import AnswerStore
@@ -15,7 +16,7 @@ from synthctx_data.briefs import Brief, Briefs
 from synthctx_data.distractors import Pool
 from synthctx_data.errors import WriterError
 from synthctx_data.example import Concept, Document, Page
-from synthctx_data.options import CORPUS_OPTIONS, pool_documents
+from synthctx_data.options import CORPUS_OPTIONS, Options, pool_documents
 from synthctx_data.passages import Written, WrittenDocuments, check_documents
 from synthctx_data.prompts import render
 from synthctx_data.task import ConceptExpression, Setting
@@ -53,7 +54,7 @@ class Book(Generic[F]):
     """Everything that was written for a variant: haystack documents, examples by split, and what the answers were like."""
 
     pool: Sequence[Document]
-    examples: dict[str, Sequence[Told[F]]]
+    examples: Mapping[str, Sequence[Told[F]]]
     identity: str
     rejected: dict[str, int]
 
@@ -68,17 +69,17 @@ class LlmConcept(ConceptExpression, Generic[F]):
     stages: the requests that write an example.
     """
 
-    stages: tuple[Stage, ...]
+    stages: ClassVar[tuple[Stage, ...]]
     name = "llm"
     reads = frozenset({"model", "store"})
     haystack_reads = CORPUS_OPTIONS | {"pool_size"}
     needs = "nothing for a few (a sample is built in); for more, --model and an endpoint"
-    writes = True
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         self.briefs = Briefs(setting.options.seed, setting.task, self.name)
         self._pool_briefs = Briefs(setting.options.seed, self.name, "pool")
+        self._shared = lru_cache(maxsize=2)(self._make_shared)
 
     @abstractmethod
     def write(self, editor: Editor, place: Place, number: int) -> Asking[Told[F]]:
@@ -108,21 +109,20 @@ class LlmConcept(ConceptExpression, Generic[F]):
 
         Raises: WriterError if something is missing.
         """
-        answers = open_answers(self.setting.options)
         editor = Editor(model_name(self.setting.options))
-        done = Pass(editor, answers)
         pool: list[Document] = []
         examples: dict[str, list[Told[F]]] = {split: [] for split in self.setting.sizes}
         digest = hashlib.sha256()
-        for draft in done.drafts(self.units()):
-            if draft.result is None:
-                raise WriterError(self._missing(draft.unit.name, given_up=draft.request is None))
-            digest.update(repr(draft.result).encode())
-            if isinstance(draft.result, Told):
-                examples[draft.unit.name.split("/")[1]].append(draft.result)
-            else:
-                pool += [written.document for written in draft.result]
-        return Book(pool, dict(examples), digest.hexdigest(), dict(sorted(editor.rejected.items())))
+        with stored_answers(self.setting.options) as answers:
+            for draft in Pass(editor, answers).drafts(self.units()):
+                if draft.result is None:
+                    raise WriterError(self._missing(draft.unit.name, given_up=draft.request is None))
+                digest.update(repr(draft.result).encode())
+                if isinstance(draft.result, Told):
+                    examples[draft.unit.name.split("/")[1]].append(draft.result)
+                else:
+                    pool += [written.document for written in draft.result]
+        return Book(pool, examples, digest.hexdigest(), dict(sorted(editor.rejected.items())))
 
     def sources(self) -> dict[str, Any]:
         return {
@@ -132,11 +132,11 @@ class LlmConcept(ConceptExpression, Generic[F]):
         }
 
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
-        told = self.book.examples[split][index]
+        told = self.told(split, index)
         own = self.setting.layout.pages([written.document for written in told.distractors])
-        shared, first = self._shared(split), self._before[split][index]
-        order = self.rng(split, index, "haystack").order(len(self.book.pool) + first)
-        return chain(own, shared.pages(order, self.kept_out(concept), links=self.links(told)))
+        earlier = self._before[split][index]
+        order = self.rng(split, index, "haystack").order(len(self.book.pool) + earlier)
+        return chain(own, self._shared(split).pages(order, self.kept_out(concept), links=self.links(told)))
 
     def kept_out(self, concept: Concept) -> Sequence[str]:
         """What no haystack document may hold."""
@@ -150,27 +150,16 @@ class LlmConcept(ConceptExpression, Generic[F]):
         """What was written for an example."""
         return self.book.examples[split][index]
 
-    @cached_property
-    def _pools(self) -> dict[str, Pool]:
-        return {}
-
-    def _shared(self, split: str) -> Pool:
+    def _make_shared(self, split: str) -> Pool:
         """Haystack documents, then the needles of the split in their order."""
-        if split not in self._pools:
-            needles = [written.document for told in self.book.examples[split] for written in self.needles(told.form)]
-            self._pools[split] = Pool(self.setting.layout, [*self.book.pool, *needles])
-        return self._pools[split]
+        needles = [written.document for told in self.book.examples[split] for written in self.needles(told.form)]
+        return Pool(self.setting.layout, [*self.book.pool, *needles])
 
     @cached_property
     def _before(self) -> dict[str, list[int]]:
         """By split and index, how many needles there are of earlier examples."""
-        counts: dict[str, list[int]] = {}
-        for split, told in self.book.examples.items():
-            sums = [0]
-            for one in told:
-                sums.append(sums[-1] + len(self.needles(one.form)))
-            counts[split] = sums
-        return counts
+        counts = {split: [len(self.needles(told.form)) for told in all_] for split, all_ in self.book.examples.items()}
+        return {split: list(accumulate(each, initial=0)) for split, each in counts.items()}
 
     def _example_unit(self, split: str, index: int) -> Unit[Told[F]]:
         place = Place(split, index, f"{self.setting.task}/{split}/{index:06d}")
@@ -218,16 +207,24 @@ class LlmConcept(ConceptExpression, Generic[F]):
         if options.model is None:
             return refusal(self.setting.task, unit)
         return (
-            f"{unit}: {options.store} has no answer of {options.model} to one of its requests; "
-            f"synthctx build asks for what is missing"
+            f"{unit}: {options.store} has no answer of {options.model} to one of its requests; import the answers that the variant was "
+            "built from, or have them written by synthctx build, with an --output that does not hold the variant yet"
         )
 
 
-def model_name(options: Any) -> str:
+def model_name(options: Options) -> str:
     """The model that requests are addressed to."""
     return options.model or MODEL
 
 
-def open_answers(options: Any) -> Answers:
-    """Where the answers lie: the sample, or the user's store."""
-    return load_sample() if options.model is None else AnswerStore(Path(options.store).expanduser())
+@contextmanager
+def stored_answers(options: Options) -> Iterator[Answers]:
+    """The answers that there are: the sample's, or those in the user's store."""
+    file = Path(options.store).expanduser()
+    if options.model is None:
+        yield load_sample()
+    elif not file.exists():
+        yield {}
+    else:
+        with closing(AnswerStore(file)) as store:
+            yield store

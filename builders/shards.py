@@ -110,7 +110,7 @@ def build(build: Build, workers: int = 1, ray: str | None = None, progress: Prog
     examples = _examples(build)
     manifest = {"synthctx": __version__, "content": CONTENT_VERSION, "shards": build.shards, **examples.description()}
     shards = plan(examples, build.shards)
-    if build.target.exists() and any(build.target.iterdir()):
+    if is_built(build):
         _refuse_other(build.target, manifest)
         _refuse_incomplete(build.target, shards)
         return False
@@ -123,6 +123,11 @@ def build(build: Build, workers: int = 1, ray: str | None = None, progress: Prog
             f"another process is building {build.target} at this moment; wait until it is done, or choose another --output"
         ) from error
     return True
+
+
+def is_built(build: Build) -> bool:
+    """Whether the variant's folder holds something already."""
+    return build.target.exists() and any(build.target.iterdir())
 
 
 def _build_missing(

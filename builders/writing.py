@@ -2,20 +2,21 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from builders.examples import Examples
-from builders.llm import LlmConcept, model_name, open_answers
-from synthctx_data.answers import AnswerStore
+from builders.llm import LlmConcept, model_name, stored_answers
+from synthctx_data.answers import AnswerStore, Request
 from synthctx_data.endpoint import Endpoint, EndpointOptions
 from synthctx_data.errors import UsageError
-from synthctx_data.prices import Price, Purse, find_price
+from synthctx_data.prices import Purse, find_price
 from synthctx_data.tokens import load_counter
 from synthctx_data.writer import Status, Writer, require_written
-from synthctx_data.writing import Editor, Pass
+from synthctx_data.writing import Editor, Pass, Unit
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class WritingOptions:
     budget: float | None = None
     batch: bool = False
 
-    def price(self, model: str) -> Price | None:
-        """What the model costs, if that is known.
+    def purse(self, model: str) -> Purse:
+        """What one call may spend on the model, with its price if that is known.
 
         Raises: UsageError if it has to be known and is not.
         """
@@ -43,7 +44,7 @@ class WritingOptions:
                 f"--budget-usd: expected a price for {model!r}; give --prices FILE with a line like {model}: {{input: 0.5, output: 1.5}} "
                 "(US dollars for a million tokens)"
             )
-        return price
+        return Purse(price, self.budget, self.batch)
 
 
 def expression_of(examples: Examples) -> LlmConcept[Any] | None:
@@ -52,8 +53,10 @@ def expression_of(examples: Examples) -> LlmConcept[Any] | None:
     return expression if isinstance(expression, LlmConcept) and examples.options.model else None
 
 
-def write(examples: Examples, options: WritingOptions, watch: Callable[[Status], None]) -> tuple[Pass, Status]:
-    """The last pass over all that a variant needs, and what this call came to; every answer is in the store then.
+def write(
+    examples: Examples, options: WritingOptions, purse: Purse, watch: Callable[[Status], None]
+) -> tuple[Pass, Status]:
+    """The last pass over all that a variant needs, and how it came to that; every answer is in the store then.
 
     Raises: WriterError if the endpoint does not answer, the budget is used up, or answers cannot be used; what was answered is kept.
     """
@@ -61,7 +64,6 @@ def write(examples: Examples, options: WritingOptions, watch: Callable[[Status],
     assert expression is not None
     model = model_name(examples.options)
     store = AnswerStore(Path(examples.options.store).expanduser())
-    purse = Purse(options.price(model), options.budget, options.batch)
     try:
         last, status = asyncio.run(_write(expression, options, model, store, purse, watch))
     finally:
@@ -107,23 +109,26 @@ def estimate(several: Iterable[Examples]) -> Estimate:
     found = Estimate()
     counter = load_counter(None)
     seen: set[str] = set()
-    for examples in several:
-        expression = expression_of(examples)
-        assert expression is not None
-        editor = Editor(model_name(examples.options))
-        for draft in Pass(editor, open_answers(examples.options)).drafts(expression.units()):
-            if draft.request is None:
-                continue
-            tokens = sum(counter.raw(message["content"]) for message in draft.request.body["messages"])
-            at = [stage.block for stage in draft.unit.stages].index(draft.request.unit.rpartition("/")[2])
-            for stage in draft.unit.stages[at:]:
-                name = f"{draft.unit.name.split('/')[0]}/{stage.block}"
-                place = f"{draft.unit.name}/{stage.block}"
-                if place not in seen:
-                    seen.add(place)
-                    found.requests[name] += 1
-                    found.prompt[name] += tokens
-                    found.expected[name] += stage.expected
-                    found.most[name] += stage.most
-                tokens += stage.expected
+    for unit, request in chain.from_iterable(map(_missing, several)):
+        tokens = sum(counter.raw(message["content"]) for message in request.body["messages"])
+        at = [f"{unit.name}/{stage.block}" for stage in unit.stages].index(request.unit)
+        for stage in unit.stages[at:]:
+            name, place = f"{unit.name.split('/')[0]}/{stage.block}", f"{unit.name}/{stage.block}"
+            if place not in seen:
+                seen.add(place)
+                found.requests[name] += 1
+                found.prompt[name] += tokens
+                found.expected[name] += stage.expected
+                found.most[name] += stage.most
+            tokens += stage.expected
     return found
+
+
+def _missing(examples: Examples) -> Iterator[tuple[Unit[Any], Request]]:
+    """The units that miss an answer, and the request for it."""
+    expression = expression_of(examples)
+    assert expression is not None
+    with stored_answers(examples.options) as answers:
+        for draft in Pass(Editor(model_name(examples.options)), answers).drafts(expression.units()):
+            if draft.request:
+                yield draft.unit, draft.request

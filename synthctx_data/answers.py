@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from synthctx_data.errors import DatasetError, first_line
+from synthctx_data.files import whole
 
 _FORMAT = 1
 _WAIT = 60  # seconds for another build to have written
@@ -114,8 +114,14 @@ class AnswerStore:
         return Answer(*row) if row else None
 
     def keep(self, answer: Answer) -> Answer:
-        """The answer that is kept for its request: this one, unless there was one already."""
-        self._connection.execute(_INSERT, tuple(asdict(answer).values()))
+        """The answer that is kept for its request: this one, unless there was one already.
+
+        Raises: DatasetError if it cannot be kept.
+        """
+        try:
+            self._connection.execute(_INSERT, tuple(asdict(answer).values()))
+        except sqlite3.Error as error:
+            raise DatasetError(f"{self.file}: an answer cannot be kept: {first_line(error)}") from error
         kept = self.get(answer.key)
         assert kept is not None
         return kept
@@ -160,13 +166,11 @@ class AnswerStore:
 
 def export(answers: Iterable[Answer], file: Path) -> int:
     """How many answers were written as JSON lines: enough to build the same rows anywhere, without a network."""
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
     count = 0
-    with aside.open("w", encoding="utf-8") as lines:
+    with whole(file) as aside, aside.open("w", encoding="utf-8") as lines:
         for answer in answers:
             lines.write(json.dumps(asdict(answer)) + "\n")
             count += 1
-    aside.replace(file)
     return count
 
 

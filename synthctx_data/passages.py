@@ -17,7 +17,9 @@ _ANSWER_WORDS = 8
 
 def clean(text: str) -> str:
     """The text in composed characters, without control and private ones, every run of whitespace (line separators too) one space."""
-    visible = "".join(c if c.isprintable() else " " if c.isspace() else "" for c in text)
+    visible = (
+        text if text.isprintable() else "".join(c if c.isprintable() else " " if c.isspace() else "" for c in text)
+    )
     return " ".join(normalize("NFC", visible).split())
 
 

@@ -61,7 +61,7 @@ class Writer:
     ) -> None:
         self._endpoint, self._store, self._model = endpoint, store, model
         self._concurrency, self._purse, self._watch = concurrency, purse, watch
-        self._stop: WriterError | None = None
+        self._stop: Exception | None = None
         self.status = Status(purse)
 
     async def write(self, units: Units) -> Pass:
@@ -116,10 +116,10 @@ class Writer:
                 draft.give(answer)
                 require_hope(self.status.editor)
             self._finished()
-        except WriterError as error:
+        except Exception as error:
             self._end(error)
 
-    def _end(self, error: WriterError) -> None:
+    def _end(self, error: Exception) -> None:
         """Sends nothing more, and nothing again."""
         self._stop = self._stop or error
         self._endpoint.closing = True

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from builders.llm import LlmConcept
-from builders.writing import WritingOptions, write
+from builders.writing import WritingOptions
 from synthctx_data.answers import AnswerStore
 from synthctx_data.batch import BatchWriter
 from synthctx_data.endpoint import Endpoint, EndpointOptions
@@ -16,7 +16,7 @@ from synthctx_data.errors import WriterError
 from synthctx_data.prices import Price, Purse
 from synthctx_data.writing import Pass
 from tests.llm_server import LlmServer, Reply, completion, llm_server, well
-from tests.test_writer import book, examples, expected, key, once
+from tests.test_writer import book, by, examples, expected, key, once
 
 __all__ = ["expected", "key"]  # fixtures
 
@@ -119,7 +119,7 @@ def test_an_endpoint_without_batches_says_so(tmp_path: Path, monkeypatch: pytest
     with llm_server() as server:
         monkeypatch.setattr(server, "_batch_reply", lambda *_: Reply({"error": {"message": "what?"}}, 404))
         with pytest.raises(WriterError, match=r"expected an endpoint with the Batch API \(leave out --batch\)"):
-            write(examples(tmp_path), WritingOptions(EndpointOptions(url=server.url), batch=True), lambda status: None)
+            by(examples(tmp_path), WritingOptions(EndpointOptions(url=server.url), batch=True))
 
 
 def test_gibberish_ends_a_batch(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from synthctx_data.files import whole
 from training.scores import Mean
 
 
@@ -20,7 +21,6 @@ def depth_plot(groups: Mapping[str, Mapping[str, Mean]], file: Path, title: str)
     axes.plot(at, [m.mean for m in f1], marker="o")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="depth of the needles in the context", ylabel="F1")
     axes.set_title(title, fontsize=8)
-    aside = file.with_name(f".{file.name}")
-    figure.savefig(aside, dpi=150, format="png")
-    aside.replace(file)
+    with whole(file) as aside:
+        figure.savefig(aside, dpi=150, format="png")
     plt.close(figure)

@@ -1,12 +1,12 @@
 """The folder of a run: what it was made from, so that another is not mixed into it."""
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 from synthctx_data.errors import ConflictError, UsageError
+from synthctx_data.files import whole
 from training.config import Applied
 
 FILE = "run.json"
@@ -63,6 +63,5 @@ def default_folder(kind: str, options: Applied, *more: str) -> Path:
 
 def write(file: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(file)
+    with whole(file) as aside:
+        aside.write_text(text, encoding="utf-8")
