@@ -11,7 +11,9 @@ from synthctx_data.writing import MOST_ATTEMPTS, MOST_DRAWS, Editor
 
 def cost(estimate: Estimate, purse: Purse, model: str) -> Table:
     """What is missing and what it costs, by kind of request."""
-    table = Table(title=f"what {model} has still to be asked", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=f"what {model} has still to be asked" if estimate.requests else "nothing is missing", box=box.SIMPLE_HEAD
+    )
     for column in ("", "requests", "tokens sent", "tokens written", "USD"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for name in sorted(estimate.requests):
@@ -19,17 +21,22 @@ def cost(estimate: Estimate, purse: Purse, model: str) -> Table:
     sent, written, most = estimate.prompt.total(), estimate.expected.total(), estimate.most.total()
     table.add_section()
     table.add_row("all", *_numbers(estimate.requests.total(), sent, written, purse))
-    again = (
-        f"An answer that is rejected is asked for again: at most {MOST_ATTEMPTS * MOST_DRAWS} requests in place of one."
-    )
-    if purse.price is None:
-        table.caption = f"No price of {model} is known: give --prices. {again}"
-    else:
-        longest = f"If every answer is as long as it may be, {most:,} tokens are written, for {purse.cost(sent, most):.2f} USD."
-        prices = f"At {purse.price.input} USD for a million tokens sent and {purse.price.output} for a million written."
-        table.caption = f"{prices} {longest} {again}"
+    table.caption = _prices(purse, model, sent, most) if estimate.requests else ""
     table.caption_justify = "left"
     return table
+
+
+def _prices(purse: Purse, model: str, sent: int, most: int) -> str:
+    again = (
+        f"An answer that is rejected is asked for again, up to {MOST_ATTEMPTS} times for each of {MOST_DRAWS} draws."
+    )
+    if purse.price is None:
+        return f"No price of {model} is known: give --prices FILE with a line like {model}: {{input: 0.5, output: 1.5}}. {again}"
+    batch = f", of which a batch costs {purse.price.batch:g}" if purse.batch else ""
+    longest = (
+        f"If every answer is as long as it may be, {most:,} tokens are written, for {purse.cost(sent, most):.2f} USD."
+    )
+    return f"At {purse.price.input} USD for a million tokens sent and {purse.price.output} for a million written{batch}. {longest} {again}"
 
 
 def _numbers(requests: int, sent: int, written: int, purse: Purse) -> list[str]:
@@ -39,12 +46,12 @@ def _numbers(requests: int, sent: int, written: int, purse: Purse) -> list[str]:
 def writing(status: Status) -> str:
     """How far a writer is."""
     editor = status.editor
-    said = [f"{status.answered:,} answers came" if status.answered else "nothing asked"]
-    said.append(f"{editor.accepted.total():,} used, {editor.rejected.total():,} rejected")
+    said = [f"{status.answered:,} answers came now" if status.answered else "nothing asked"]
+    said.append(f"in all {editor.accepted.total():,} used, {editor.rejected.total():,} rejected")
     if status.answered:
         said.append(f"{status.prompt_tokens:,} + {status.completion_tokens:,} tokens")
     if status.purse.price:
-        said.append(f"{status.purse.spent:.2f} USD")
+        said.append(f"{status.purse.spent:.4f} USD")
     if status.note:
         said.append(status.note)
     return ", ".join(said)

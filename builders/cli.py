@@ -4,6 +4,7 @@ import io
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.add_typer(stored.app, name="answers")
 out = Console(highlight=False, markup=False)
 err = Console(stderr=True)
+_SILENCE = 60  # seconds between signs of life where there is no terminal
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
@@ -166,7 +168,7 @@ def build(
         jobs.append(Build(task, variant, mine, output.expanduser() / task, shards))
     examples = [Examples(found, job.variant, job.options) for job in jobs]  # which refuse what they cannot read
     written = [one for one in examples if "model" in one.options.changed() and expression_of(one)]
-    _require_use(written, how, estimate)
+    _require_use(written, how, estimate or store is not None)
     if estimate:
         _say_estimate(written, how)
         return
@@ -184,15 +186,17 @@ def build(
             ) from None
         update_card(found, job)
         was = "" if fresh else " were there already, from the same configuration"
-        out.print(f"{job.target}: {rows} examples{was}", soft_wrap=True)
+        source = ", from the sample that is built in" if "model" in one.reads and model is None else ""
+        out.print(f"{job.target}: {rows} examples{source}{was}", soft_wrap=True)
     out.print(f'Load one:  load_dataset("{output / task}", "{variants[0]}")', soft_wrap=True)
 
 
-def _require_use(written: list["Examples"], how: "WritingOptions", estimate: bool) -> None:
+def _require_use(written: list["Examples"], how: "WritingOptions", asked: bool) -> None:
     """Raises: UsageError for options that only writing reads, where nothing is to be written."""
-    if not written and (estimate or how != type(how)()):
+    if not written and (asked or how != type(how)()):
         raise UsageError(
-            "--estimate, --endpoint, --budget-usd and the like are read where a language model writes: name an llm variant and a --model"
+            "--estimate, --store, --endpoint, --budget-usd and so on are read where a language model writes: name an llm variant and "
+            "a --model"
         )
 
 
@@ -213,15 +217,21 @@ def _write(examples: "Examples", how: "WritingOptions", purse: "Purse") -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(what)
+        said = time.monotonic() - _SILENCE
 
         def watch(status: "Status") -> None:
+            nonlocal said
             bar.update(task, total=status.units, completed=status.done, description=f"{what}: {writing(status)}")
+            if bar.disable and (status.answered or status.note) and time.monotonic() - said >= _SILENCE:
+                said = time.monotonic()
+                err.print(f"{what}: {status.done:,} of {status.units:,} units, {writing(status)}", soft_wrap=True)
 
         try:
             last, status = write(examples, how, purse, watch)
         except KeyboardInterrupt:
+            batch = "; what was handed in goes on at the endpoint" if how.batch else ""
             raise WriterError(
-                f"interrupted; every answer that came is kept in {examples.options.store}, and the same command goes on from there"
+                f"interrupted; every answer that came is kept in {examples.options.store}{batch}, and the same command goes on from there"
             ) from None
     out.print(f"{what}: {writing(status)}", soft_wrap=True)
     if last.editor.rejected:

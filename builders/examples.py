@@ -32,6 +32,11 @@ class Examples:
         self.layout = Layout(task.name, load_counter(options.tokenizer))
         self._depths = parse_depth(options.depth)
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """The options that this variant reads, besides those that every variant does."""
+        return self._cell.reads
+
     def __reduce__(self) -> tuple[type["Examples"], tuple[Task, str, Options]]:
         """Travels to another process as what it is made from."""
         return Examples, (self.task, self.variant, self.options)
@@ -119,4 +124,7 @@ def check_read(task: Task, variant: str, options: Options) -> None:
         if name not in COMMON and name not in task.variant(variant).reads:
             who = [v for v, cell in task.variants.items() if name in cell.reads]
             others = f"only {', '.join(who)} do" if who else f"no variant of {task.name} does"
-            raise UsageError(f"--{name.replace('_', '-')}: {variant} does not read it, {others}; leave it out")
+            flag = name.replace("_", "-")
+            raise UsageError(
+                f"--{flag}: {variant} does not read it, {others}; leave it out, or build {variant} in a call of its own"
+            )

@@ -79,7 +79,7 @@ Model = Annotated[
 Endpoint = Annotated[
     str | None,
     Option(
-        help="llm variants: an OpenAI-compatible API, e.g. http://localhost:8000/v1. Default: $OPENAI_BASE_URL.",
+        help="llm variants: an OpenAI-compatible API, e.g. http://localhost:8000/v1. Default: $OPENAI_BASE_URL, or else OpenAI's.",
         show_default=False,
     ),
 ]
@@ -108,13 +108,17 @@ Estimate = Annotated[
 Prices = Annotated[
     Path | None,
     Option(
-        help="A YAML table of prices, e.g. 'my-model: {input: 0.5, output: 1.5}'. Default: a few known ones.",
+        help="A YAML table of prices, e.g. 'my-model: {input: 0.5, output: 1.5, batch: 0.5}'. Default: a few known ones.",
         show_default=False,
     ),
 ]
 BudgetUsd = Annotated[
     float | None,
-    Option(help="llm variants: US dollars that this call may not spend more of.", show_default=False, min=0),
+    Option(
+        help="llm variants: US dollars that this call may not pass, room for the longest answers included.",
+        show_default=False,
+        min=0,
+    ),
 ]
 Concurrency = Annotated[int, Option(help="llm variants: requests at the same time.", min=1, max=10000)]
 RequestsPerMinute = Annotated[

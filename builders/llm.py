@@ -165,12 +165,15 @@ class LlmConcept(ConceptExpression, Generic[F]):
         place = Place(split, index, f"{self.setting.task}/{split}/{index:06d}")
         among = self.setting.context == "haystack"
 
-        def asking(editor: Editor) -> Asking[Told[F]]:
-            told = yield from editor.draw(lambda number: self.write(editor, place, number))
+        def write(editor: Editor, number: int) -> Asking[Told[F]]:
+            told = yield from self.write(editor, place, number)
             if not among:
                 return told
-            distractors = yield from editor.draw(lambda number: self.distract(editor, place, told, number))
+            distractors = yield from editor.draw(lambda again: self.distract(editor, place, told, again))
             return replace(told, distractors=distractors)
+
+        def asking(editor: Editor) -> Asking[Told[F]]:
+            return editor.draw(lambda number: write(editor, number))
 
         def passages(told: Told[F]) -> dict[str, list[str]]:
             written = {"needles": self.needles(told.form), "distractors": told.distractors}

@@ -4,10 +4,12 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from synthctx_data.errors import DatasetError, first_line
 from synthctx_data.files import whole
@@ -36,10 +38,14 @@ class Request:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+
+
 @dataclass(frozen=True)
 class Answer:
     """What came back, good or bad: what it was for, its text, why it ended, who wrote it where, the tokens paid for, and when.
 
+    asked, model: the model that was asked, and what the endpoint called it.
     time: seconds since 1970.
     """
 
@@ -48,19 +54,18 @@ class Answer:
     unit: str
     text: str
     finish_reason: str
+    asked: str
     model: str
     endpoint: str
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: Count
+    completion_tokens: Count
     time: float
 
-    def of(self, key: str) -> "Answer":
-        """The same answer, to the request of this key."""
-        return replace(self, key=key)
 
-
+_ANSWER = TypeAdapter(Answer)
 _COLUMNS = tuple(field.name for field in fields(Answer))
-_TABLE = f"CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, {', '.join(_COLUMNS[1:])}) WITHOUT ROWID"
+# With rows of its own and an index beside it: in the index itself, each answer would take a page of overflow.
+_TABLE = f"CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY NOT NULL, {', '.join(_COLUMNS[1:])})"
 # Requests that were handed in together, and not answered yet: the uploaded file that holds each, and the batch made from it.
 _BATCHED = (
     "CREATE TABLE IF NOT EXISTS batched (key TEXT PRIMARY KEY, template, unit, file, batch, endpoint) WITHOUT ROWID"
@@ -85,7 +90,7 @@ class AnswerStore:
             self._open()
         except (OSError, sqlite3.Error) as error:
             raise DatasetError(
-                f"{file}: expected a store of answers that can be written, or a name for a new one: {first_line(error)}"
+                f"{file}: expected a store of answers, or a name for a new one in a folder that can be written: {first_line(error)}"
             ) from error
 
     def _open(self) -> None:
@@ -183,10 +188,12 @@ def exported(file: Path) -> Iterator[Answer]:
         with file.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 try:
-                    yield Answer(**json.loads(line))
-                except (ValueError, TypeError) as error:
+                    yield _ANSWER.validate_json(line, strict=True)
+                except ValidationError as error:
+                    wrong = error.errors(include_url=False)[0]
+                    place = ".".join(map(str, wrong["loc"]))
                     raise DatasetError(
-                        f"{file}, line {number}: expected an answer that `synthctx answers export` wrote: {first_line(error)}"
+                        f"{file}, line {number}: expected an answer that `synthctx answers export` wrote: {place}: {wrong['msg']}"
                     ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(

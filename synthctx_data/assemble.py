@@ -183,7 +183,7 @@ def _underfull(max_tokens: int, left: int, documents: int, exhausted: bool) -> s
     if exhausted:
         return (
             f"max_tokens is {max_tokens}, but there are documents for {max_tokens - left} tokens only "
-            f"({documents} that may stand in this context); give a larger --corpus or lower --max-tokens"
+            f"({documents} that may stand in this context); give a larger --corpus (or --pool-size), or lower --max-tokens"
         )
     return (
         f"max_tokens is {max_tokens}, and beside {documents or 'no'} other documents the needles leave {left} tokens: more than "

@@ -3,16 +3,20 @@
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from itertools import chain, islice
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import httpx2
 import openai
+from filelock import FileLock, Timeout
+from openai.types import Batch
 
 from synthctx_data.answers import Answer, AnswerStore, Request
-from synthctx_data.endpoint import Endpoint
+from synthctx_data.endpoint import Endpoint, is_filtered
 from synthctx_data.errors import WriterError
 from synthctx_data.prices import Purse
 from synthctx_data.writer import Status, Units, require_hope
@@ -46,29 +50,30 @@ class BatchWriter:
     ) -> None:
         self._endpoint, self._store, self._model, self._purse = endpoint, store, model, purse
         self._watch, self._seconds = watch, seconds
-        self._tried = False  # whether one request has been sent by itself
         self.status = Status(purse)
 
     async def write(self, units: Units) -> Pass:
         """The last pass, in which nothing was missing.
 
-        Raises: WriterError if the endpoint has no Batch API, if a batch answers nothing, or if the budget is used up.
+        Raises: WriterError if the endpoint has no Batch API, if a batch answers nothing, if the budget is used up, or if another
+        process waits for batches of this store.
         """
+        try:
+            with FileLock(f"{self._store.file}.batch.lock", timeout=0):
+                return await self._write(units)
+        except Timeout:
+            raise WriterError(
+                f"{self._store.file}: another process waits for batches of this store; wait until it is done, or stop it"
+            ) from None
+
+    async def _write(self, units: Units) -> Pass:
         self.status.units = sum(1 for _ in units())
         await self._collect()
         while True:
             one = Pass(Editor(self._model), self._store)
             self.status.editor, self.status.done = one.editor, 0
-            requests: Iterator[Request] = self._missing(one.drafts(units()))
-            first = next(requests, None)
-            if first is None:
+            if not await self._hand_in_all(self._missing(one.drafts(units()))):
                 return one
-            if self._tried:
-                requests = chain([first], requests)
-            else:  # shows whether address, key and structured output are right, before a file is handed in
-                self._keep(await self._endpoint.ask(first))
-                self._tried = True
-            await self._hand_in_all(requests)
             await self._collect()
 
     def _missing(self, drafts: Iterable[Draft[Any]]) -> Iterator[Request]:
@@ -78,15 +83,16 @@ class BatchWriter:
             else:
                 self.status.done += 1
 
-    async def _hand_in_all(self, requests: Iterator[Request]) -> None:
-        while True:
-            chunk = list(islice(self._affordable(requests), _MOST))
-            if not chunk:
-                return
+    async def _hand_in_all(self, requests: Iterator[Request]) -> int:
+        """How many requests were handed in."""
+        count = 0
+        while chunk := list(islice(self._affordable(requests), _MOST)):
             require_hope(self.status.editor)
             file = await self._upload(chunk)
             self._store.hand_in(chunk, file, self._endpoint.shown)
             await self._create(file)
+            count += len(chunk)
+        return count
 
     def _affordable(self, requests: Iterator[Request]) -> Iterator[Request]:
         """The requests, up to the one that the budget has no room for."""
@@ -104,40 +110,49 @@ class BatchWriter:
             path = Path(folder) / "requests.jsonl"
             with path.open("w", encoding="utf-8") as lines:
                 for request in requests:
-                    body = self._endpoint.body(request)
-                    line = {"custom_id": request.key, "method": "POST", "url": _CHAT, "body": body}
+                    # Without structured output: an endpoint that has none would find out too late.
+                    line = {"custom_id": request.key, "method": "POST", "url": _CHAT, "body": dict(request.body)}
                     lines.write(json.dumps(line) + "\n")
             files = self._endpoint.client.files
             made = await self._patiently(lambda: files.create(file=path, purpose="batch"))
         return made.id
 
     async def _create(self, file: str) -> str:
+        """The batch of a file: the one that there is, since an earlier call may have made it without our hearing of it, or a new one."""
         batches = self._endpoint.client.batches
-        made = await self._patiently(
-            lambda: batches.create(completion_window="24h", endpoint=_CHAT, input_file_id=file)
-        )
-        self._store.name_batch(file, made.id)
-        return made.id
+
+        async def find_or_make() -> str:
+            async for batch in batches.list():
+                if batch.input_file_id == file:
+                    return batch.id
+            made = await batches.create(completion_window="24h", endpoint=_CHAT, input_file_id=file)
+            return made.id
+
+        name = await self._patiently(find_or_make)
+        self._store.name_batch(file, name)
+        return name
 
     async def _collect(self) -> None:
         """Waits for all batches of this endpoint, and keeps their answers."""
         for file, batch in self._store.batches(self._endpoint.shown):
-            # A kill may have come between the making of a batch and the note of it.
-            name = batch or await self._find(file) or await self._create(file)
-            await self._collect_batch(file, name)
+            await self._collect_batch(file, batch or await self._create(file))
         self._purse.release()
 
-    async def _find(self, file: str) -> str | None:
-        async for batch in self._endpoint.client.batches.list():
-            if batch.input_file_id == file:
-                self._store.name_batch(file, batch.id)
-                return batch.id
-        return None
-
     async def _collect_batch(self, file: str, name: str) -> None:
-        batches = self._endpoint.client.batches
+
+        async def look() -> Batch | None:
+            try:
+                return await self._endpoint.client.batches.retrieve(name)
+            except openai.NotFoundError:
+                return None
+
         while True:
-            batch = await self._patiently(lambda: batches.retrieve(name))
+            batch = await self._patiently(look)
+            if batch is None:
+                self._store.take_back(file)
+                raise WriterError(
+                    f"{self._endpoint.shown} knows nothing of {name} any more; call again to hand its requests in anew"
+                )
             counts = batch.request_counts
             self.status.note = f"{name} {batch.status}" + (f", {counts.completed} of {counts.total}" if counts else "")
             self._watch(self.status)
@@ -148,7 +163,8 @@ class BatchWriter:
         handed_in = self._store.handed_in(file)
         problem = "no output"
         for part in filter(None, (batch.output_file_id, batch.error_file_id)):
-            async for line in self._lines(part):
+            content = await self._patiently(partial(self._endpoint.client.files.content, part))
+            for line in content.text.split("\n"):  # not splitlines: answers may hold other separators
                 problem = self._take(line, handed_in) or problem
         self._store.take_back(file)
         self.status.note = ""
@@ -156,28 +172,27 @@ class BatchWriter:
             said = [error.message for error in (batch.errors.data or [])] if batch.errors else []
             raise WriterError(
                 f"{self._endpoint.shown}: batch {name} of {len(handed_in)} requests ended as {batch.status} without an answer: "
-                f"{self._endpoint.scrub(str((said or [problem])[0]))}; call again to hand in another, or leave out --batch"
+                f"{self._said((said or [problem])[0])}; call again to hand in another, or leave out --batch"
             )
 
-    async def _lines(self, file: str) -> AsyncIterator[dict[str, Any]]:
-        content = await self._patiently(lambda: self._endpoint.client.files.content(file))
-        for line in content.text.split("\n"):  # not splitlines: answers may hold other separators
-            if line.strip():
-                yield json.loads(line)
-
-    def _take(self, line: dict[str, Any], handed_in: dict[str, tuple[str, str]]) -> str:
-        """Keeps the answer of one line; returns what is wrong if it has none."""
-        key = line.get("custom_id")
-        reply = line.get("response") or {}
-        if key not in handed_in:
-            return ""
-        if reply.get("status_code") != 200 or not isinstance(reply.get("body"), dict):
-            return str(line.get("error") or reply.get("body") or "no answer")[:200]
-        template, unit = handed_in[key]
-        answer = self._endpoint.answer(
-            Request({"model": self._model, "messages": [], "max_tokens": 0}, template, unit), reply["body"]
-        )
-        self._keep(answer.of(key))
+    def _take(self, line: str, handed_in: dict[str, tuple[str, str]]) -> str:
+        """Keeps the answer of one line, once; returns what is wrong if it has none."""
+        try:
+            entry = json.loads(line)
+            key, reply = entry["custom_id"], entry.get("response") or {}
+            status, body = reply.get("status_code"), reply.get("body")
+            template, unit = handed_in[key]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return "lines that are no answers" if line.strip() else ""
+        request = Request({"model": self._model, "messages": [], "max_tokens": 0}, template, unit)
+        if status == 200 and isinstance(body, dict) and isinstance(body.get("choices"), list):
+            answer = self._endpoint.answer(request, body)
+        elif is_filtered(body):
+            answer = self._endpoint.refused(request)
+        else:
+            return str(entry.get("error") or body or "no answer")
+        del handed_in[key]
+        self._keep(replace(answer, key=key))
         return ""
 
     def _keep(self, answer: Answer) -> None:
@@ -187,23 +202,24 @@ class BatchWriter:
         self._watch(self.status)
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """What the call returns, at last.
+
+        Raises: WriterError if it is refused, or fails again and again.
+        """
         for tried in range(1, _TRIES + 1):
             try:
                 return await call()
             except openai.APIStatusError as error:
                 if error.status_code < 500 and error.status_code != 429:
-                    what = (
-                        "expected an endpoint with the Batch API (leave out --batch)"
-                        if error.status_code in (404, 405)
-                        else "--batch"
-                    )
+                    what = "expected an endpoint with the Batch API" if error.status_code in (404, 405) else "--batch"
                     raise WriterError(
-                        f"{self._endpoint.shown}: {what}: {self._endpoint.scrub(str(error))[:300]}"
+                        f"{self._endpoint.shown}: {what}: {self._said(error)}; or leave out --batch"
                     ) from None
                 problem: Exception = error
-            except (openai.APIError, httpx2.HTTPError, OSError) as error:
+            except (openai.APIError, httpx2.HTTPError, ValueError, OSError) as error:
                 problem = error
             await asyncio.sleep(min(self._seconds, 2.0**tried))
-        raise WriterError(
-            f"{self._endpoint.shown}: --batch: {self._endpoint.scrub(str(problem))[:300]}; call again to go on"
-        )
+        raise WriterError(f"{self._endpoint.shown}: --batch: {self._said(problem)}; call again to go on")
+
+    def _said(self, problem: object) -> str:
+        return self._endpoint.scrub(str(problem))[:300]

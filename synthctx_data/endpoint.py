@@ -1,6 +1,7 @@
 """One request to an OpenAI-compatible endpoint: sent again where that helps, within limits, and without telling the key to anybody."""
 
 import asyncio
+import contextlib
 import os
 import random
 import time
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
@@ -29,6 +30,15 @@ _AGAIN = {408, 409, 425, 429}  # and all from 500
 _NO_SCHEMA = {400, 415, 422, 500, 501}  # what servers say that cannot do structured output
 _SECRET = 8  # characters from which a key is looked for in what is said and kept: a shorter one is a word like "none"
 _CHAT = "/chat/completions"
+_FILTERED = {
+    "content_filter",
+    "content_policy_violation",
+    "invalid_prompt",
+}  # codes of a request that will never be answered
+_LONGEST_TEXT = 100_000  # characters that are kept: more than the longest answer that is asked for
+_COUNTS = 2**31  # beyond any count of tokens
+_MORE = 1.5  # tokens that a request may have for one that the bundled tokenizer counts, until the endpoint has said
+_STOPPED = "stopped; what was answered is kept"
 _UNKNOWN_TO_SERVERS = {"maxLength", "minLength", "maxItems", "title", "description"}  # of JSON schema
 
 
@@ -81,13 +91,17 @@ class Limit:
         self._seconds = 60 / per_minute if per_minute else 0.0
         self._next = 0.0
 
-    async def take(self, amount: float) -> None:
-        """Waits until this much may be taken."""
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a limit at all."""
+        return self._seconds > 0
+
+    def wait(self, amount: float) -> float:
+        """The seconds after which this much may be taken; it is taken then."""
         now = time.monotonic()
         start = max(now, self._next)
         self._next = start + amount * self._seconds
-        if start > now:
-            await asyncio.sleep(start - now)
+        return start - now
 
 
 class Endpoint:
@@ -108,11 +122,13 @@ class Endpoint:
                     )
                 ),
             )
-        except (openai.OpenAIError, ValueError) as error:
+        except (openai.OpenAIError, httpx2.InvalidURL, ValueError) as error:
             raise UsageError(f"--endpoint {self.shown}: {self.scrub(first_line(error))}") from None
         self._requests, self._tokens = Limit(options.requests_per_minute), Limit(options.tokens_per_minute)
         self._resume_at = 0.0
-        self.closing = False  # whether nothing is to be sent again
+        self._stopped = asyncio.Event()
+        self._timeout = options.timeout
+        self._more = _MORE
         self._answered = False  # whether it ever has
         self._structured = True  # whether to ask for structured output
         self._counter = load_counter(None)
@@ -121,31 +137,37 @@ class Endpoint:
         """Closes all connections."""
         await self.client.close()
 
+    def stop(self) -> None:
+        """Sends nothing more: what is under way is waited for, and what waits for its turn is given up."""
+        self._stopped.set()
+
     def tokens(self, request: Request) -> tuple[int, int]:
-        """About how many tokens a request has, and how many its answer can have at most."""
-        return sum(self._counter.raw(m["content"]) for m in request.body["messages"]), int(request.body["max_tokens"])
+        """About how many tokens a request has, rather more than fewer, and how many its answer can have at most."""
+        return int(self._counted(request) * self._more) + 1, int(request.body["max_tokens"])
 
     async def ask(self, request: Request) -> Answer:
         """The answer to a request, good or bad.
 
-        Raises: WriterError if there is none, and asking again does not help.
+        Raises: WriterError if there is none, and asking again does not help, or after `stop`.
         """
         tries = pauses = 0
-        amount = sum(self.tokens(request)) if self._tokens._seconds else 0
+        amount = sum(self.tokens(request)) if self._tokens.is_set else 0
+        without = False  # whether structured output is left out for once, to see whether it is that
         while True:
-            await self._wait_for_pause()
-            await self._requests.take(1)
-            await self._tokens.take(amount)
+            await self._sleep(self._resume_at - time.monotonic())
+            await self._sleep(max(self._requests.wait(1), self._tokens.wait(amount)))
             try:
-                reply = await self._send(request)
+                reply = await self._send(request, without)
+                self._structured = self._structured and not without
                 self._answered = True
                 return self.answer(request, reply)
             except openai.APIStatusError as error:
-                if self._structured and not self._answered and error.status_code in _NO_SCHEMA:
-                    self._structured = False
+                if self._structured and not self._answered and not without and error.status_code in _NO_SCHEMA:
+                    without = True
                     continue
-                if self._answered and error.status_code == 400:
-                    return self._refused(request)
+                without = False
+                if is_filtered(error.body):
+                    return self.refused(request)
                 if not _helps(error):
                     raise WriterError(self._said(error)) from None
                 pause = _asked_pause(error.response.headers)
@@ -154,59 +176,89 @@ class Endpoint:
                     self._pause(pause, error)
                     continue
                 problem: Exception = error
-            except (openai.APIError, httpx2.HTTPError, ValueError, OSError) as error:
+            except (openai.APIError, httpx2.HTTPError, ValueError, OSError, RecursionError) as error:
                 problem = error
             tries += 1
-            if self.closing or tries >= (_TRIES if self._answered else _FIRST_TRIES):
+            if self._stopped.is_set() or tries >= (_TRIES if self._answered else _FIRST_TRIES):
                 raise WriterError(self._said(problem)) from None
-            await asyncio.sleep(min(_FIRST_WAIT * 2**tries, _LONGEST_WAIT) * random.uniform(0.5, 1))
+            await self._sleep(min(_FIRST_WAIT * 2**tries, _LONGEST_WAIT) * random.uniform(0.5, 1))
 
     def answer(self, request: Request, reply: Mapping[str, Any]) -> Answer:
-        """A reply of the endpoint as the answer to a request: a reply that lacks something is an answer that lacks it."""
-        choices = reply.get("choices") or [{}]
-        choice = choices[0] if isinstance(choices, list) and isinstance(choices[0], dict) else {}
-        message = choice.get("message")
+        """A reply of the endpoint as the answer to a request: one that lacks a text is an answer without one."""
+        choice = reply["choices"][0] if reply["choices"] else {}
+        message = choice.get("message") if isinstance(choice, dict) else None
         content = message.get("content") if isinstance(message, dict) else None
-        text = self.scrub(content) if isinstance(content, str) else ""
-        reason = self.scrub(str(choice.get("finish_reason") or "none"))
-        model = self.scrub(str(reply.get("model") or request.body["model"]))
-        sent, written = self._usage(request, reply, text)
+        text = self._kept(content) if isinstance(content, str) else ""
+        reason = self._kept(str(choice.get("finish_reason") or "none")) if isinstance(choice, dict) else "none"
+        if len(text) > _LONGEST_TEXT:
+            text, reason = text[:_LONGEST_TEXT], "length"
+        model = self._kept(str(reply.get("model") or request.body["model"]))
+        return self._made(request, text, reason, model, *self._usage(request, reply, text))
+
+    def refused(self, request: Request) -> Answer:
+        """The answer to a request that a filter of the endpoint does not let through."""
+        return self._made(request, "", "refused", str(request.body["model"]), 0, 0)
+
+    def _made(self, request: Request, text: str, reason: str, model: str, sent: int, written: int) -> Answer:
         return Answer(
-            request.key, request.template, request.unit, text, reason, model, self.shown, sent, written, time.time()
+            key=request.key,
+            template=request.template,
+            unit=request.unit,
+            text=text,
+            finish_reason=reason,
+            asked=str(request.body["model"]),
+            model=model,
+            endpoint=self.shown,
+            prompt_tokens=sent,
+            completion_tokens=written,
+            time=time.time(),
         )
 
     def scrub(self, text: str) -> str:
-        """The text without the key."""
+        """The text without the key; to be called before a text is cut."""
         return text.replace(self._key, "***") if len(self._key) >= _SECRET else text
 
-    def body(self, request: Request) -> dict[str, Any]:
-        """What is sent: the request's body, and the form of its answer if the endpoint has structured output."""
-        structured = self._structured and request.form is not None
-        return {**request.body, **({"response_format": _response_format(request.form)} if structured else {})}
+    def _kept(self, text: str) -> str:
+        """What a store can hold: without the key, and without halves of characters."""
+        return self.scrub(text).encode("utf-8", "replace").decode()
 
-    async def _send(self, request: Request) -> Mapping[str, Any]:
+    def _counted(self, request: Request) -> int:
+        return sum(self._counter.raw(message["content"]) for message in request.body["messages"])
+
+    async def _send(self, request: Request, without: bool) -> Mapping[str, Any]:
+        if self._stopped.is_set():
+            raise WriterError(_STOPPED)
+        body = dict(request.body)
+        if self._structured and not without and request.form is not None:
+            body["response_format"] = _response_format(request.form)
         # Not `chat.completions.create`: what it adds, types on both sides, takes longer than all else, and is not trusted anyway.
-        reply = await self.client.post(_CHAT, body=self.body(request), cast_to=object)
-        if not isinstance(reply, dict):
-            raise ValueError(f"expected a chat completion in JSON, got {str(reply)[:80]!r}")
+        async with asyncio.timeout(self._timeout):
+            reply = await self.client.post(_CHAT, body=body, cast_to=object)
+        if not isinstance(reply, dict) or not isinstance(reply.get("choices"), list):
+            raise ValueError(f"expected a chat completion in JSON, got {self.scrub(str(reply))[:80]!r}")
         return reply
 
     def _usage(self, request: Request, reply: Mapping[str, Any], text: str) -> tuple[int, int]:
+        """The tokens that were paid for, as the endpoint says, or else as they count here."""
         usage = reply.get("usage")
-        if isinstance(usage, dict):
-            prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-            if isinstance(prompt, int) and isinstance(completion, int):
-                return prompt, completion
-        return self.tokens(request)[0], self._counter.raw(text)
+        said = usage if isinstance(usage, dict) else {}
+        prompt, completion = said.get("prompt_tokens"), said.get("completion_tokens")
+        counted = self._counted(request)
+        sent = prompt if _is_count(prompt) else counted
+        if counted:
+            self._more = max(self._more, sent / counted)
+        return sent, completion if _is_count(completion) else self._counter.raw(text)
 
-    def _refused(self, request: Request) -> Answer:
-        """The answer to a request that the endpoint takes for a bad one, where it took others."""
-        model = str(request.body["model"])
-        return Answer(request.key, request.template, request.unit, "", "refused", model, self.shown, 0, 0, time.time())
+    async def _sleep(self, seconds: float) -> None:
+        """Waits, if there is something to wait for.
 
-    async def _wait_for_pause(self) -> None:
-        while (left := self._resume_at - time.monotonic()) > 0:
-            await asyncio.sleep(left)
+        Raises: WriterError after `stop`.
+        """
+        if seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), seconds)
+        if self._stopped.is_set():
+            raise WriterError(_STOPPED)
 
     def _pause(self, seconds: float, error: openai.APIStatusError) -> None:
         if seconds > _LONGEST_PAUSE:
@@ -224,6 +276,16 @@ class Endpoint:
             cause = f": {self.scrub(first_line(error.__cause__))}" if isinstance(error.__cause__, Exception) else ""
             return f"{self.shown} cannot be reached ({name}: {said}{cause}); is --endpoint (or OPENAI_BASE_URL) right, and its server up?"
         return f"{self.shown} gives no answer ({name}: {said})"
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _COUNTS
+
+
+def is_filtered(body: Any) -> bool:
+    """Whether an error says that this request will never be answered, whatever others are."""
+    inner = body.get("error", body) if isinstance(body, dict) else None
+    return isinstance(inner, dict) and inner.get("code") in _FILTERED
 
 
 def _helps(error: openai.APIStatusError) -> bool:
@@ -252,11 +314,16 @@ def _address(url: str) -> str:
 
     Raises: UsageError if it is none, or if it holds more than an address: that would be a secret.
     """
-    parts = urlsplit(url)
+    # What came is not repeated where it may be a key in the wrong place.
+    none = UsageError("--endpoint: expected an address such as http://localhost:8000/v1, and got something else")
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        raise none from None
+    if not known:
+        raise none
     shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        # What came is not repeated: it may be a key in the wrong place.
-        raise UsageError("--endpoint: expected an address such as http://localhost:8000/v1, and got something else")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise UsageError(
             f"--endpoint: expected an address without user name, password and query, such as {shown}; a key goes into OPENAI_API_KEY or "

@@ -19,6 +19,7 @@ _HOPS = re.compile(r"([234])(?::([0-9]+(?:\.[0-9]+)?))?", re.ASCII)
 _HEAVIEST = 1e9
 _POOL_TOKENS = 64  # about half a document
 _MIN_POOL = 16
+_MAX_POOL = 1_000_000
 _CHOICES = (("distractors", DISTRACTORS), ("key_style", KEY_STYLES), ("insight_wording", INSIGHT_WORDINGS))
 COMMON = frozenset({"max_tokens", "tokenizer", "train", "validation", "seed", "depth"})  # what every variant reads
 
@@ -77,8 +78,10 @@ def validate(options: Options) -> None:
         size = getattr(options, name)
         if size is not None and size < 0:
             raise UsageError(f"--{name}: expected a number of examples, 0 or more, got {size}")
-    if options.pool_size is not None and options.pool_size < 0:
-        raise UsageError(f"--pool-size: expected a number of documents, 0 or more, got {options.pool_size}")
+    if options.pool_size is not None and not 0 <= options.pool_size <= _MAX_POOL:
+        raise UsageError(f"--pool-size: expected 0 to {_MAX_POOL:,} documents, got {options.pool_size:,}")
+    if options.model is not None and not options.model.strip():
+        raise UsageError("--model: expected the name of a model, got none")
     if (options.train, options.validation) == (0, 0):
         raise UsageError("--train and --validation: expected at least one example, got 0 of both")
     for name, allowed in _CHOICES:

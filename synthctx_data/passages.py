@@ -13,6 +13,7 @@ from synthctx_data.writing import RejectedError
 
 _PASSAGE_WORDS = 40, 250
 _ANSWER_WORDS = 8
+_ANSWER_CHARACTERS = 4  # normalised: what is shorter stands in other documents by chance
 
 
 def clean(text: str) -> str:
@@ -86,16 +87,23 @@ def find_answer(answer: str, document: Written, subject: str) -> Span:
 
     Raises: RejectedError if it does not, if it is too long, or if it is nothing but what was asked about.
     """
-    if not normalize_answer(answer) or len(answer.split()) > _ANSWER_WORDS:
-        raise RejectedError("other answer", f"the answer must have one to six words: {answer!r}")
+    normal = normalize_answer(answer)
+    if len(normal) < _ANSWER_CHARACTERS or len(answer.split()) > _ANSWER_WORDS:
+        raise RejectedError(
+            "other answer", f"the answer must have one to six words, and not be a short one: {answer!r}"
+        )
     found = re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", document.passage)
     if not found:
         raise RejectedError(
             "not in passage",
             f"the answer {answer!r} does not stand in the passage titled {document.title!r} word for word",
         )
-    if mentions(normalize_answer(subject), normalize_answers([answer])):
+    if mentions(normalize_answer(subject), (normal,)):
         raise RejectedError("other answer", f"the answer {answer!r} is the name that the question holds")
+    if holds(normalize_answer(f"{document.passage[: found.start()]} {document.passage[found.end() :]}"), (normal,)):
+        raise RejectedError(
+            "said twice", f"the answer {answer!r} stands in the passage more than once, or in other words of it"
+        )
     return Span(*found.span())
 
 

@@ -67,14 +67,14 @@ class Purse:
     def __init__(self, price: Price | None, budget: float | None = None, batch: bool = False) -> None:
         self.price = price
         self.budget = budget
-        self._batch = batch
+        self.batch = batch
         self.spent = 0.0
         self.reserved = 0.0
         self.under_way = 0  # requests for which something is set aside
 
     def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
         """What these tokens cost."""
-        return self.price.of(prompt_tokens, completion_tokens, self._batch) if self.price else 0.0
+        return self.price.of(prompt_tokens, completion_tokens, self.batch) if self.price else 0.0
 
     def reserve(self, most: float) -> bool:
         """Whether the budget has room for this much, which is then set aside."""

@@ -12,7 +12,7 @@ from synthctx_data.prices import Purse
 from synthctx_data.writing import Draft, Editor, Pass, Unit
 
 Units = Callable[[], Iterable[Unit[Any]]]
-_HOPELESS = 30  # answers of which not one can be used
+_HOPELESS = 30  # answers in a row of which not one can be used
 _STORED = 64  # units that are judged between two looks at what has arrived
 _WAIT = 0.05  # seconds between looks at a full purse
 
@@ -70,6 +70,11 @@ class Writer:
         Raises: WriterError if the endpoint gives no answers, if the budget is used up, or if hardly an answer can be used; what was
         answered is kept.
         """
+        for _, batch in self._store.batches(self._endpoint.shown):
+            raise WriterError(
+                f"{self._endpoint.shown} has a batch of such requests, {batch or 'just made'}, whose answers are not here yet: add "
+                "--batch to wait for them, or they are paid for twice"
+            )
         self.status.units = sum(1 for _ in units())
         while True:
             one = Pass(Editor(self._model), self._store)
@@ -120,9 +125,9 @@ class Writer:
             self._end(error)
 
     def _end(self, error: Exception) -> None:
-        """Sends nothing more, and nothing again."""
+        """Sends nothing more."""
         self._stop = self._stop or error
-        self._endpoint.closing = True
+        self._endpoint.stop()
 
     async def _paid(self, request: Request) -> Answer | None:
         """The endpoint's answer, which is kept; None if the writer stops before."""
@@ -136,12 +141,12 @@ class Writer:
                 return None
         answer = None
         try:
-            answer = self._store.keep(await self._endpoint.ask(request))
+            answer = await self._endpoint.ask(request)
         finally:
             self._purse.settle(reserved, answer)
         self.status.count(answer)
         self._watch(self.status)
-        return answer
+        return self._store.keep(answer)
 
     def _finished(self) -> None:
         self.status.done += 1
@@ -149,11 +154,11 @@ class Writer:
 
 
 def require_hope(editor: Editor) -> None:
-    """Raises: WriterError if many answers came and none of them can be used."""
-    if not editor.accepted and editor.rejected.total() >= _HOPELESS:
+    """Raises: WriterError if of many answers in a row none can be used."""
+    if editor.in_vain >= _HOPELESS:
         raise WriterError(
-            f"none of the first {editor.rejected.total()} answers of {editor.model} can be used ({reasons(editor)}); they are kept, and "
-            "nothing more is asked for; take another --model"
+            f"{editor.in_vain} answers of {editor.model} in a row cannot be used ({reasons(editor)}); they are kept, and nothing more is "
+            "asked for; take another --model, or another --store to ask this one anew"
         )
 
 
@@ -168,5 +173,5 @@ def require_written(last: Pass) -> None:
         some = ", ".join(last.given_up[:3]) + (" and others" if len(last.given_up) > 3 else "")
         raise WriterError(
             f"{len(last.given_up)} could not be written, {some}; of all answers, {reasons(last.editor)}. They are kept; take another "
-            "--model or --seed"
+            "--model or --seed, or another --store to ask anew"
         )

@@ -30,7 +30,6 @@ _SHARED = "llm"  # the template with what all requests share
 _SKETCH = 16  # shingles of a passage that are remembered
 _SHINGLE = 5  # words
 _NEAR = _SKETCH // 2  # shingles that a copy shares with one earlier passage
-_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 _ERROR_CHARACTERS = 120  # of an error that the model is told
 
 
@@ -83,6 +82,7 @@ class Editor:
     model: the name that requests are addressed to.
     copies: the passages that were accepted so far.
     accepted, rejected: answers that could be used, by stage, and that could not, by the kind of reason.
+    in_vain: answers since the last one that could be used.
     """
 
     def __init__(self, model: str) -> None:
@@ -90,6 +90,7 @@ class Editor:
         self.copies = Copies()
         self.accepted: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
+        self.in_vain = 0
 
     def ask(self, unit: str, stage: Stage, prompt: str, check: Callable[[M], T]) -> Asking[tuple[T, str]]:
         """What `check` makes of the first answer that it does not reject, and the model that wrote it.
@@ -107,11 +108,13 @@ class Editor:
                 made = check(parse(stage.form, answer))  # type: ignore[arg-type]
             except RejectedError as error:
                 self.rejected[error.kind] += 1
+                self.in_vain += 1
                 if attempt == MOST_ATTEMPTS:
                     raise
                 messages[2:] = _again(answer, str(error), attempt + 1)
             else:
                 self.accepted[stage.block] += 1
+                self.in_vain = 0
                 return made, answer.model
         raise AssertionError
 
@@ -123,7 +126,7 @@ class Editor:
         for number in range(MOST_DRAWS):
             try:
                 return (yield from write(number))
-            except RejectedError:
+            except (RejectedError, GivenUpError):
                 continue
         raise GivenUpError
 
@@ -154,14 +157,14 @@ def parse(form: type[M], answer: Answer) -> M:
     """
     if answer.finish_reason == "length":
         raise RejectedError("cut off", "it was cut off before its end; keep to the lengths that are asked for")
-    found = _OBJECT.search(answer.text)
-    if not found:
+    found = answer.text[answer.text.find("{") : answer.text.rfind("}") + 1]
+    if not found.startswith("{"):
         kind = "not JSON" if answer.text.strip() else "empty"
         raise RejectedError(
             kind, "it holds no JSON object; answer with the JSON object that was described and nothing else"
         )
     try:
-        return form.model_validate(json.loads(found.group(), strict=False))
+        return form.model_validate(json.loads(found, strict=False))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the object"

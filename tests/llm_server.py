@@ -126,6 +126,8 @@ class LlmServer:
         self.files: dict[str, str] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.polls = 0  # of a batch before it is done
+        self.odd_lines: list[str] = []  # that stand in an output beside the answers
+        self.deaf = 0  # batches that are made, but answered with an error
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -174,9 +176,12 @@ class LlmServer:
             name = f"batch-{len(self.batches)}"
             asked = json.loads(data)
             self.batches[name] = {"id": name, "object": "batch", "status": "in_progress", **asked, "seen": 0}
-            return Reply(self.batches[name])
+            self.deaf -= 1
+            return Reply({"error": {"message": "oops"}}, 500) if self.deaf >= 0 else Reply(self.batches[name])
         if path == "batches":
             return Reply({"object": "list", "data": list(self.batches.values()), "has_more": False})
+        if path.startswith("batches/") and path.split("/")[1] not in self.batches:
+            return Reply({"error": {"message": "no such batch"}}, 404)
         if path.startswith("batches/"):
             batch = self.batches[path.split("/")[1]]
             batch["seen"] += 1
@@ -188,7 +193,7 @@ class LlmServer:
         return Reply({"error": {"message": f"no {path}"}}, 404)
 
     def _run(self, batch: dict[str, Any]) -> None:
-        lines = []
+        lines = list(self.odd_lines)
         for line in map(json.loads, self.files[batch["input_file_id"]].splitlines()):
             self.log.append(line["body"])
             reply = self.behave(len(self.log) - 1, line["body"])

@@ -1,5 +1,6 @@
 """The store of answers: what is kept stays kept, through kills, between processes, and on the way through an exported file."""
 
+import json
 import random
 import signal
 import sqlite3
@@ -21,13 +22,13 @@ from synthctx_data.answers import Answer, AnswerStore
 
 store = AnswerStore(Path(sys.argv[1]))
 for i in itertools.count(int(sys.argv[2]), int(sys.argv[3])):
-    kept = store.keep(Answer(f"{i:08}", "t", "u", f"written by {sys.argv[2]} " + "x" * 2000, "stop", "m", "e", 1, 2, 0.5))
+    kept = store.keep(Answer(f"{i:08}", "t", "u", f"written by {sys.argv[2]} " + "x" * 2000, "stop", "m", "m", "e", 1, 2, 0.5))
     print(kept.key, kept.text.split()[2], flush=True)
 """
 
 
 def answer(key: str, text: str = "yes") -> Answer:
-    return Answer(key, "template", "unit", text, "stop", "model", "http://localhost", 10, 2, 1.25)
+    return Answer(key, "template", "unit", text, "stop", "asked", "model", "http://localhost", 10, 2, 1.25)
 
 
 def test_the_same_request_has_the_same_key_however_it_is_put() -> None:
@@ -81,7 +82,19 @@ def test_an_export_is_the_store(tmp_path: Path) -> None:
 def test_a_broken_export_is_imported_not_at_all(tmp_path: Path) -> None:
     store, file = AnswerStore(tmp_path / "a.sqlite"), tmp_path / "a.jsonl"
     export([answer("a"), answer("b")], file)
-    file.write_text(file.read_text() + '{"key": "c"}\n')
+    good = file.read_text()
+    for changes in (
+        {"text": None},
+        {"unit": 5},
+        {"prompt_tokens": "x"},
+        {"prompt_tokens": 10**30},
+        {"prompt_tokens": -1},
+        {"key": None},
+    ):
+        file.write_text(good + json.dumps({**json.loads(good.splitlines()[0]), "key": "c", **changes}) + "\n")
+        with pytest.raises(DatasetError, match=f"line 3: expected an answer .*: {next(iter(changes))}: "):
+            store.keep_all(exported(file))
+    file.write_text(good + '{"key": "c"}\n')
     with pytest.raises(DatasetError, match="line 3: expected an answer"):
         store.keep_all(exported(file))
     assert len(store) == 0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from builders.llm import LlmConcept
 from builders.writing import WritingOptions
@@ -16,7 +17,7 @@ from synthctx_data.errors import WriterError
 from synthctx_data.prices import Price, Purse
 from synthctx_data.writing import Pass
 from tests.llm_server import LlmServer, Reply, completion, llm_server, well
-from tests.test_writer import book, by, examples, expected, key, once
+from tests.test_writer import KEY, book, by, examples, expected, key, once
 
 __all__ = ["expected", "key"]  # fixtures
 
@@ -57,6 +58,7 @@ def test_a_batch_writes_the_same(tmp_path: Path, expected: str) -> None:
         server.polls = 3
         batch(server, tmp_path)
         assert len(server.batches) == 2  # needles and haystack, then what follows from the needles
+        assert all(set(body) == {"model", "messages", "max_tokens"} for body in server.log)
         assert len(server.log) == len(AnswerStore(tmp_path / "answers.sqlite")) == 24
     assert book(examples(tmp_path)) == expected
 
@@ -95,12 +97,10 @@ def test_lines_without_an_answer_are_handed_in_again(tmp_path: Path, expected: s
 
 
 def test_a_batch_without_any_answer_ends_in_one_clear_error(tmp_path: Path) -> None:
-    def behave(number: int, body: dict[str, Any]) -> Reply:
-        return well(number, body) if number == 0 else Reply({"error": {"message": "busy"}}, 503)
-
+    busy = Reply({"error": {"message": "busy"}}, 503)
     with (
-        llm_server(behave) as server,
-        pytest.raises(WriterError, match=r"ended as completed without an answer: .*busy"),
+        llm_server(lambda number, body: busy) as server,
+        pytest.raises(WriterError, match=r"ended as completed without .*busy"),
     ):
         batch(server, tmp_path)
 
@@ -118,12 +118,64 @@ def test_a_batch_keeps_the_budget(tmp_path: Path) -> None:
 def test_an_endpoint_without_batches_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with llm_server() as server:
         monkeypatch.setattr(server, "_batch_reply", lambda *_: Reply({"error": {"message": "what?"}}, 404))
-        with pytest.raises(WriterError, match=r"expected an endpoint with the Batch API \(leave out --batch\)"):
+        with pytest.raises(WriterError, match=r"expected an endpoint with the Batch API: .*; or leave out --batch"):
             by(examples(tmp_path), WritingOptions(EndpointOptions(url=server.url), batch=True))
 
 
 def test_gibberish_ends_a_batch(tmp_path: Path) -> None:
     with llm_server(lambda number, body: Reply(completion("mumble"))) as server:
-        with pytest.raises(WriterError, match=r"none of the first \d+ answers of m can be used"):
+        with pytest.raises(WriterError, match=r"\d+ answers of m in a row cannot be used"):
             batch(server, tmp_path, train=40)
         assert len(server.batches) == 1
+
+
+def test_lines_that_are_no_answers_are_passed_over(tmp_path: Path, expected: str) -> None:
+    with llm_server() as server:
+        server.odd_lines = ['{"custom_id": ', "null", "[1]", '{"custom_id": ["a"]}', '{"custom_id": "foreign"}', ""]
+        batch(server, tmp_path)
+        assert len(server.batches) == 2
+    assert book(examples(tmp_path)) == expected
+
+
+def test_a_batch_that_was_made_without_our_hearing_of_it_is_not_made_again(tmp_path: Path, expected: str) -> None:
+    with llm_server() as server:
+        server.deaf = 1
+        batch(server, tmp_path)
+        assert len(server.batches) == len({made["input_file_id"] for made in server.batches.values()}) == 2
+    assert book(examples(tmp_path)) == expected
+
+
+def test_a_filtered_request_is_drawn_anew(tmp_path: Path) -> None:
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        return Reply({"error": {"code": "content_filter"}}, 400) if number == 3 else well(number, body)
+
+    with llm_server(behave) as server:
+        assert batch(server, tmp_path).editor.rejected == {"empty": 1}
+
+
+def test_a_batch_that_the_endpoint_lost_is_handed_in_anew(tmp_path: Path, expected: str) -> None:
+    with llm_server() as server:
+        server.polls = 3
+        with pytest.raises(Killed):
+            batch(server, tmp_path, 2)
+        with pytest.raises(WriterError, match="has a batch of such requests, batch-0, .* add --batch"):
+            by(examples(tmp_path), WritingOptions(EndpointOptions(url=server.url)))
+        server.batches.clear()
+        with pytest.raises(WriterError, match="knows nothing of batch-0 any more; call again"):
+            batch(server, tmp_path)
+        batch(server, tmp_path)
+    assert book(examples(tmp_path)) == expected
+
+
+def test_one_process_at_a_time_waits_for_batches(tmp_path: Path) -> None:
+    with llm_server() as server, FileLock(tmp_path / "answers.sqlite.batch.lock"):
+        with pytest.raises(WriterError, match="another process waits for batches"):
+            batch(server, tmp_path)
+        assert not server.files
+
+
+def test_no_call_of_a_batch_tells_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with llm_server() as server:
+        monkeypatch.setattr(server, "_batch_reply", lambda *_: Reply({"error": {"message": f"no {KEY}"}}, 403))
+        with pytest.raises(WriterError, match=r"no \*\*\*"):
+            batch(server, tmp_path)

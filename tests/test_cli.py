@@ -117,9 +117,10 @@ BAD = [
     (("build", "mdqa_synth", "real_haystack", "--corpus", "empty.jsonl"), 1, r"empty.jsonl, and it is empty"),
     (("build", "mdqa_synth", "symbolic_padding", "--output", "latin.jsonl"), 1, r"(NotADirectoryError|FileExistsError).*latin.jsonl"),
     (("build", "mdqa_synth", "symbolic_padding", "--output", "/proc/nowhere"), 1, r"/proc/nowhere"),
-    (("build", "mdqa_synth", "llm_haystack"), 1, r"pool/000064: without --model.*--train 28 --validation 4 .*OPENAI_API_KEY"),
+    (("build", "mdqa_synth", "llm_haystack"), 1,
+     r"without --model.*--train 28 --validation 4 --max-tokens 4096 of mdqa_synth.*OPENAI_API_KEY"),
     (("build", "mdqa_synth", "llm_haystack", "--max-tokens", 4096), 1,
-     r"mdqa_synth/validation/000004: without --model, documents come from a sample"),
+     r"without --model, documents come from a sample .* no mdqa_synth/validation/000004\."),
     (("build", "mdqa_synth", "llm_haystack", "--estimate"), 2, r"--estimate, --endpoint.*name an llm variant and a --model"),
     (("build", "mdqa_synth", "llm_padding", "--pool-size", 9), 2, r"--pool-size: llm_padding does not read it, only llm_haystack do"),
     (("build", "mdqa_synth", "symbolic_padding", "--model", "m"), 2, r"--model: symbolic_padding does not read it"),
@@ -131,6 +132,9 @@ BAD = [
     (("build", "mdqa_synth", "llm_padding", "--model", "m", "--api-key-file", "absent"), 2, r"--api-key-file absent: expected a file"),
     (("build", "mdqa_synth", "llm_padding", "--model", "m", "--store", "latin.jsonl"), 1, r"latin.jsonl: expected a store of answers"),
     (("answers", "list", "absent.sqlite"), 1, r"expected a store of answers, and there is no absent.sqlite"),
+    (("answers", "export", "latin.jsonl", "./latin.jsonl"), 2, r"expected another file than the store"),
+    (("build", "mdqa_synth", "llm_padding", "--store", "mine.sqlite"), 2, r"--estimate, --store, .* name an llm variant and a --model"),
+    (("build", "mdqa_synth", "llm_padding", "--model", " "), 2, r"--model: expected the name of a model"),
     (("answers", "export", "latin.jsonl", "out.jsonl"), 1, r"latin.jsonl: expected a store of answers"),
     (("answers", "import", "new.sqlite", "latin.jsonl"), 1, r"latin.jsonl.*expected"),
     (("show", "nowhere/mdqa_synth", "symbolic_padding"), 1, r"nowhere/mdqa_synth \(symbolic_padding\) cannot be loaded"),
@@ -227,9 +231,11 @@ def test_answers_are_listed_and_go_out_and_in(tmp_path: Path) -> None:
     from builders.sample import ROOT as SAMPLE
 
     ran = synthctx("answers", "import", "a.sqlite", SAMPLE / "answers.jsonl", cwd=tmp_path)
-    assert re.match(r"a.sqlite: (\d+) new answers, \1 in all", ran.stdout), ran.stderr
+    assert re.match(r"a.sqlite: (\d+) new answers, \1 in all\nBuild with --store a.sqlite .*: sample\n", ran.stdout), (
+        ran.stderr
+    )
     listed = synthctx("answers", "list", "a.sqlite", cwd=tmp_path).stdout
-    assert re.search(r"mdqa_synth/needle +sample +stop +32 ", listed), listed
+    assert re.search(r"mdqa_synth/needle +sample +sample +stop +32 ", listed), listed
     one = synthctx("answers", "list", "a.sqlite", "--unit", "mdqa_synth/train/000007/needle", cwd=tmp_path).stdout
     assert one.startswith("mdqa_synth/train/000007/needle, by sample (stop, 0 tokens)\n{")
     assert synthctx("answers", "export", "a.sqlite", "b.jsonl", cwd=tmp_path).returncode == 0

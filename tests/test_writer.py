@@ -1,5 +1,6 @@
 """A language model writes: through a server that really misbehaves, through kills, within limits, and without telling the key."""
 
+import asyncio
 import json
 import os
 import random
@@ -22,11 +23,12 @@ from builders.llm import LlmConcept
 from builders.writing import WritingOptions, estimate, write
 from synthctx_data.answers import AnswerStore, Request, export, exported
 from synthctx_data.checks import Checker, Expected
-from synthctx_data.endpoint import EndpointOptions
-from synthctx_data.errors import UsageError, WriterError
+from synthctx_data.endpoint import Endpoint, EndpointOptions
+from synthctx_data.errors import DatasetError, UsageError, WriterError
 from synthctx_data.options import Options
+from synthctx_data.prices import Purse
 from synthctx_data.schema import to_table
-from synthctx_data.writer import Status
+from synthctx_data.writer import Status, Writer
 from synthctx_data.writing import Pass
 from tests.conftest import every_example
 from tests.llm_server import Behaviour, LlmServer, Reply, completion, llm_server, well
@@ -120,6 +122,8 @@ TRANSPORT = {
     "no JSON": Reply(b"<html>gateway</html>"),
     "half of a JSON": Reply(b'{"choices": ['),
     "another JSON": Reply([1, 2, 3]),
+    "an error that says 200": Reply({"error": {"message": "busy", "code": 429}}),
+    "no choices at all": Reply({"id": "x"}),
     "cut": Reply(cut=True),
     "slow": Reply(completion("too late"), seconds=1.5),
 }
@@ -137,6 +141,8 @@ def test_what_fails_on_the_way_is_sent_again(problem: str, tmp_path: Path, expec
 
 CONTENT = {
     "cut off": (completion('{"title": "T', "length"), "cut off"),
+    "half a character": (completion("\ud800 { no"), "not JSON"),
+    "many braces": (completion("{" * 100_000 + "}"), "cut off"),
     "no choices": (completion("x", choices=[]), "empty"),
     "choices of another kind": (completion("x", choices=["yes"]), "empty"),
     "no content": (completion(None), "empty"),
@@ -206,7 +212,7 @@ def test_copies_are_refused_whoever_came_first(tmp_path: Path) -> None:
 def test_a_server_that_writes_nothing_usable_ends_in_a_summary(tmp_path: Path) -> None:
     with llm_server(lambda number, body: Reply(completion("mumble mumble"))) as server:
         with pytest.raises(
-            WriterError, match=r"none of the first \d+ answers of m can be used \(\d+ not JSON\).* another --model"
+            WriterError, match=r"\d+ answers of m in a row cannot be used \(\d+ not JSON\).* another --model, or"
         ):
             have_written(server, examples(tmp_path, train=200))
         assert 30 <= len(server.log) < 45
@@ -256,6 +262,7 @@ def test_structured_output_is_asked_for_where_the_server_has_it(status: int, tmp
         (Reply({"error": {"message": "pay", "code": "insufficient_quota"}}, 429), r"RateLimitError: .*pay"),
         (Reply({"error": {"message": "tomorrow"}}, 429, {"Retry-After": "86400"}), r"it asks to wait 86400 seconds"),
         (Reply({"error": {"message": "always"}}, 500), r"gives no answer \(InternalServerError"),
+        (Reply(b"x" * 57 + KEY.encode(), headers={"Content-Type": "text/plain"}), r"got 'x+\*\*\*'"),
         (Reply({"error": {"message": "bad"}}, 400), r"gives no answer \(BadRequestError"),
         (Reply(cut=True), r"cannot be reached \(APIConnectionError"),
     ],
@@ -267,7 +274,96 @@ def test_an_endpoint_that_cannot_be_used_is_found_out_by_one_request(
         with pytest.raises(WriterError, match=message) as caught:
             have_written(server, examples(tmp_path))
         assert len({json.dumps(body["messages"]) for body in server.log}) == 1
-    assert KEY not in str(caught.value)
+    assert KEY[:10] not in str(caught.value)
+
+
+def test_a_refusal_is_kept_only_if_it_is_of_one_request(tmp_path: Path) -> None:
+    def filtered(number: int, body: dict[str, Any]) -> Reply:
+        return (
+            Reply({"error": {"message": "no", "code": "content_filter"}}, 400)
+            if number % 5 == 0
+            else well(number, body)
+        )
+
+    def broke(number: int, body: dict[str, Any]) -> Reply:
+        return well(number, body) if number < 5 else Reply({"error": {"message": "your credit is too low"}}, 400)
+
+    with llm_server(filtered) as server:
+        last, _ = have_written(server, examples(tmp_path / "filtered", variant="llm_padding"))
+        assert last.editor.rejected["empty"] >= 2
+    with llm_server(broke) as server:
+        with pytest.raises(WriterError, match="your credit is too low"):
+            have_written(server, examples(tmp_path / "broke", variant="llm_padding"))
+        assert len(AnswerStore(tmp_path / "broke" / "answers.sqlite")) == 5
+        server.behave = well
+        have_written(server, examples(tmp_path / "broke", variant="llm_padding"))
+
+
+def test_odd_counts_of_tokens_are_counted_here(tmp_path: Path) -> None:
+    counts = [
+        {"prompt_tokens": -10, "completion_tokens": True},
+        {"prompt_tokens": 10**30},
+        None,
+        {"prompt_tokens": "9"},
+        [1],
+    ]
+    with llm_server(
+        lambda number, body: Reply(completion(written_by_server(body), usage=counts[number % 5]))
+    ) as server:
+        have_written(server, examples(tmp_path, variant="llm_padding"))
+    for answer in AnswerStore(tmp_path / "answers.sqlite"):
+        assert 200 < answer.prompt_tokens < 1000
+        assert 50 < answer.completion_tokens < 1000
+
+
+def test_an_answer_that_cannot_be_kept_ends_the_writer(tmp_path: Path) -> None:
+    """The disk is full, as far as the store is concerned: nothing is asked for again and again."""
+
+    async def run(url: str) -> None:
+        endpoint, purse = Endpoint(EndpointOptions(url=url)), Purse(None)
+        store = AnswerStore(tmp_path / "answers.sqlite")
+        store._connection.execute("PRAGMA max_page_count = 12")
+        one = examples(tmp_path).expression
+        try:
+            await Writer(endpoint, store, "m", 4, purse, lambda status: None).write(one.units)
+        finally:
+            await endpoint.close()
+
+    with llm_server() as server:
+        with pytest.raises(DatasetError, match="an answer cannot be kept: database or disk is full"):
+            asyncio.run(run(server.url))
+        assert len(server.log) < 30
+
+
+@pytest.mark.parametrize("waits", ["a pause", "a limit"])
+def test_ctrl_c_does_not_wait_for_what_was_not_sent(waits: str, tmp_path: Path) -> None:
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        return (
+            Reply({"error": "wait"}, 429, {"Retry-After": "60"})
+            if number == 5 and waits == "a pause"
+            else well(number, body)
+        )
+
+    with llm_server(behave) as server:
+        process = start(tmp_path, server.url, *(("--requests-per-minute", "60") if waits == "a limit" else ()))
+        while len(server.log) < (3 if waits == "a limit" else 6):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        came = len(server.log)
+        said, _ = process.communicate(timeout=20)
+        assert "interrupted; every answer that came is kept" in said
+        assert len(server.log) <= came + 1
+
+
+def test_two_variants_share_a_budget(tmp_path: Path) -> None:
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("m: {input: 1000, output: 1000}\n")
+    with llm_server() as server:
+        said, _ = start(tmp_path, server.url, "llm_padding", "--prices", str(prices), "--budget-usd", "5").communicate(
+            timeout=60
+        )
+        assert "--budget-usd 5.0" in said
+        assert sum(150 for _ in server.log) / 1000 <= 5.0  # each answer has 150 tokens
 
 
 def test_a_pause_holds_for_all_requests(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from synthctx_data.writing import Copies, RejectedError, parse, sketch
 
 
 def answer(text: str, finish_reason: str = "stop") -> Answer:
-    return Answer("key", "template", "unit", text, finish_reason, "m", "e", 1, 1, 0.0)
+    return Answer("key", "template", "unit", text, finish_reason, "m", "m", "e", 1, 1, 0.0)
 
 
 @given(st.text())
@@ -102,19 +102,17 @@ def test_a_chain_that_can_be_cut_short_is_rejected(changes: dict, kind: str | No
 
 
 def test_an_answer_stands_as_a_whole_word() -> None:
-    written = Written(title="T", passage="It was 1066, and 10 ships came.")
-    assert find_answer("10", written, "It") == (17, 19)
-    for absent, kind in (
-        ("66", "not in passage"),
-        ("ship", "not in passage"),
-        ("the", "other answer"),
-        ("It", "other answer"),
-    ):
+    written = Written(title="T", passage="In Veld it was 1066, and 1066 ships with forty oars came, one oarsman each.")
+    assert find_answer("forty oars", written, "Veld") == (41, 51)
+    kinds = {
+        "fort": "not in passage", "the": "other answer", "one": "other answer", "Veld": "other answer", "1066": "said twice",
+    }  # fmt: skip
+    for absent, kind in kinds.items():
         with pytest.raises(RejectedError) as caught:
-            find_answer(absent, written, "It")
+            find_answer(absent, written, "Veld")
         assert caught.value.kind == kind
-    with pytest.raises(RejectedError, match="contains '10'"):
-        check_without([written], ["10"])
+    with pytest.raises(RejectedError, match="contains 'oars'"):
+        check_without([written], ["oars"])
 
 
 def insight(*statements: str) -> Insight:

@@ -1,4 +1,7 @@
-"""The sample: answers to the first requests of every task, written for this repository, so that all variants build without a network."""
+"""The sample: answers to the first requests of every task, so that all variants build without a network.
+
+A language model wrote them for this repository; they passed the checks that all answers pass.
+"""
 
 from functools import cache
 from pathlib import Path
@@ -21,7 +24,7 @@ def refusal(task: str, unit: str) -> str:
     """Why something is not in the sample, and what to do."""
     train, validation = SIZES[task]
     return (
-        f"{unit}: without --model, documents come from a sample that is built in and has no answer for it; it is enough for "
-        f"--train {train} --validation {validation} of {task} at up to {MAX_TOKENS} tokens, with the other options at their defaults. "
+        f"without --model, documents come from a sample that is built in, which is enough for --train {train} --validation {validation} "
+        f"--max-tokens {MAX_TOKENS} of {task}, with the other options at their defaults, and has no {unit}. "
         "For more, name a --model, and its endpoint by OPENAI_BASE_URL (or --endpoint) and OPENAI_API_KEY (or --api-key-file)"
     )

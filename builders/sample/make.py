@@ -43,7 +43,7 @@ def main(step: str, file: Path) -> None:
         request = requests.get(line["unit"])
         if request:
             answers[request.key] = Answer(
-                request.key, request.template, request.unit, line["text"], "stop", MODEL, MODEL, 0, 0, 0.0
+                request.key, request.template, request.unit, line["text"], "stop", MODEL, MODEL, MODEL, 0, 0, 0.0
             )
     export(sorted(answers.values(), key=lambda answer: (answer.unit, answer.key)), ROOT / "answers.jsonl")
     print(f"{len(answers)} answers")
