@@ -70,8 +70,8 @@ def _table(answers: AnswerStore) -> Table:
             {"answers": 1, "in": answer.prompt_tokens, "out": answer.completion_tokens}
         )
     table = Table(box=box.SIMPLE_HEAD)
-    for column in ("for", "--model", "answered by", "ended by", "answers", "tokens of requests", "tokens of answers"):
-        table.add_column(column, justify="right" if column.startswith(("answers", "tokens")) else "left")
+    for column in ("for", "--model", "answered by", "ended by", "answers", "tokens in", "tokens out"):
+        table.add_column(column, justify="right" if column.startswith(("answers", "tokens")) else "left", no_wrap=True)
     for names, counts in sorted(groups.items()):
         table.add_row(*names, *(f"{counts[name]:,}" for name in ("answers", "in", "out")))
     return table

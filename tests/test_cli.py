@@ -121,7 +121,7 @@ BAD = [
      r"without --model.*--train 28 --validation 4 --max-tokens 4096 of mdqa_synth.*OPENAI_API_KEY"),
     (("build", "mdqa_synth", "llm_haystack", "--max-tokens", 4096), 1,
      r"without --model, documents come from a sample .* no mdqa_synth/validation/000004\."),
-    (("build", "mdqa_synth", "llm_haystack", "--estimate"), 2, r"--estimate, --endpoint.*name an llm variant and a --model"),
+    (("build", "mdqa_synth", "llm_haystack", "--estimate"), 2, r"--estimate, --store, .*name an llm variant and a --model"),
     (("build", "mdqa_synth", "llm_padding", "--pool-size", 9), 2, r"--pool-size: llm_padding does not read it, only llm_haystack do"),
     (("build", "mdqa_synth", "symbolic_padding", "--model", "m"), 2, r"--model: symbolic_padding does not read it"),
     (("build", "mdqa_synth", "symbolic_padding", "--budget-usd", 3), 2, r"name an llm variant and a --model"),
