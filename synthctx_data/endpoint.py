@@ -129,6 +129,9 @@ class Endpoint:
         self._stopped = asyncio.Event()
         self._timeout = options.timeout
         self._more = _MORE
+        self._counts = (
+            False  # whether anybody wants to know how many tokens a request has: to count takes as long as to send
+        )
         self._answered = False  # whether it ever has
         self._structured = True  # whether to ask for structured output
         self._counter = load_counter(None)
@@ -143,6 +146,7 @@ class Endpoint:
 
     def tokens(self, request: Request) -> tuple[int, int]:
         """About how many tokens a request has, rather more than fewer, and how many its answer can have at most."""
+        self._counts = True
         return int(self._counted(request) * self._more) + 1, int(request.body["max_tokens"])
 
     async def ask(self, request: Request) -> Answer:
@@ -243,7 +247,7 @@ class Endpoint:
         usage = reply.get("usage")
         said = usage if isinstance(usage, dict) else {}
         prompt, completion = said.get("prompt_tokens"), said.get("completion_tokens")
-        counted = self._counted(request)
+        counted = self._counted(request) if self._counts or not _is_count(prompt) else 0
         sent = prompt if _is_count(prompt) else counted
         if counted:
             self._more = max(self._more, sent / counted)

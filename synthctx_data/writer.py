@@ -85,7 +85,13 @@ class Writer:
     async def _pass(self, drafts: Iterator[Draft[Any]]) -> int:
         """How many units missed something; they have all been asked for."""
         running: set[asyncio.Task[None]] = set()
+        slots = asyncio.Semaphore(self._concurrency)
         missed = 0
+
+        def ended(task: asyncio.Task[None]) -> None:
+            running.discard(task)
+            slots.release()
+
         try:
             for number, draft in enumerate(drafts):
                 if draft.request is None:
@@ -94,19 +100,20 @@ class Writer:
                         await asyncio.sleep(0)
                     continue
                 missed += 1
-                running.add(asyncio.create_task(self._finish(draft)))
-                # The first request goes alone: a wrong address or key is found out once.
-                most = self._concurrency if missed > 1 else 1
-                while len(running) >= most and running:
-                    _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                await slots.acquire()
                 if self._stop:
                     break
+                task = asyncio.create_task(self._finish(draft))
+                running.add(task)
+                task.add_done_callback(ended)
+                if missed == 1:  # it goes alone: a wrong address or key is found out once
+                    await asyncio.wait([task])
         except asyncio.CancelledError:  # Ctrl-C: what is under way has been paid for
             self._end(WriterError("interrupted"))
             raise
         finally:
             while running:
-                _, running = await asyncio.wait(running)
+                await asyncio.wait(running)
         if self._stop:
             raise self._stop
         return missed

@@ -11,6 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -228,6 +229,7 @@ class Pass:
             yield draft
 
 
+@lru_cache(maxsize=64)  # a passage is compared, and then remembered
 def sketch(passage: str) -> frozenset[int]:
     """Which 16 of its runs of five words a passage is remembered by: those with the least hashes."""
     words = re.findall(r"\w+", passage.lower())

@@ -172,25 +172,27 @@ class LlmServer:
             name = f"file-{len(self.files)}"
             self.files[name] = re.search(rb"\r\n\r\n(\{.*\}\n)\r\n--", data, re.DOTALL)[1].decode()
             return Reply({"id": name, "object": "file", "purpose": "batch"})
-        if (method, path) == ("POST", "batches"):
-            name = f"batch-{len(self.batches)}"
-            asked = json.loads(data)
-            self.batches[name] = {"id": name, "object": "batch", "status": "in_progress", **asked, "seen": 0}
-            self.deaf -= 1
-            return Reply({"error": {"message": "oops"}}, 500) if self.deaf >= 0 else Reply(self.batches[name])
-        if path == "batches":
-            return Reply({"object": "list", "data": list(self.batches.values()), "has_more": False})
-        if path.startswith("batches/") and path.split("/")[1] not in self.batches:
-            return Reply({"error": {"message": "no such batch"}}, 404)
-        if path.startswith("batches/"):
-            batch = self.batches[path.split("/")[1]]
-            batch["seen"] += 1
-            if batch["seen"] > self.polls and batch["status"] == "in_progress":
-                self._run(batch)
-            return Reply(batch)
         if path.startswith("files/"):
             return Reply(self.files[path.split("/")[1]].encode(), headers={"Content-Type": "application/octet-stream"})
-        return Reply({"error": {"message": f"no {path}"}}, 404)
+        if (method, path) == ("POST", "batches"):
+            return self._make_batch(json.loads(data))
+        if path == "batches":
+            return Reply({"object": "list", "data": list(self.batches.values()), "has_more": False})
+        return self._look_at(self.batches.get(path.removeprefix("batches/")))
+
+    def _make_batch(self, asked: dict[str, Any]) -> Reply:
+        name = f"batch-{len(self.batches)}"
+        self.batches[name] = {"id": name, "object": "batch", "status": "in_progress", **asked, "seen": 0}
+        self.deaf -= 1
+        return Reply({"error": {"message": "oops"}}, 500) if self.deaf >= 0 else Reply(self.batches[name])
+
+    def _look_at(self, batch: dict[str, Any] | None) -> Reply:
+        if batch is None:
+            return Reply({"error": {"message": "nothing of this name"}}, 404)
+        batch["seen"] += 1
+        if batch["seen"] > self.polls and batch["status"] == "in_progress":
+            self._run(batch)
+        return Reply(batch)
 
     def _run(self, batch: dict[str, Any]) -> None:
         lines = list(self.odd_lines)
