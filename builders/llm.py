@@ -66,6 +66,9 @@ class LlmConcept(ConceptExpression, Generic[F]):
     mixed: so a needle is not known by being seen only once. Units are written in the order: haystack documents, validation, train.
     So rows do not change when `train` grows, and a passage for train does not repeat one for validation.
 
+    Both contexts have the same needles. Only where no distractors could be written for a needle, its row is drawn anew, for the
+    haystack alone.
+
     stages: the requests that write an example.
     """
 

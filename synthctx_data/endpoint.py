@@ -129,9 +129,7 @@ class Endpoint:
         self._stopped = asyncio.Event()
         self._timeout = options.timeout
         self._more = _MORE
-        self._counts = (
-            False  # whether anybody wants to know how many tokens a request has: to count takes as long as to send
-        )
+        self._counts = False  # whether anybody wants to know the tokens of requests: to count takes as long as to send
         self._answered = False  # whether it ever has
         self._structured = True  # whether to ask for structured output
         self._counter = load_counter(None)
