@@ -155,6 +155,11 @@ class AnswerStore:
         query = "SELECT DISTINCT file, batch FROM batched WHERE endpoint = ? ORDER BY file"
         return list(self._connection.execute(query, (endpoint,)))
 
+    def batch_of(self, key: str) -> str | None:
+        """The batch (or, until it has a name, the file) that a request was handed in with, and not taken back."""
+        row = self._connection.execute("SELECT COALESCE(batch, file) FROM batched WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
     def handed_in(self, file: str) -> dict[str, tuple[str, str]]:
         """The template and the unit of every request of a file, by the request's key."""
         query = "SELECT key, template, unit FROM batched WHERE file = ?"

@@ -70,11 +70,6 @@ class Writer:
         Raises: WriterError if the endpoint gives no answers, if the budget is used up, or if hardly an answer can be used; what was
         answered is kept.
         """
-        for _, batch in self._store.batches(self._endpoint.shown):
-            raise WriterError(
-                f"{self._endpoint.shown} has a batch of such requests, {batch or 'just made'}, whose answers are not here yet: add "
-                "--batch to wait for them, or they are paid for twice"
-            )
         self.status.units = sum(1 for _ in units())
         while True:
             one = Pass(Editor(self._model), self._store)
@@ -138,6 +133,11 @@ class Writer:
 
     async def _paid(self, request: Request) -> Answer | None:
         """The endpoint's answer, which is kept; None if the writer stops before."""
+        if batch := self._store.batch_of(request.key):
+            raise WriterError(
+                f"{request.unit} was handed in with {batch}, whose answers are not here yet: add --batch to wait for them, or they are "
+                "paid for twice"
+            )
         prompt, most = self._endpoint.tokens(request) if self._purse.budget is not None else (0, 0)
         reserved = self._purse.cost(prompt, most)
         while not self._purse.reserve(reserved):

@@ -158,7 +158,7 @@ def test_a_batch_that_the_endpoint_lost_is_handed_in_anew(tmp_path: Path, expect
         server.polls = 3
         with pytest.raises(Killed):
             batch(server, tmp_path, 2)
-        with pytest.raises(WriterError, match=r"has a batch of such requests, batch-0, .* add --batch"):
+        with pytest.raises(WriterError, match=r"was handed in with batch-0, .* add --batch"):
             by(examples(tmp_path), WritingOptions(EndpointOptions(url=server.url)))
         server.batches.clear()
         with pytest.raises(WriterError, match=r"knows nothing of batch-0 any more; call again"):

@@ -200,7 +200,7 @@ def test_a_wheel_works_from_any_directory(tmp_path: Path) -> None:
     assert where.stdout.startswith(str(site))
     command = [sys.executable, site / "bin" / "synthctx"]
     for arguments in (
-        ("build", "mdqa_synth", "symbolic_padding", "templated_haystack", *SMALL),
+        ("build", "mdqa_synth", "symbolic_padding", "templated_haystack", "llm_padding", *SMALL),
         ("check", "synthctx/mdqa_synth"),
     ):
         ran = subprocess.run(
@@ -211,7 +211,7 @@ def test_a_wheel_works_from_any_directory(tmp_path: Path) -> None:
             text=True,
         )
         assert ran.returncode == 0, ran.stderr
-    assert (tmp_path / "elsewhere" / "synthctx" / "mdqa_synth" / "README.md").read_text().count("config_name: ") == 4
+    assert (tmp_path / "elsewhere" / "synthctx" / "mdqa_synth" / "README.md").read_text().count("config_name: ") == 6
 
 
 def test_llm_variants_build_from_the_sample_and_say_who_wrote_them(tmp_path: Path) -> None:
