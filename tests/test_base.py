@@ -13,7 +13,8 @@ SIZES = {"max_tokens": 1024, "train": 12, "validation": 4}
 @pytest.mark.parametrize("variant", TASK.variants)
 def test_a_builder_gives_the_rows_of_the_command(tmp_path: Path, variant: str) -> None:
     corpus = {"corpus": (str(CORPUS),)} if variant.startswith("real") else {}
-    builder = MdqaSynth(config_name=variant, cache_dir=str(tmp_path), **SIZES, **corpus)
+    pool = {"pool_size": 64} if variant == "llm_haystack" else {}
+    builder = MdqaSynth(config_name=variant, cache_dir=str(tmp_path), **SIZES, **corpus, **pool)
     builder.download_and_prepare()
     rows = builder.as_dataset()
     expected = to_table(every_example(examples_for("mdqa_synth", variant))).to_pylist()

@@ -56,7 +56,7 @@ def _recipe(name: str, task: str, variant: str) -> str:
         model=model,
         more=more,
         tokens=_TOKENS.get(name, 32768),
-        corpus=" --corpus QUESTIONS" if variant.startswith("real") else "",
+        corpus={"real": " --corpus QUESTIONS", "llm": " --model WRITER"}.get(variant.partition("_")[0], ""),
         words=" --key-style word --train 400 --validation 40" if name == "tiny" else "",
     )
 
