@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -17,13 +17,13 @@ from synthctx_data.distractors import Pool
 from synthctx_data.errors import WriterError
 from synthctx_data.example import Concept, Document, Page
 from synthctx_data.options import CORPUS_OPTIONS, Options, pool_documents
-from synthctx_data.passages import Written, WrittenDocuments, check_documents
+from synthctx_data.passages import Form, Written, WrittenDocuments, check_documents
 from synthctx_data.prompts import render
 from synthctx_data.task import ConceptExpression, Setting
 from synthctx_data.writing import Answers, Asking, Editor, Pass, Stage, Unit
 
 T = TypeVar("T")
-F = TypeVar("F")
+F = TypeVar("F", bound=Form)
 
 _POOL = "llm"  # the template of haystack documents, which all tasks share
 _TOGETHER = 4  # haystack documents in one request
@@ -37,6 +37,14 @@ class Place:
     split: str
     index: int
     unit: str
+
+
+@dataclass(frozen=True)
+class Order(Generic[T]):
+    """What is asked for, and what raises a RejectedError for a form that cannot be used."""
+
+    prompt: str
+    check: Callable[[T], None]
 
 
 @dataclass(frozen=True)
@@ -85,12 +93,12 @@ class LlmConcept(ConceptExpression, Generic[F]):
         self._shared = lru_cache(maxsize=2)(self._make_shared)
 
     @abstractmethod
-    def write(self, editor: Editor, place: Place, number: int) -> Asking[Told[F]]:
-        """Asks for draw `number` of an example: its needles and its question."""
+    def order(self, place: Place, brief: Brief, number: int) -> Order[F]:
+        """What draw `number` of an example asks for: its needles and its question."""
 
     @abstractmethod
-    def distract(self, editor: Editor, place: Place, told: Told[F], number: int) -> Asking[tuple[Written, ...]]:
-        """Asks for draw `number` of the distractors of an example."""
+    def distractor_order(self, place: Place, told: Told[F], number: int) -> Order[WrittenDocuments]:
+        """What draw `number` of the distractors of an example asks for."""
 
     @abstractmethod
     def needles(self, form: F) -> Sequence[Written]:
@@ -169,20 +177,42 @@ class LlmConcept(ConceptExpression, Generic[F]):
         among = self.setting.context == "haystack"
 
         def write(editor: Editor, number: int) -> Asking[Told[F]]:
-            told = yield from self.write(editor, place, number)
+            told = yield from self._write(editor, place, number)
             if not among:
                 return told
-            distractors = yield from editor.draw(lambda again: self.distract(editor, place, told, again))
+            distractors = yield from editor.draw(lambda again: self._distract(editor, place, told, again))
             return replace(told, distractors=distractors)
 
         def asking(editor: Editor) -> Asking[Told[F]]:
             return editor.draw(lambda number: write(editor, number))
 
-        def passages(told: Told[F]) -> dict[str, list[str]]:
-            written = {"needles": self.needles(told.form), "distractors": told.distractors}
-            return {kind: [document.passage for document in documents] for kind, documents in written.items()}
+        def written(told: Told[F]) -> dict[str, list[str]]:
+            return {"needles": passages(self.needles(told.form)), "distractors": passages(told.distractors)}
 
-        return Unit(place.unit, self.stages if among else self.stages[:1], asking, passages)
+        return Unit(place.unit, self.stages if among else self.stages[:1], asking, written)
+
+    def _write(self, editor: Editor, place: Place, number: int) -> Asking[Told[F]]:
+        brief = self.briefs.draw(place.split, place.index, number)
+        order = self.order(place, brief, number)
+
+        def check(form: F) -> F:
+            order.check(form)
+            editor.refuse_copies("needles", passages(self.needles(form)))
+            return form
+
+        form, writer = yield from editor.ask(place.unit, self.stages[0], order.prompt, check)
+        return Told(form, brief, (), writer)
+
+    def _distract(self, editor: Editor, place: Place, told: Told[F], number: int) -> Asking[tuple[Written, ...]]:
+        order = self.distractor_order(place, told, number)
+
+        def check(form: WrittenDocuments) -> tuple[Written, ...]:
+            order.check(form)
+            editor.refuse_copies("distractors", passages([*self.needles(told.form), *form.documents]))
+            return form.documents
+
+        documents, _ = yield from editor.ask(place.unit, self.stages[1], order.prompt, check)
+        return documents
 
     def _pool_unit(self, first: int, count: int) -> Unit[tuple[Written, ...]]:
         name = f"pool/{first:06d}"
@@ -192,7 +222,7 @@ class LlmConcept(ConceptExpression, Generic[F]):
 
             def check(form: WrittenDocuments) -> tuple[Written, ...]:
                 check_documents(form.documents, [brief.subject for brief in briefs])
-                editor.refuse_copies("pool", (written.passage for written in form.documents))
+                editor.refuse_copies("pool", passages(form.documents))
                 return form.documents
 
             documents, _ = yield from editor.ask(name, _POOL_STAGE, render(_POOL, "pool", briefs=briefs), check)
@@ -201,10 +231,7 @@ class LlmConcept(ConceptExpression, Generic[F]):
         def asking(editor: Editor) -> Asking[tuple[Written, ...]]:
             return editor.draw(lambda number: write(editor, number))
 
-        def passages(documents: tuple[Written, ...]) -> dict[str, list[str]]:
-            return {"pool": [written.passage for written in documents]}
-
-        return Unit(name, (_POOL_STAGE,), asking, passages)
+        return Unit(name, (_POOL_STAGE,), asking, lambda documents: {"pool": passages(documents)})
 
     def _missing(self, unit: str, given_up: bool) -> str:
         options = self.setting.options
@@ -216,6 +243,11 @@ class LlmConcept(ConceptExpression, Generic[F]):
             f"{unit}: {options.store} has no answer of {options.model} to one of its requests; import the answers that the variant was "
             "built from, or have them written by synthctx build, with an --output that does not hold the variant yet"
         )
+
+
+def passages(documents: Iterable[Written]) -> list[str]:
+    """The passages of documents."""
+    return [written.passage for written in documents]
 
 
 def model_name(options: Options) -> str:

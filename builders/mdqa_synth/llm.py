@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from builders.llm import LlmConcept, Place, Told
+from builders.llm import LlmConcept, Order, Place, Told
+from synthctx_data.briefs import Brief
 from synthctx_data.example import Concept, Needle, Span
 from synthctx_data.passages import (
     Line,
@@ -16,7 +17,7 @@ from synthctx_data.passages import (
     find_answer,
 )
 from synthctx_data.prompts import render
-from synthctx_data.writing import Asking, Editor, Stage
+from synthctx_data.writing import Stage
 
 _ADDRESS = "mdqa_synth/llm"
 
@@ -36,32 +37,23 @@ class Llm(LlmConcept[Asked]):
         Stage(_ADDRESS, "distractors", WrittenDocuments, 650, 2048),
     )
 
-    def write(self, editor: Editor, place: Place, number: int) -> Asking[Told[Asked]]:
-        brief = self.briefs.draw(place.split, place.index, number)
-
-        def check(form: Asked) -> Asked:
+    def order(self, place: Place, brief: Brief, number: int) -> Order[Asked]:
+        def check(form: Asked) -> None:
             check_documents([form], [brief.subject])
             check_question(form.question, brief.subject, [form.answer])
             find_answer(form.answer, form, brief.subject)
-            editor.refuse_copies("needles", [form.passage])
-            return form
 
-        form, writer = yield from editor.ask(place.unit, self.stages[0], render(_ADDRESS, "needle", it=brief), check)
-        return Told(form, brief, (), writer)
+        return Order(render(_ADDRESS, "needle", it=brief), check)
 
-    def distract(self, editor: Editor, place: Place, told: Told[Asked], number: int) -> Asking[tuple[Written, ...]]:
+    def distractor_order(self, place: Place, told: Told[Asked], number: int) -> Order[WrittenDocuments]:
         kinds = [told.brief.kind] * 2
         others = self.briefs.names(place.split, place.index, f"distractors {number}", kinds)
-        prompt = render(_ADDRESS, "distractors", it=told.brief, needle=told.form, others=others)
 
-        def check(form: WrittenDocuments) -> tuple[Written, ...]:
+        def check(form: WrittenDocuments) -> None:
             check_documents(form.documents, [told.brief.subject, *others])
             check_without(form.documents, [told.form.answer])
-            editor.refuse_copies("distractors", [told.form.passage, *(written.passage for written in form.documents)])
-            return form.documents
 
-        documents, _ = yield from editor.ask(place.unit, self.stages[1], prompt, check)
-        return documents
+        return Order(render(_ADDRESS, "distractors", it=told.brief, needle=told.form, others=others), check)
 
     def needles(self, form: Asked) -> Sequence[Written]:
         return (form,)

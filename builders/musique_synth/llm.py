@@ -5,9 +5,9 @@ from itertools import pairwise
 
 from pydantic import Field
 
-from builders.llm import LlmConcept, Place, Told
+from builders.llm import LlmConcept, Order, Place, Told
 from builders.musique_synth.hops import draw_hops
-from synthctx_data.briefs import KIND_WORDS
+from synthctx_data.briefs import KIND_WORDS, Brief
 from synthctx_data.checks import common_words
 from synthctx_data.entities import KINDS
 from synthctx_data.example import Concept, Needle, Span, Step
@@ -24,7 +24,7 @@ from synthctx_data.passages import (
 )
 from synthctx_data.prompts import render
 from synthctx_data.seeding import rng
-from synthctx_data.writing import Asking, Editor, RejectedError, Stage
+from synthctx_data.writing import RejectedError, Stage
 
 _ADDRESS = "musique_synth/llm"
 
@@ -52,39 +52,24 @@ class Llm(LlmConcept[Chain]):
     )
     reads = LlmConcept.reads | {"hops"}
 
-    def write(self, editor: Editor, place: Place, number: int) -> Asking[Told[Chain]]:
-        brief = self.briefs.draw(place.split, place.index, number)
+    def order(self, place: Place, brief: Brief, number: int) -> Order[Chain]:
         kinds = self._kinds(place, brief.kind)
         names = [brief.subject, *self.briefs.names(place.split, place.index, f"chain {number}", kinds[1:])]
-        prompt = render(
-            _ADDRESS, "needle", it=brief, hops=len(kinds), chain=names, kinds=[KIND_WORDS[k] for k in kinds]
-        )
+        values = {"it": brief, "hops": len(kinds), "chain": names, "kinds": [KIND_WORDS[kind] for kind in kinds]}
+        return Order(render(_ADDRESS, "needle", **values), lambda form: check_chain(form, names))
 
-        def check(form: Chain) -> Chain:
-            check_chain(form, names)
-            editor.refuse_copies("needles", (hop.passage for hop in form.hops))
-            return form
-
-        form, writer = yield from editor.ask(place.unit, self.stages[0], prompt, check)
-        return Told(form, brief, (), writer)
-
-    def distract(self, editor: Editor, place: Place, told: Told[Chain], number: int) -> Asking[tuple[Written, ...]]:
+    def distractor_order(self, place: Place, told: Told[Chain], number: int) -> Order[WrittenDocuments]:
         kinds = self._kinds(place, told.brief.kind)
         others = self.briefs.names(place.split, place.index, f"distractors {number}", kinds)
         chain, forbidden = subjects(told), [hop.answer for hop in told.form.hops]
         kind_words = [KIND_WORDS[kind] for kind in kinds]
         values = {"it": told.brief, "needle": told.form, "others": others, "kinds": kind_words, "chain": chain}
-        prompt = render(_ADDRESS, "distractors", **values, forbidden=forbidden)
 
-        def check(form: WrittenDocuments) -> tuple[Written, ...]:
+        def check(form: WrittenDocuments) -> None:
             check_documents(form.documents, others)
             check_without(form.documents, forbidden)
-            passages = [hop.passage for hop in told.form.hops] + [written.passage for written in form.documents]
-            editor.refuse_copies("distractors", passages)
-            return form.documents
 
-        documents, _ = yield from editor.ask(place.unit, self.stages[1], prompt, check)
-        return documents
+        return Order(render(_ADDRESS, "distractors", **values, forbidden=forbidden), check)
 
     def needles(self, form: Chain) -> Sequence[Written]:
         return form.hops

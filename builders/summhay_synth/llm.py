@@ -5,13 +5,14 @@ from itertools import combinations
 
 from pydantic import Field
 
-from builders.llm import LlmConcept, Place, Told
+from builders.llm import LlmConcept, Order, Place, Told
 from builders.summhay_synth.citing import citing_concept, draw_citations
+from synthctx_data.briefs import Brief
 from synthctx_data.example import Concept, Span
 from synthctx_data.metrics import normalize_answer
 from synthctx_data.passages import Form, Line, Written, WrittenDocuments, check_documents
 from synthctx_data.prompts import render
-from synthctx_data.writing import Asking, Editor, RejectedError, Stage
+from synthctx_data.writing import RejectedError, Stage
 
 _ADDRESS = "summhay_synth/llm"
 _INSIGHT_WORDS = 6, 40
@@ -41,34 +42,24 @@ class Llm(LlmConcept[Insight]):
         Stage(_ADDRESS, "distractors", WrittenDocuments, 850, 3072),
     )
 
-    def write(self, editor: Editor, place: Place, number: int) -> Asking[Told[Insight]]:
-        brief = self.briefs.draw(place.split, place.index, number)
+    def order(self, place: Place, brief: Brief, number: int) -> Order[Insight]:
         wanted = draw_citations(self.setting, place.split, place.index)
 
-        def check(form: Insight) -> Insight:
+        def check(form: Insight) -> None:
             check_documents(form.documents, [brief.subject] * wanted)
             check_insight(form, brief.subject)
-            editor.refuse_copies("needles", (document.passage for document in form.documents))
-            return form
 
-        prompt = render(_ADDRESS, "needle", it=brief, documents=wanted)
-        form, writer = yield from editor.ask(place.unit, self.stages[0], prompt, check)
-        return Told(form, brief, (), writer)
+        return Order(render(_ADDRESS, "needle", it=brief, documents=wanted), check)
 
-    def distract(self, editor: Editor, place: Place, told: Told[Insight], number: int) -> Asking[tuple[Written, ...]]:
+    def distractor_order(self, place: Place, told: Told[Insight], number: int) -> Order[WrittenDocuments]:
         kinds = [told.brief.kind] * 2
         others = self.briefs.names(place.split, place.index, f"distractors {number}", kinds)
-        prompt = render(_ADDRESS, "distractors", it=told.brief, needle=told.form, others=others)
 
-        def check(form: WrittenDocuments) -> tuple[Written, ...]:
+        def check(form: WrittenDocuments) -> None:
             check_documents(form.documents, [told.brief.subject, told.brief.subject, *others])
             check_not_stated(form.documents, told.form.insight)
-            passages = [document.passage for document in [*told.form.documents, *form.documents]]
-            editor.refuse_copies("distractors", passages)
-            return form.documents
 
-        documents, _ = yield from editor.ask(place.unit, self.stages[1], prompt, check)
-        return documents
+        return Order(render(_ADDRESS, "distractors", it=told.brief, needle=told.form, others=others), check)
 
     def needles(self, form: Insight) -> Sequence[Written]:
         return form.documents
