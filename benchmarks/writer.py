@@ -26,8 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from builders import TASKS
 from builders.examples import Examples
 from builders.writing import WritingOptions, write
+from synthctx_data.access import EndpointOptions
 from synthctx_data.answers import Answer, AnswerStore, Request
-from synthctx_data.endpoint import Endpoint, EndpointOptions
+from synthctx_data.endpoint import Endpoint
 from synthctx_data.options import Options
 from tests.llm_server import Reply, completion, llm_server
 from tests.llm_server import write as an_answer

@@ -138,7 +138,7 @@ def build(
     from builders.shards import Build, is_built
     from builders.shards import build as build_variant
     from builders.writing import WritingOptions, expression_of
-    from synthctx_data.endpoint import EndpointOptions
+    from synthctx_data.access import EndpointOptions
 
     options = Options(
         max_tokens=max_tokens,

@@ -6,17 +6,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from builders.examples import Examples
 from builders.llm import LlmConcept, model_name, stored_answers
+from synthctx_data.access import EndpointOptions
 from synthctx_data.answers import AnswerStore, Request
-from synthctx_data.endpoint import Endpoint, EndpointOptions
 from synthctx_data.errors import UsageError
 from synthctx_data.prices import Purse, find_price
 from synthctx_data.tokens import load_counter
-from synthctx_data.writer import Status, Writer, require_written
 from synthctx_data.writing import Editor, Pass, Unit
+
+if TYPE_CHECKING:  # what sends requests takes as long to import as all else
+    from synthctx_data.writer import Status
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,14 @@ def expression_of(examples: Examples) -> LlmConcept[Any] | None:
 
 
 def write(
-    examples: Examples, options: WritingOptions, purse: Purse, watch: Callable[[Status], None]
-) -> tuple[Pass, Status]:
+    examples: Examples, options: WritingOptions, purse: Purse, watch: Callable[["Status"], None]
+) -> tuple[Pass, "Status"]:
     """The last pass over all that a variant needs, and how it came to that; every answer is in the store then.
 
     Raises: WriterError if the endpoint does not answer, the budget is used up, or answers cannot be used; what was answered is kept.
     """
+    from synthctx_data.writer import require_written
+
     expression = expression_of(examples)
     assert expression is not None
     model = model_name(examples.options)
@@ -78,9 +82,11 @@ async def _write(
     model: str,
     store: AnswerStore,
     purse: Purse,
-    watch: Callable[[Status], None],
-) -> tuple[Pass, Status]:
+    watch: Callable[["Status"], None],
+) -> tuple[Pass, "Status"]:
     from synthctx_data.batch import BatchWriter
+    from synthctx_data.endpoint import Endpoint
+    from synthctx_data.writer import Writer
 
     endpoint = Endpoint(options.endpoint)
     writer = (
@@ -110,7 +116,7 @@ def estimate(several: Iterable[Examples]) -> Estimate:
     counter = load_counter(None)
     seen: set[str] = set()
     for unit, request in chain.from_iterable(map(_missing, several)):
-        tokens = sum(counter.raw(message["content"]) for message in request.body["messages"])
+        tokens = request.tokens(counter)
         at = [f"{unit.name}/{stage.block}" for stage in unit.stages].index(request.unit)
         for stage in unit.stages[at:]:
             name, place = f"{unit.name.split('/')[0]}/{stage.block}", f"{unit.name}/{stage.block}"

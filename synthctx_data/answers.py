@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from synthctx_data.errors import DatasetError, first_line
 from synthctx_data.files import whole
+from synthctx_data.tokens import TokenCounter
 
 _FORMAT = 1
 _WAIT = 60  # seconds for another build to have written
@@ -30,6 +31,10 @@ class Request:
     template: str
     unit: str = ""
     form: Any = None
+
+    def tokens(self, counter: TokenCounter) -> int:
+        """Tokens of its messages, without a chat template."""
+        return sum(counter.raw(message["content"]) for message in self.body["messages"])
 
     @cached_property
     def key(self) -> str:

@@ -19,7 +19,7 @@ from synthctx_data.answers import Answer, AnswerStore, Request
 from synthctx_data.endpoint import Endpoint, is_filtered
 from synthctx_data.errors import WriterError
 from synthctx_data.prices import Purse
-from synthctx_data.writer import Status, Units, require_hope
+from synthctx_data.writer import Status, Units, most_cost, require_hope
 from synthctx_data.writing import Draft, Editor, Pass
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class BatchWriter:
     def _affordable(self, requests: Iterator[Request]) -> Iterator[Request]:
         """The requests, up to the one that the budget has no room for."""
         for request in requests:
-            most = self._purse.cost(*self._endpoint.tokens(request)) if self._purse.budget is not None else 0.0
+            most = most_cost(request, self._endpoint, self._purse)
             if self._purse.reserve(most):
                 yield request
             elif self._purse.under_way:

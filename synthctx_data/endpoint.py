@@ -2,25 +2,22 @@
 
 import asyncio
 import contextlib
-import os
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
 import openai
 
+from synthctx_data.access import NO_KEY, EndpointOptions
 from synthctx_data.answers import Answer, Request
 from synthctx_data.errors import UsageError, WriterError, first_line
 from synthctx_data.tokens import load_counter
 
-NO_KEY = "none"  # what servers that ask for no key get
 _TRIES = 8  # of a request to an endpoint that has answered before
 _FIRST_TRIES = 3  # of one that never has
 _PAUSES = 30  # that an endpoint may ask for, request by request
@@ -40,48 +37,6 @@ _COUNTS = 2**31  # beyond any count of tokens
 _MORE = 1.5  # tokens that a request may have for one that the bundled tokenizer counts, until the endpoint has said
 _STOPPED = "stopped; what was answered is kept"
 _UNKNOWN_TO_SERVERS = {"maxLength", "minLength", "maxItems", "title", "description"}  # of JSON schema
-
-
-@dataclass(frozen=True)
-class EndpointOptions:
-    """Where requests are sent, and how fast.
-
-    url: of an OpenAI-compatible API, such as http://localhost:8000/v1; None takes OPENAI_BASE_URL, or else OpenAI's.
-    key_file: a file that holds the key; None takes OPENAI_API_KEY.
-    concurrency: requests at the same time.
-    requests_per_minute, tokens_per_minute: not to be passed; None is no limit.
-    timeout: seconds that one answer may take.
-    """
-
-    url: str | None = None
-    key_file: Path | None = None
-    concurrency: int = 16
-    requests_per_minute: float | None = None
-    tokens_per_minute: float | None = None
-    timeout: float = 600.0
-
-    @property
-    def address(self) -> str:
-        """Where requests are sent."""
-        return self.url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
-
-    @property
-    def key(self) -> str:
-        """The key.
-
-        Raises: UsageError if its file cannot be read, or if it is no key.
-        """
-        if self.key_file is None:
-            key, place = os.environ.get("OPENAI_API_KEY") or NO_KEY, "OPENAI_API_KEY"
-        else:
-            place = f"--api-key-file {self.key_file}"
-            try:
-                key = self.key_file.expanduser().read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise UsageError(f"{place}: expected a file that holds a key: {first_line(error)}") from None
-        if not key or not key.isascii() or not key.isprintable():
-            raise UsageError(f"{place}: expected one key, on one line, in ASCII")
-        return key
 
 
 class Limit:
@@ -225,7 +180,7 @@ class Endpoint:
         return self.scrub(text).encode("utf-8", "replace").decode()
 
     def _counted(self, request: Request) -> int:
-        return sum(self._counter.raw(message["content"]) for message in request.body["messages"])
+        return request.tokens(self._counter)
 
     async def _send(self, request: Request, without: bool) -> Mapping[str, Any]:
         if self._stopped.is_set():

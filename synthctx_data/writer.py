@@ -138,8 +138,7 @@ class Writer:
                 f"{request.unit} was handed in with {batch}, whose answers are not here yet: add --batch to wait for them, or they are "
                 "paid for twice"
             )
-        prompt, most = self._endpoint.tokens(request) if self._purse.budget is not None else (0, 0)
-        reserved = self._purse.cost(prompt, most)
+        reserved = most_cost(request, self._endpoint, self._purse)
         while not self._purse.reserve(reserved):
             if not self._purse.under_way:
                 raise self._purse.refusal(reserved)
@@ -158,6 +157,11 @@ class Writer:
     def _finished(self) -> None:
         self.status.done += 1
         self._watch(self.status)
+
+
+def most_cost(request: Request, endpoint: Endpoint, purse: Purse) -> float:
+    """US dollars that an answer may cost; 0 where no budget asks for it."""
+    return purse.cost(*endpoint.tokens(request)) if purse.budget is not None else 0.0
 
 
 def require_hope(editor: Editor) -> None:

@@ -10,9 +10,10 @@ from filelock import FileLock
 
 from builders.llm import LlmConcept
 from builders.writing import WritingOptions
+from synthctx_data.access import EndpointOptions
 from synthctx_data.answers import AnswerStore
 from synthctx_data.batch import BatchWriter
-from synthctx_data.endpoint import Endpoint, EndpointOptions
+from synthctx_data.endpoint import Endpoint
 from synthctx_data.errors import WriterError
 from synthctx_data.prices import Price, Purse
 from synthctx_data.writing import Pass

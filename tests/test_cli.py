@@ -56,6 +56,12 @@ def test_list_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
     assert ran.stdout.strip() == "[]"
 
 
+def test_what_asks_for_nothing_does_without_the_client() -> None:
+    code = "import sys; import builders.cli, builders.examples, builders.shards, builders.writing; print('openai' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"
+
+
 def test_show_folds_the_haystack_and_shows_the_needle(built: Path) -> None:
     said = synthctx(
         "show", "synthctx/mdqa_synth", "templated_haystack", "--split", "validation", "--index", 2, cwd=built

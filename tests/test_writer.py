@@ -21,9 +21,10 @@ from builders import TASKS
 from builders.examples import Examples
 from builders.llm import LlmConcept
 from builders.writing import WritingOptions, estimate, write
+from synthctx_data.access import EndpointOptions
 from synthctx_data.answers import AnswerStore, Request, export, exported
 from synthctx_data.checks import Checker, Expected
-from synthctx_data.endpoint import Endpoint, EndpointOptions
+from synthctx_data.endpoint import Endpoint
 from synthctx_data.errors import DatasetError, UsageError, WriterError
 from synthctx_data.options import Options
 from synthctx_data.prices import Purse
