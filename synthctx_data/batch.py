@@ -139,7 +139,6 @@ class BatchWriter:
         self._purse.release()
 
     async def _collect_batch(self, file: str, name: str) -> None:
-
         async def look() -> Batch | None:
             try:
                 return await self._endpoint.client.batches.retrieve(name)

@@ -23,9 +23,7 @@ T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 Asking = Generator[Request, Answer, T]
 
-MOST_ATTEMPTS = (
-    3  # answers to one request, each but the first asked for with the reason why the one before was rejected
-)
+MOST_ATTEMPTS = 3  # answers to one request; each but the first is asked for with what was wrong before
 MOST_DRAWS = 3  # of what a row asks for
 _SHARED = "llm"  # the template with what all requests share
 _SKETCH = 16  # shingles of a passage that are remembered
