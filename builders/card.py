@@ -1,6 +1,13 @@
-"""The README.md of a built folder: one for all variants, updated and not overwritten as variants are added."""
+"""The README.md of a data set: one for all its configs, brought up to date as they change, and never written over.
 
+A text that a person has edited stays, whatever synthctx would write today: in a card, everything but the part between two
+comments belongs to whoever edits it. The first of them holds a hash of the text, so that an edited one is known.
+"""
+
+import hashlib
 import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,78 +16,265 @@ import yaml
 from filelock import FileLock
 from huggingface_hub import CardData, RepoCard
 
-from builders.shards import Build
+from builders.describe import describe, license_of, templates
+from builders.folder import find_variants
+from builders.plot import PLOT
+from builders.shards import Build, read_manifest
+from synthctx_data import __version__
 from synthctx_data.errors import DatasetError
 from synthctx_data.files import whole
 from synthctx_data.schema import SCHEMA
+from synthctx_data.survey import Survey
 from synthctx_data.task import Task
 
-ROOT = Path(__file__).resolve().parent.parent / "dataset_cards"
-_CARD = "README.md"
+CARD = "README.md"
+_REGION = re.compile(
+    r"<!-- configs: synthctx writes them anew, and leaves the rest to you \(text (?P<by>synthctx|yours) (?P<hash>\w+)\) -->\n"
+    r"(?P<blocks>.*?)<!-- end of configs -->",
+    re.DOTALL,
+)
+_BLOCK = re.compile(r"<!-- config (?P<variant>\w+) -->\n(?P<text>.*?)<!-- end of config -->\n\n", re.DOTALL)
+_ADDRESS = re.compile(r'(?<=load_dataset\(")[^"\n]*(?=", ")|(?<=hf download )\S+|(?<=Data set )[^\s{}]+(?=\})')
+_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
+_LARGEST = "10M<n<100M"
 
-_LOADED = re.compile(r'(load_dataset\("[^"]*", ")(\w+)(?="\))')  # the line that shows how to load a variant
+
+@dataclass(frozen=True)
+class Card:
+    """A card: its YAML, and its text."""
+
+    data: dict[str, Any]
+    text: str
+
+    def __str__(self) -> str:
+        return f"---\n{CardData(**self.data).to_yaml()}\n---\n{self.text}"
+
+    @property
+    def blocks(self) -> dict[str, str]:
+        """The text on each config, by its name."""
+        region = _REGION.search(self.text)
+        return {block["variant"]: block["text"] for block in _BLOCK.finditer(region["blocks"])} if region else {}
+
+    @property
+    def changed(self) -> bool:
+        """Whether somebody edited the text after synthctx wrote it."""
+        region = _REGION.search(self.text)
+        return region is None or region["hash"] != _hash(self.text)
+
+    @property
+    def edited(self) -> bool:
+        """Whether a person has edited the text at any time."""
+        region = _REGION.search(self.text)
+        return self.changed or region is None or region["by"] == "yours"
+
+    def entries(self, key: str) -> dict[str, dict[str, Any]]:
+        """Of `configs` or `dataset_info`: the entries by config."""
+        return {entry["config_name"]: entry for entry in self.data.get(key) or []}
+
+    def part(self, variant: str) -> "Part":
+        """What the card says of one config."""
+        return Part(
+            variant,
+            self.entries("configs")[variant],
+            self.entries("dataset_info")[variant],
+            self.blocks.get(variant, ""),
+        )
 
 
-def update_card(task: Task, build: Build) -> Path:
-    """Writes the variant's files, features and sizes into the card's YAML, and returns the card.
+@dataclass(frozen=True)
+class Footer:
+    """Of a Parquet file: its rows, their bytes in memory, and the file's bytes."""
 
-    What the card holds besides stays: other variants, and a text that somebody has edited.
+    rows: int
+    memory: int
+    size: int
+
+    @classmethod
+    def of(cls, metadata: pq.FileMetaData, size: int) -> "Footer":
+        """What a file of this size says at its end."""
+        memory = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+        return cls(metadata.num_rows, memory, size)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a card says of one config: its entries in the YAML, and its text."""
+
+    variant: str
+    config: dict[str, Any]
+    info: dict[str, Any]
+    block: str
+
+
+def read_card(text: str, where: str) -> Card:
+    """The card of this text.
+
+    Raises: DatasetError if its YAML is none, or not of the form that configs need.
     """
-    path = build.folder / _CARD
+    try:
+        card = RepoCard(text.replace("\r\n", "\n"))
+        found = Card(dict(vars(card.data)), card.text)
+        for key in ("configs", "dataset_info"):
+            found.entries(key)
+    except (ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        raise DatasetError(
+            f"expected {where} to begin with YAML that lists configs and dataset_info with a config_name each; mend or remove it, "
+            f"and call again: {type(error).__name__}: {error}"
+        ) from error
+    return found
+
+
+def update_card(task: Task, build: Build, progress: Callable[[int], None] = lambda rows: None) -> Path:
+    """Describes a built variant in the card of its folder, and returns the card.
+
+    `progress` is told how many more rows were read. A variant that the card describes already is not read again.
+    """
+    address = "/".join(build.folder.resolve().parts[-2:])
+    block = _known_block(build) or describe(task, build, _survey(build, progress), address, build.target)
+    path = build.folder / CARD
     with FileLock(build.folder / ".lock"):
-        source = path if path.exists() else ROOT / f"{task.name}.md"
-        card = _read(source)
-        splits = _splits(build.target)
-        files = [{"split": split, "path": f"{build.variant}/{split}-*.parquet"} for split in splits]
-        _put(card.data, "configs", {"config_name": build.variant, "data_files": files}, task)
-        _put(card.data, "dataset_info", {"config_name": build.variant, **_info(build.target, splits)}, task)
-        there = [entry["config_name"] for entry in card.data["configs"]]
-        text = _LOADED.sub(lambda line: line[1] + (line[2] if line[2] in there else there[0]), str(card))
+        old = _read(path)
+        card = join(
+            task,
+            address,
+            old,
+            old if old and old.edited else None,
+            make_part(build.variant, _footers(build.target), block),
+        )
+        built = {variant.name: variant.manifest for variant in find_variants(str(build.folder), [])}
         with whole(path) as aside:
-            aside.write_text(text, encoding="utf-8")
+            aside.write_text(str(finish(task, card, built)), encoding="utf-8")
     return path
 
 
-def _read(path: Path) -> RepoCard:
-    try:
-        card = RepoCard(path.read_text(encoding="utf-8"))
-        for key in ("configs", "dataset_info"):
-            for entry in card.data.get(key) or []:
-                entry["config_name"]
-    except (ValueError, TypeError, KeyError, yaml.YAMLError) as error:
-        raise DatasetError(
-            f"expected {path} to begin with YAML that lists configs and dataset_info with a config_name each; mend or remove it, "
-            f"and call again: {type(error).__name__}: {error}"
-        ) from error
-    return card
+def merge(task: Task, address: str, theirs: Card | None, mine: Card, variant: str) -> Card:
+    """Their card with my description of one config: their other configs stay, and so does a text that a person edited.
+
+    What was edited in theirs counts before what was edited in mine, and both before what synthctx writes.
+    """
+    part = mine.part(variant)
+    if theirs is not None and theirs.changed:
+        return join(task, address, theirs, theirs, part)
+    if mine.edited:
+        return _signed(join(task, address, theirs, Card(mine.data, _ADDRESS.sub(address, mine.text)), part))
+    return join(task, address, theirs, theirs if theirs and theirs.edited else None, part)
 
 
-def _put(data: CardData, key: str, entry: dict[str, Any], task: Task) -> None:
-    """Puts the entry in place of the one with its config name, in the order of the task's variants."""
-    known = {old["config_name"]: old for old in data.get(key) or []}
-    known[entry["config_name"]] = entry
-    order = [*task.variants, *known]
-    data[key] = sorted(known.values(), key=lambda old: order.index(old["config_name"]))
+def join(task: Task, address: str, card: Card | None, text: Card | None, part: Part) -> Card:
+    """The card with this part in place of its own on that config; with the text of `text`, or (None) with the one that synthctx writes."""
+    card = card or Card({}, "")
+    blocks = {**card.blocks, **({part.variant: _ADDRESS.sub(address, part.block)} if part.block else {})}
+    ordered = {variant: blocks[variant] for variant in sorted(blocks, key=_order(task))}
+    fresh = _fresh(task, address, ordered, part.variant)
+    data = {**fresh.data, **(text.data if text else {}), **card.data}
+    for key, entry in (("configs", part.config), ("dataset_info", part.info)):
+        entries = {**card.entries(key), part.variant: entry}
+        data[key] = [entries[variant] for variant in sorted(entries, key=_order(task))]
+    return Card(data, _with_blocks(text.text, ordered) if text else fresh.text)
 
 
-def _splits(folder: Path) -> dict[str, list[Path]]:
-    splits: dict[str, list[Path]] = {}
+def finish(task: Task, card: Card, manifests: Mapping[str, Mapping[str, Any]]) -> Card:
+    """The card with what follows from its configs together: their licences, from their manifests, and a size."""
+    licenses = {license_of(task, manifest) for manifest in manifests.values() if manifest}
+    rows = sum(split["num_examples"] for info in card.entries("dataset_info").values() for split in info["splits"])
+    size = next((name for most, name in _SIZES if rows < most), _LARGEST)
+    return Card({**card.data, "license": sorted(licenses), "size_categories": [size]}, card.text)
+
+
+def _read(path: Path) -> Card | None:
+    return read_card(path.read_text(encoding="utf-8"), str(path)) if path.exists() else None
+
+
+def _order(task: Task) -> Callable[[str], tuple[int, str]]:
+    known = list(task.variants)
+    return lambda variant: (known.index(variant) if variant in known else len(known), variant)
+
+
+def _known_block(build: Build) -> str | None:
+    """What the card says of the variant, if it is the one that is there."""
+    card = _read(build.folder / CARD)
+    block = card.blocks.get(build.variant) if card else None
+    same = block and f"`{read_manifest(build.target).get('fingerprint')}`" in block and (build.target / PLOT).exists()
+    return block if same else None
+
+
+def _survey(build: Build, progress: Callable[[int], None]) -> Survey:
+    survey = Survey()
+    for split, row in find_variants(str(build.folder), [build.variant])[0].rows():
+        survey.add(split, row)
+        progress(1)
+    return survey
+
+
+def _fresh(task: Task, address: str, blocks: Mapping[str, str], variant: str) -> Card:
+    example = next(iter(blocks), variant)
+    values = {
+        "task": task.name,
+        "address": address,
+        "example": example,
+        "version": __version__,
+        "configs": _region(blocks),
+    }
+    return _signed(read_card(templates.get_template(f"{task.name}.md").render(values), f"{task.name}.md"), "synthctx")
+
+
+def _region(blocks: Mapping[str, str], by: str = "synthctx", mark: str = "0") -> str:
+    texts = "".join(f"<!-- config {variant} -->\n{text}<!-- end of config -->\n\n" for variant, text in blocks.items())
+    head = f"<!-- configs: synthctx writes them anew, and leaves the rest to you (text {by} {mark}) -->\n"
+    return f"{head}{texts}<!-- end of configs -->"
+
+
+def _with_blocks(text: str, blocks: Mapping[str, str]) -> str:
+    """The text with these blocks, if it has a place for them."""
+    return _REGION.sub(lambda region: _region(blocks, region["by"], region["hash"]), text)
+
+
+def _signed(card: Card, by: str = "yours") -> Card:
+    """The card with the hash of its text in it."""
+    mark = _hash(card.text)
+    return Card(card.data, _REGION.sub(lambda region: _region(card.blocks, by, mark), card.text))
+
+
+def _hash(text: str) -> str:
+    """Of a text without what it says of configs, and without the address that it is at."""
+    outside = _ADDRESS.sub("", _REGION.sub("", text)).strip()
+    return hashlib.sha256(outside.encode()).hexdigest()[:8]
+
+
+def make_part(variant: str, footers: Mapping[str, Sequence[Footer]], block: str) -> Part:
+    """What a card says of a config whose splits have files with these footers."""
+    files = [{"split": split, "path": f"{variant}/{split}-*.parquet"} for split in footers]
+    name = {"config_name": variant}
+    return Part(variant, {**name, "data_files": files}, {**name, **_info(footers)}, block)
+
+
+def _footers(folder: Path) -> dict[str, list[Footer]]:
+    footers: dict[str, list[Footer]] = {}
     for file in sorted(folder.glob("*.parquet")):
-        splits.setdefault(file.name.split("-")[0], []).append(file)
-    return splits
+        footers.setdefault(file.name.split("-")[0], []).append(Footer.of(pq.read_metadata(file), file.stat().st_size))
+    return footers
 
 
-def _info(folder: Path, splits: dict[str, list[Path]]) -> dict[str, Any]:
+def _info(footers: Mapping[str, Sequence[Footer]]) -> dict[str, Any]:
     from datasets import Features
 
-    sizes = []
-    for split, files in splits.items():
-        metadata = [pq.read_metadata(file) for file in files]
-        groups = [part.row_group(i).total_byte_size for part in metadata for i in range(part.num_row_groups)]
-        sizes.append({"name": split, "num_bytes": sum(groups), "num_examples": sum(part.num_rows for part in metadata)})
+    sizes = [
+        {
+            "name": split,
+            "num_bytes": sum(file.memory for file in files),
+            "num_examples": sum(file.rows for file in files),
+        }
+        for split, files in footers.items()
+    ]
     return {
         "features": Features.from_arrow_schema(SCHEMA)._to_yaml_list(),
         "splits": sizes,
-        "download_size": sum(file.stat().st_size for files in splits.values() for file in files),
+        "download_size": sum(file.size for files in footers.values() for file in files),
         "dataset_size": sum(size["num_bytes"] for size in sizes),
     }

@@ -5,20 +5,19 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from builders import TASKS, find_task, flags, stored
+from builders.push import Sink, push
+from builders.terminal import COLUMNS, err, out, progress_bar
 from synthctx_data import __version__
 from synthctx_data.errors import BuildError, SynthctxError, UsageError, WriterError
-from synthctx_data.options import UNIFORM, Options, parse_depth
+from synthctx_data.options import UNIFORM, Options
 
 if TYPE_CHECKING:
     from builders.examples import Examples
@@ -27,14 +26,13 @@ if TYPE_CHECKING:
     from synthctx_data.writer import Status
 
 app = typer.Typer(
-    help="Synthetic long-context data sets: list what there is, build it, look at it, check it.",
+    help="Synthetic long-context data sets: list what there is, build it, look at it, check it, publish it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(stored.app, name="answers")
-out = Console(highlight=False, markup=False)
-err = Console(stderr=True)
+app.command()(push)
 _SILENCE = 60  # seconds between signs of life where there is no terminal
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
@@ -76,7 +74,7 @@ def _complain(message: str, code: int) -> int:
 
 @app.callback(invoke_without_command=True)
 def top(version: flags.Version = False) -> None:
-    """Synthetic long-context data sets: list what there is, build it, look at it, check it."""
+    """Synthetic long-context data sets: list what there is, build it, look at it, check it, publish it."""
     if version:
         print(f"synthctx {__version__}")
         raise typer.Exit
@@ -96,6 +94,7 @@ def list_() -> None:
 
 @app.command()
 def build(
+    context: typer.Context,
     task: flags.Task,
     variants: flags.Variants,
     max_tokens: flags.MaxTokens = Options.max_tokens,
@@ -176,19 +175,25 @@ def build(
     for job, one in zip(jobs, examples, strict=True):
         if one in written and not is_built(job):
             _write(one, how, purse)
+        sink: Sink | None = context.obj  # of synthctx push --from-variant
+        if sink is not None:
+            sink(found, job, workers or _cores())
+            continue
         rows = sum(one.sizes.values())
         try:
-            with _progress(f"{task} {job.variant}", rows) as progress:
+            with progress_bar(f"{task} {job.variant}", rows) as progress:
                 fresh = build_variant(job, workers or _cores(), ray, progress)
         except KeyboardInterrupt:
             raise BuildError(
                 f"interrupted; what is done lies in {job.staging}, and the same command goes on from there"
             ) from None
-        update_card(found, job)
+        with progress_bar(f"describing {job.variant}", rows) as progress:
+            update_card(found, job, progress)
         was = "" if fresh else " were there already, from the same configuration"
         source = ", from the sample that is built in" if "model" in one.reads and model is None else ""
         out.print(f"{job.target}: {rows} examples{source}{was}", soft_wrap=True)
-    out.print(f'Load one:  load_dataset("{output / task}", "{variants[0]}")', soft_wrap=True)
+    if context.obj is None:
+        out.print(f'Load one:  load_dataset("{output / task}", "{variants[0]}")', soft_wrap=True)
 
 
 def _require_use(written: list["Examples"], how: "WritingOptions", asked: bool) -> None:
@@ -214,8 +219,7 @@ def _write(examples: "Examples", how: "WritingOptions", purse: "Purse") -> None:
     from builders.writing import write
 
     what = f"{examples.task.name} {examples.variant}"
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    with Progress(*COLUMNS, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(what)
         said = time.monotonic() - _SILENCE
 
@@ -239,12 +243,18 @@ def _write(examples: "Examples", how: "WritingOptions", purse: "Purse") -> None:
 
 
 @app.command()
-def show(folder: flags.Folder, variant: flags.Variant, split: flags.Split = "train", index: flags.Index = 0) -> None:
+def show(
+    folder: flags.Folder,
+    variant: flags.Variant,
+    split: flags.Split = "train",
+    index: flags.Index = 0,
+    revision: flags.Revision = None,
+) -> None:
     """Show one example: its needles coloured, the haystack folded."""
     from builders.folder import find_variants
     from builders.views import example
 
-    (found,) = find_variants(folder, [variant])
+    (found,) = find_variants(folder, [variant], revision)
     seen = 0
     for row_split, row in found.rows():
         if row_split == split and seen == index:
@@ -263,46 +273,24 @@ def check(
     max_tokens: flags.Budget = None,
     depth: flags.AskedDepth = None,
     tokenizer: flags.UsedTokenizer = None,
+    revision: flags.Revision = None,
 ) -> None:
     """Check a data set for faults: leaks, repetitions, skewed depths, underfull contexts, wrong spans.
 
     The exit code is 1 if there is a fault.
     """
+    from builders.checking import examine, expected
     from builders.folder import find_variants
     from builders.views import report
-    from synthctx_data.checks import Checker, Expected
-    from synthctx_data.tokens import load_counter
 
     ok = True
-    for variant in find_variants(folder, variants or []):
-        known = variant.manifest
-        counter = load_counter(tokenizer)
-        asked = depth if depth is not None else known.get("depth", UNIFORM)
-        recount = tokenizer is not None or known.get("tokenizer") == counter.identity
-        expected = Expected(
-            max_tokens if max_tokens is not None else known.get("max_tokens"),
-            parse_depth(asked),
-            counter if recount else None,
-        )
-        checker = Checker(expected)
-        with _progress(f"checking {variant.name}", variant.count()) as progress:
-            for split, row in variant.rows():
-                checker.add(split, row)
-                progress(1)
-        found = checker.report()
-        out.print(report(variant.name, found, recounted=recount))
-        ok = ok and found.ok
+    for variant in find_variants(folder, variants or [], revision):
+        with progress_bar(f"checking {variant.name}", variant.count()) as progress:
+            examined = examine(variant, expected(variant.manifest, max_tokens, depth, tokenizer), progress)
+        out.print(report(variant.name, examined))
+        ok = ok and examined.report.ok
     if not ok:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error, which is gone when the work is done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda rows: bar.advance(task, rows)
 
 
 def _cores() -> int:

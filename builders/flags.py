@@ -168,3 +168,38 @@ UsedTokenizer = Annotated[
         show_default=False,
     ),
 ]
+
+# push
+PushedFolder = Annotated[
+    Path,
+    Argument(
+        help="A built folder, e.g. synthctx/mdqa_synth; with --from-variant, OUTPUT/TASK, where shards lie until they are sent.",
+        show_default=False,
+    ),
+]
+BuildOptions = Annotated[
+    list[str] | None,
+    Argument(
+        help="With --from-variant: options of synthctx build, behind a --, e.g. -- --max-tokens 131072 --train 100000.",
+        show_default=False,
+        metavar="[-- BUILD_OPTION...]",
+    ),
+]
+Repo = Annotated[str | None, Option(help="The repository, OWNER/NAME. Default: synthctx/TASK.", show_default=False)]
+Config = Annotated[
+    list[str] | None, Option(help="A variant to push; repeatable. Default: all of the folder.", show_default=False)
+]
+Private = Annotated[bool, Option("--private", help="Make the repository private, if it is made now.")]
+Branch = Annotated[str, Option(help="The branch to push to; made if it is missing. Versions are tagged on main only.")]
+FromVariant = Annotated[
+    str | None,
+    Option(
+        help="Build this variant and push it shard by shard: for sets that are larger than the disk.",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[bool, Option("--dry-run", help="Say what would be sent, and send nothing.")]
+Force = Annotated[bool, Option("--force", help="Push what synthctx check finds faults in.")]
+Revision = Annotated[
+    str | None, Option(help="Of a set on the Hub: a tag such as v1.0.0, a branch, or a commit.", show_default=False)
+]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from builders.sample import MODEL, load_sample, refusal
-from synthctx_data.answers import AnswerStore
+from synthctx_data.answers import ANSWERS, Answer, AnswerStore, export
 from synthctx_data.briefs import Brief, Briefs
 from synthctx_data.distractors import Pool
 from synthctx_data.errors import WriterError
@@ -59,12 +59,13 @@ class Told(Generic[F]):
 
 @dataclass(frozen=True)
 class Book(Generic[F]):
-    """Everything that was written for a variant: haystack documents, examples by split, and what the answers were like."""
+    """Everything that was written for a variant: haystack documents, examples by split, what the answers were like, and their keys."""
 
     pool: Sequence[Document]
     examples: Mapping[str, Sequence[Told[F]]]
     identity: str
     rejected: dict[str, int]
+    used: Sequence[str]
 
 
 class LlmConcept(ConceptExpression, Generic[F]):
@@ -125,7 +126,8 @@ class LlmConcept(ConceptExpression, Generic[F]):
         examples: dict[str, list[Told[F]]] = {split: [] for split in self.setting.sizes}
         digest = hashlib.sha256()
         with stored_answers(self.setting.options) as answers:
-            for draft in Pass(editor, answers).drafts(self.units()):
+            used = _Used(answers)
+            for draft in Pass(editor, used).drafts(self.units()):
                 if draft.result is None:
                     raise WriterError(self._missing(draft.unit.name, given_up=draft.request is None))
                 digest.update(repr(draft.result).encode())
@@ -133,7 +135,7 @@ class LlmConcept(ConceptExpression, Generic[F]):
                     examples[draft.unit.name.split("/")[1]].append(draft.result)
                 else:
                     pool += [written.document for written in draft.result]
-        return Book(pool, examples, digest.hexdigest(), dict(sorted(editor.rejected.items())))
+        return Book(pool, examples, digest.hexdigest(), dict(sorted(editor.rejected.items())), used.keys)
 
     def sources(self) -> dict[str, Any]:
         return {
@@ -141,6 +143,12 @@ class LlmConcept(ConceptExpression, Generic[F]):
             "answers": self.book.identity,
             "rejected_answers": self.book.rejected,
         }
+
+    def keep(self, folder: Path) -> None:
+        """The answers that were used, unless they come with this package."""
+        if self.setting.options.model is not None:
+            with stored_answers(self.setting.options) as answers:
+                export(filter(None, map(answers.get, self.book.used)), folder / ANSWERS)
 
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
         told = self.told(split, index)
@@ -243,6 +251,24 @@ class LlmConcept(ConceptExpression, Generic[F]):
             f"{unit}: {options.store} has no answer of {options.model} to one of its requests; import the answers that the variant was "
             "built from, or have them written by synthctx build, with an --output that does not hold the variant yet"
         )
+
+
+class _Used:
+    """Answers, and the keys of those that were taken, in the order of their first use."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self._keys: dict[str, None] = {}
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(self._keys)
+
+    def get(self, key: str) -> Answer | None:
+        answer = self._answers.get(key)
+        if answer is not None:
+            self._keys[key] = None
+        return answer
 
 
 def passages(documents: Iterable[Written]) -> list[str]:

@@ -9,12 +9,13 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ _SMALL_COLUMNS = [
     "context_diversity",
     "writer",
 ]
+_PARTS = 2  # shards for each worker in a part of a build
 _POLL_SECONDS = 0.2
 _MAX_LOST_POOLS = 3  # in a row, without a shard written in between
 
@@ -107,22 +109,64 @@ def build(build: Build, workers: int = 1, ray: str | None = None, progress: Prog
 
     Raises: ConflictError if the folder holds another configuration; BuildError if workers die again and again.
     """
-    examples = _examples(build)
-    manifest = {"synthctx": __version__, "content": CONTENT_VERSION, "shards": build.shards, **examples.description()}
-    shards = plan(examples, build.shards)
+    manifest = manifest_of(build)
+    shards = plan(_examples(build), build.shards)
     if is_built(build):
         _refuse_other(build.target, manifest)
         _refuse_incomplete(build.target, shards)
         return False
+    with _alone(build):
+        _build_missing(build, manifest, shards, workers, ray, progress)
+    return True
+
+
+def build_in_parts(
+    build: Build, done: Collection[str], workers: int = 1, progress: Progress = lambda rows: None
+) -> Iterator[Sequence[Shard]]:
+    """Every shard of the variant in order, a few at a time: those that are `done` (by their names), or that lie in the staging folder.
+
+    Whoever takes shards may move or delete their files before taking the next ones. At the end, what else belongs to the variant lies
+    in the staging folder too.
+
+    Raises: ConflictError if the staging folder holds another configuration; BuildError if workers die again and again.
+    """
+    shards = plan(_examples(build), build.shards)
+    with _alone(build):
+        _open_staging(build, manifest_of(build))
+        for is_done, group in groupby(shards, key=lambda shard: shard.name in done):
+            together = list(group)
+            for first in range(0, len(together), _PARTS * workers):
+                part = together[first : first + _PARTS * workers]
+                if not is_done:
+                    _write_missing(build, part, workers, None, progress)
+                yield part
+        _examples(build).expression.keep(build.staging)
+
+
+def manifest_of(build: Build) -> dict[str, Any]:
+    """What the variant is built from: what its build.json says."""
+    return {
+        "synthctx": __version__,
+        "content": CONTENT_VERSION,
+        "shards": build.shards,
+        **_examples(build).description(),
+    }
+
+
+@contextmanager
+def _alone(build: Build) -> Iterator[None]:
     build.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(build.folder / f".{build.variant}.lock", timeout=0)
     try:
-        with FileLock(build.folder / f".{build.variant}.lock", timeout=0):
-            _build_missing(build, manifest, shards, workers, ray, progress)
+        lock.acquire()
     except Timeout as error:
         raise ConflictError(
             f"another process is building {build.target} at this moment; wait until it is done, or choose another --output"
         ) from error
-    return True
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_built(build: Build) -> bool:
@@ -134,6 +178,14 @@ def _build_missing(
     build: Build, manifest: dict[str, Any], shards: Sequence[Shard], workers: int, ray: str | None, progress: Progress
 ) -> None:
     _open_staging(build, manifest)
+    _write_missing(build, shards, workers, ray, progress)
+    _examples(build).expression.keep(build.staging)
+    if build.target.exists():
+        build.target.rmdir()
+    build.staging.rename(build.target)
+
+
+def _write_missing(build: Build, shards: Sequence[Shard], workers: int, ray: str | None, progress: Progress) -> None:
     missing = [shard for shard in shards if not (build.staging / shard.name).exists()]
     progress(sum(shard.stop - shard.start for shard in shards if shard not in missing))
     if ray is not None:
@@ -143,9 +195,6 @@ def _build_missing(
             write_shard(build, shard, progress)
     else:
         _write_by_processes(build, missing, workers, progress)
-    if build.target.exists():
-        build.target.rmdir()
-    build.staging.rename(build.target)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -1,14 +1,17 @@
 """What the terminal shows: the grid of variants, an example, a report."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from synthctx_data.checks import KINDS, Report
+from synthctx_data.checks import KINDS
 from synthctx_data.task import Task
+
+if TYPE_CHECKING:
+    from builders.checking import Examined
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _MESSAGES = 3  # of each kind of fault
@@ -55,8 +58,9 @@ def example(row: dict[str, Any]) -> Text:
     return text
 
 
-def report(name: str, found: Report, recounted: bool) -> Table:
-    """What was checked, what was found, and how full and how deep the examples are."""
+def report(name: str, examined: "Examined") -> Table:
+    """What was checked, what was found, how full and how deep the examples are, and hashes of their rows."""
+    found = examined.report
     rows = ", ".join(f"{count} {split}" for split, count in found.rows.items())
     table = Table("check", "faults", "what is right, or what was found", title=f"{name}: {rows}", box=box.SIMPLE_HEAD)
     for kind, right in KINDS.items():
@@ -65,13 +69,15 @@ def report(name: str, found: Report, recounted: bool) -> Table:
             said = "\n".join(faults[:_MESSAGES])
             more = f"\n... and {len(faults) - _MESSAGES} more" if len(faults) > _MESSAGES else ""
             table.add_row(Text(kind, "bold red"), Text(str(len(faults)), "bold red"), Text(said + more))
-        elif kind == "tokens" and not recounted:
+        elif kind == "tokens" and not examined.recounted:
             table.add_row(kind, "-", "not counted again: give the --tokenizer of the build")
         else:
             table.add_row(kind, Text("0", "green"), right)
     table.add_section()
     table.add_row("depth 0 to 1", "", f"[{_bars(found.depth)}] needles by tenth of the context")
     table.add_row("fill 99 to 100 %", "", f"[{_bars(found.fill)}] examples by tenth of a percent")
+    hashes = ", ".join(f"{name} {split.hash}" for name, split in examined.survey.splits.items())
+    table.add_row("SHA-256 of the rows", "", hashes)
     return table
 
 

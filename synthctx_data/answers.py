@@ -179,6 +179,9 @@ class AnswerStore:
         self._connection.close()
 
 
+ANSWERS = "answers.jsonl"  # in a variant's folder: the answers of a language model that its rows follow from
+
+
 def export(answers: Iterable[Answer], file: Path) -> int:
     """How many answers were written as JSON lines: enough to build the same rows anywhere, without a network."""
     count = 0

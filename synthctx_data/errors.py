@@ -9,6 +9,7 @@
     ├── BuildError           shards that could not be written
     ├── WriterError          documents that a language model has not written, or not as they were asked for
     ├── DatasetError         a built data set that cannot be read
+    ├── HubError             a Hub that refuses, or that cannot be reached
     └── ModelError           a model whose attention cannot be reached
 
 Every message says what was expected, what came, and what to do.
@@ -50,6 +51,10 @@ class WriterError(SynthctxError):
 
 
 class DatasetError(SynthctxError):
+    pass
+
+
+class HubError(SynthctxError):
     pass
 
 

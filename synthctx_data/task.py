@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from synthctx_data.errors import UsageError
@@ -31,12 +32,14 @@ class ConceptExpression(ABC):
     reads: the options that only some expressions read, and this one does.
     haystack_reads: the options that its haystack reads besides.
     needs: what a user must give, in words; empty if nothing.
+    license: of its needles, as Hubs name it.
     """
 
     name: ClassVar[str]
     reads: ClassVar[frozenset[str]] = frozenset()
     haystack_reads: ClassVar[frozenset[str]] = CORPUS_OPTIONS
     needs: ClassVar[str] = ""
+    license: ClassVar[str] = "apache-2.0"
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -48,6 +51,9 @@ class ConceptExpression(ABC):
     def sources(self) -> dict[str, Any]:
         """What decides the rows besides the options: hashes of the files that were read."""
         return {}
+
+    def keep(self, folder: Path) -> None:
+        """Writes into the variant's folder what its rows follow from, and nobody else could find again."""
 
     @abstractmethod
     def concept(self, split: str, index: int) -> Concept:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from builders import TASKS
-from builders.card import ROOT as CARDS
+from builders.describe import ROOT as CARDS
 from synthctx_data.assemble import least_tokens
 from synthctx_data.checks import Checker, Expected, cites, links
 from synthctx_data.corpora import read_corpus
@@ -257,7 +257,7 @@ def test_budget_and_spans_hold_for_any_options(tokenizers, options: dict) -> Non
 @pytest.mark.parametrize("task", TASKS)
 def test_card_and_templates_are_there(task: str) -> None:
     assert Path(PROMPTS / task / "_example.jinja").exists()
-    card = (CARDS / f"{task}.md").read_text()
+    card = (CARDS / "_card.md").read_text() + (CARDS / f"{task}.md").read_text()
     for variant in TASKS[task].variants:
         assert f"`{variant}`" in card
     for field in SCHEMA.names:

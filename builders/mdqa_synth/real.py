@@ -8,6 +8,7 @@ from synthctx_data.example import Span
 class Real(RealQuestions):
     """Questions of one hop."""
 
+    license = "cc-by-sa-3.0"
     source = "nq-open-oracle.jsonl.gz of Lost in the Middle"
 
     def find(self, question: Question) -> tuple[Span, ...] | None:

@@ -14,6 +14,7 @@ from synthctx_data.example import Span
 class Real(RealQuestions):
     """Questions of 2 to 4 hops on a linear chain: each hop asks about the answer of the one before, and of no other."""
 
+    license = "cc-by-4.0"
     source = "musique_ans_v1.0_train.jsonl of MuSiQue"
     reads = RealQuestions.reads | {"hops"}
 

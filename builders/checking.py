@@ -1,0 +1,60 @@
+"""A variant looked at row by row: its faults, and what it is like."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from builders.folder import Variant
+from synthctx_data.checks import Checker, Expected, Report
+from synthctx_data.options import UNIFORM, parse_depth
+from synthctx_data.survey import Survey
+from synthctx_data.tokens import load_counter
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found, what the rows are like, and whether their tokens were counted again."""
+
+    report: Report
+    survey: Survey
+    recounted: bool
+
+
+def expected(
+    manifest: Mapping[str, Any], max_tokens: int | None = None, depth: str | None = None, tokenizer: str | None = None
+) -> Expected:
+    """What is asked of the rows: what is given, and else what the manifest says."""
+    counter = load_counter(tokenizer)
+    recount = tokenizer is not None or manifest.get("tokenizer") == counter.identity
+    return Expected(
+        max_tokens if max_tokens is not None else manifest.get("max_tokens"),
+        parse_depth(depth if depth is not None else manifest.get("depth", UNIFORM)),
+        counter if recount else None,
+    )
+
+
+class Examiner:
+    """Looks at one row after the other: `add` each, in the order of the indices of its split, then `done`."""
+
+    def __init__(self, asked: Expected) -> None:
+        self._recounted = asked.counter is not None
+        self._checker = Checker(asked)
+        self._survey = Survey()
+
+    def add(self, rows: Iterable[tuple[str, dict[str, Any]]], progress: Callable[[int], None]) -> None:
+        """Looks at rows, each with its split; `progress` is told how many more were looked at."""
+        for split, row in rows:
+            self._checker.add(split, row)
+            self._survey.add(split, row)
+            progress(1)
+
+    def done(self) -> Examined:
+        """What all rows together came to."""
+        return Examined(self._checker.report(), self._survey, self._recounted)
+
+
+def examine(variant: Variant, asked: Expected, progress: Callable[[int], None]) -> Examined:
+    """What is found in all rows of a variant."""
+    examiner = Examiner(asked)
+    examiner.add(variant.rows(), progress)
+    return examiner.done()

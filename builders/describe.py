@@ -1,0 +1,77 @@
+"""What a card says of one config: its sizes, the command that makes it again, and what it was made from."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from builders.plot import PLOT, draw
+from builders.sample import MODEL
+from builders.shards import Build, read_manifest
+from synthctx_data.answers import ANSWERS
+from synthctx_data.prompts import source_hash
+from synthctx_data.survey import Survey
+from synthctx_data.task import Task
+
+ROOT = Path(__file__).resolve().parent.parent / "dataset_cards"
+STORE = "answers.sqlite"  # what commands in a card call a store of answers
+_PATHS = ("corpus", "tokenizer", "dense_model")  # options that may name a file of this machine
+templates = Environment(
+    loader=FileSystemLoader(ROOT),
+    undefined=StrictUndefined,
+    autoescape=False,
+    trim_blocks=True,
+    keep_trailing_newline=True,
+)
+
+
+def describe(task: Task, build: Build, survey: Survey, address: str, folder: Path) -> str:
+    """The text on a built variant as Markdown; its picture is written into the folder, where the rest of it lies."""
+    draw(survey, f"{task.name}: {build.variant}", folder / PLOT)
+    manifest = read_manifest(folder)
+    tokenizer = build.options.tokenizer
+    answers = ANSWERS if (folder / ANSWERS).exists() else None
+    return templates.get_template("_config.md").render(
+        task=task.name,
+        variant=build.variant,
+        address=address,
+        survey=survey,
+        manifest=manifest,
+        command=command(task, build, answers),
+        tokenizer=f"`{_name(tokenizer)}`" if tokenizer else "the one that comes with synthctx",
+        corpus=", ".join(f"`{_name(corpus)}`" for corpus in build.options.corpus),
+        license=license_of(task, manifest),
+        prompts=source_hash("llm", f"{task.name}/llm"),
+        answers=answers,
+        store=STORE,
+        plot=PLOT,
+    )
+
+
+def command(task: Task, build: Build, answers: str | None) -> str:
+    """The command that makes the variant again, without the paths of this machine."""
+    given = {**{name: getattr(build.options, name) for name in ("max_tokens", "seed")}, **build.options.changed()}
+    sizes = task.sizes(build.options)
+    given |= {"train": sizes.get("train", 0), "validation": sizes.get("validation", 0)}
+    given.pop("store", None)
+    words = ["synthctx", "build", task.name, build.variant]
+    for option, value in given.items():
+        for one in value if isinstance(value, tuple) else (value,):
+            words += [f"--{option.replace('_', '-')}", _name(one) if option in _PATHS else str(one)]
+    return shlex.join([*words, *(["--store", STORE] if answers else [])])
+
+
+def license_of(task: Task, manifest: Mapping[str, Any]) -> str:
+    """The licence of a built variant, as Hubs name it."""
+    expression = task.variant(manifest["variant"]).expression
+    if manifest.get("model") not in (None, MODEL):
+        return "other"
+    return "unknown" if manifest.get("corpus") and "corpus" not in expression.reads else expression.license
+
+
+def _name(place: str) -> str:
+    """A Hub id as it is, and the last part of a path."""
+    path = Path(place).expanduser()
+    return path.name if path.exists() else place

@@ -1,0 +1,210 @@
+"""Put configs on a Hub: each in one commit, on top of what is there by then; and then a version for them all.
+
+What is to be done is found out from the repository anew at every attempt. So a push that was interrupted, outrun by another, or repeated
+does what is left to do, and nothing else.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from builders.card import CARD, Card, finish, read_card
+from builders.plot import PLOT
+from builders.repository import MAIN, Change, Content, OutrunError, Repository, State
+from builders.shards import MANIFEST
+from builders.versions import Difference, Manifest, changelog, differences, following, latest
+from synthctx_data.errors import HubError
+from synthctx_data.task import Task
+
+CHANGELOG = "CHANGELOG.md"
+_ATTEMPTS = 12
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 30.0  # seconds
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A config as it is to be on the Hub.
+
+    here: its files by their path in the repository.
+    there: those that another branch has already, with their path there, that branch, and their content.
+    card: makes the repository's card (None: there is none) say what there is to say of it.
+    """
+
+    variant: str
+    manifest: Manifest
+    here: Mapping[str, Path]
+    card: Callable[[Card | None], Card]
+    there: Mapping[str, tuple[str, str, Content]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What became of a config: in words, and the files and bytes that were (or would be) sent."""
+
+    variant: str
+    what: str
+    files: int = 0
+    size: int = 0
+
+
+class Publication:
+    """A task's configs on their way into a repository."""
+
+    def __init__(self, task: Task, repository: Repository, private: bool = False, dry_run: bool = False) -> None:
+        self.task = task
+        self.repository = repository
+        self.private = private
+        self.dry_run = dry_run
+        self._planned: dict[str, Manifest] = {}
+
+    def manifest(self, variant: str) -> Manifest:
+        """What the repository's config of this name was built from; empty if there is none."""
+        return self._manifests(self.repository.state()).get(variant, {})
+
+    def has_rows(self, offer: Offer) -> bool:
+        """Whether the repository has the config's files, but perhaps another card."""
+        state = self.repository.state()
+        change = self._plan(state, offer) if state else None
+        return state is not None and (change is None or list(change.add) == [CARD])
+
+    def send(self, offer: Offer) -> Sent:
+        """Makes the repository have the config, unless it does.
+
+        Raises: HubError if the Hub refuses or cannot be reached.
+        """
+        if self.dry_run:
+            return self._would_send(offer)
+        for _ in attempts(self.repository):
+            state = self._state()
+            change = self._plan(state, offer)
+            if change is None:
+                return Sent(offer.variant, "unchanged")
+            try:
+                self.repository.commit(state.sha, change)
+            except OutrunError:
+                continue
+            return _sent(offer, change)
+        raise AssertionError  # attempts raises
+
+    def finish(self) -> str | None:
+        """The version that the repository has now, tagged, with its changes in CHANGELOG.md; None on another branch than main.
+
+        In a dry run: the version that it would have.
+        """
+        if self.repository.branch != MAIN:
+            return None
+        if self.dry_run:
+            return self._version(self.repository.state(), self._planned)[0]
+        for _ in attempts(self.repository):
+            state = self._state()
+            tag, changes = self._version(state, {})
+            if tag is None or not changes:
+                return tag
+            try:
+                self._tag(state, tag, changes)
+            except OutrunError:
+                continue
+            return tag
+        raise AssertionError
+
+    def _state(self) -> State:
+        state = self.repository.state()
+        if state is None:
+            self.repository.create(self.private)
+            state = self.repository.state()
+        if state is None:
+            raise HubError(f"{self.repository.name} was made, and is not there; call again")
+        return state
+
+    def _would_send(self, offer: Offer) -> Sent:
+        self._planned[offer.variant] = offer.manifest
+        change = self._plan(self.repository.state() or State("", {}), offer)
+        return _sent(offer, change) if change else Sent(offer.variant, "unchanged")
+
+    def _plan(self, state: State, offer: Offer) -> Change | None:
+        """What makes this state have the config; None if it has it."""
+        there = state.under(offer.variant)
+        add: dict[str, Path | bytes] = {
+            path: file for path, file in offer.here.items() if path not in there or not there[path].is_of(file)
+        }
+        copy = {
+            path: (old, branch) for path, (old, branch, content) in offer.there.items() if there.get(path) != content
+        }
+        delete = [path for path in there if path not in offer.here and path not in offer.there]
+        if all(path.endswith(f"/{PLOT}") for path in [*add, *copy, *delete]):
+            add = {}  # a picture of the same rows, drawn by another version of a library
+        before = self._manifests(state)
+        text = self._card(state, offer, {**before, offer.variant: offer.manifest})
+        if CARD not in state.files or not state.files[CARD].is_of(text):
+            add[CARD] = text
+        if not (add or copy or delete):
+            return None
+        changed = differences(_only(before, offer.variant), {offer.variant: offer.manifest})
+        what = (
+            changed[0].what if changed else "described anew" if list(add) == [CARD] else "sent anew, with the same rows"
+        )
+        return Change(f"{offer.variant}: {what}", add, copy, delete)
+
+    def _card(self, state: State, offer: Offer, manifests: Mapping[str, Manifest]) -> bytes:
+        theirs = None
+        if CARD in state.files:
+            where = f"{self.repository.name}/{CARD}"
+            theirs = read_card(self.repository.read(CARD, state.sha).decode(errors="replace"), where)
+        return str(finish(self.task, offer.card(theirs), manifests)).encode()
+
+    def _manifests(self, state: State | None) -> dict[str, Manifest]:
+        """What each config of a state was built from."""
+        paths = [
+            path for path in (state.files if state else ()) if path.count("/") == 1 and path.endswith(f"/{MANIFEST}")
+        ]
+        return {path.split("/")[0]: _parse(self.repository.read(path, state.sha)) for path in paths if state}
+
+    def _version(self, state: State | None, planned: Mapping[str, Manifest]) -> tuple[str | None, list[Difference]]:
+        """The version of a state with what is planned besides, and what changed since the last one (nothing: it is that one)."""
+        tags = self.repository.tags() if state else {}
+        last = latest(tags)
+        before = self._manifests(self.repository.state_at(tags[last])) if last else {}
+        changes = differences(before, {**self._manifests(state), **planned})
+        return (following(last, changes) if changes else last), changes
+
+    def _tag(self, state: State, tag: str, changes: list[Difference]) -> None:
+        text = self.repository.read(CHANGELOG, state.sha).decode() if CHANGELOG in state.files else ""
+        new = changelog(text, self.repository.tags(), tag, changes)
+        sha = state.sha
+        if new != text:
+            sha = self.repository.commit(state.sha, Change(f"Version {tag}", {CHANGELOG: new.encode()}))
+        self.repository.tag(tag, sha, "\n".join(map(str, changes)))
+
+
+def attempts(repository: Repository) -> Iterator[int]:
+    """Numbers of attempts, with longer and longer waits between them.
+
+    Raises: HubError after the last.
+    """
+    for attempt in range(_ATTEMPTS):
+        yield attempt
+        time.sleep(min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT))
+    raise HubError(
+        f"{repository.name}: {_ATTEMPTS} attempts to commit were outrun by others, or failed at the Hub; call again later: "
+        "what was sent is not sent again"
+    )
+
+
+def _sent(offer: Offer, change: Change) -> Sent:
+    sizes = [len(source) if isinstance(source, bytes) else source.stat().st_size for source in change.add.values()]
+    return Sent(offer.variant, change.message.partition(": ")[2], len(sizes) + len(change.copy), sum(sizes))
+
+
+def _only(manifests: Mapping[str, Manifest], variant: str) -> dict[str, Manifest]:
+    return {variant: manifests[variant]} if variant in manifests else {}
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    try:
+        manifest = json.loads(data)
+    except ValueError:
+        return {}
+    return manifest if isinstance(manifest, dict) else {}

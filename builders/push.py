@@ -1,0 +1,166 @@
+"""`synthctx push`: a built folder, or a variant that is built on the way, onto a Hub."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from builders import find_task, flags
+from builders.terminal import err, out, progress_bar
+from synthctx_data.errors import DatasetError, HubError, UsageError
+
+if TYPE_CHECKING:
+    from builders.checking import Examined
+    from builders.folder import Variant
+    from builders.publish import Offer, Publication, Sent
+    from builders.shards import Build
+    from synthctx_data.task import Task
+
+Sink = Callable[["Task", "Build", int], None]
+
+
+def push(
+    context: typer.Context,
+    folder: flags.PushedFolder,
+    build_options: flags.BuildOptions = None,
+    repo: flags.Repo = None,
+    config: flags.Config = None,
+    private: flags.Private = False,
+    revision: flags.Branch = "main",
+    from_variant: flags.FromVariant = None,
+    dry_run: flags.DryRun = False,
+    force: flags.Force = False,
+) -> None:
+    """Put variants on the Hugging Face Hub, where load_dataset finds them.
+
+    Each variant goes in one commit, with its part of the card; what is there already is not sent again. Then the whole gets a version: a
+    tag such as v1.0.0, and a section in CHANGELOG.md. Called again after an interruption, it goes on where it stopped.
+
+    The token is the one of `hf auth login`, or HF_TOKEN. Another Hub: HF_ENDPOINT.
+    """
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    from builders.publish import Publication
+    from builders.repository import Repository
+
+    if not err.is_terminal:
+        disable_progress_bars()
+    if build_options and from_variant is None:
+        raise UsageError(f"--from-variant: options of a build ({build_options[0]} ...) are read with it only")
+    found = _task(folder) if from_variant is None else find_task(folder.name)
+    publication = Publication(found, Repository(repo or f"synthctx/{found.name}", revision), private, dry_run)
+    try:
+        if from_variant is None:
+            _push_folder(publication, folder, config or [], force)
+        else:
+            _require_alone(config)
+            command = context.find_root().command.commands["build"]  # type: ignore[attr-defined]  # the root is a group
+            words = [found.name, from_variant, "--output", str(folder.parent), *(build_options or [])]
+            command.main(words, standalone_mode=False, obj=partial(_relay, publication, force))
+        version = publication.finish()
+    except KeyboardInterrupt:
+        raise HubError("interrupted; the same command goes on from there, and sends nothing twice") from None
+    _say_version(publication, version)
+
+
+def _task(folder: Path) -> "Task":
+    """The task that a folder's variants are of."""
+    from builders.folder import find_variants
+
+    if not folder.is_dir():
+        raise UsageError(
+            f"expected a folder that synthctx build wrote, such as synthctx/mdqa_synth; there is no {folder}"
+        )
+    tasks = {str(variant.manifest.get("task")) for variant in find_variants(str(folder), [])}
+    if len(tasks) > 1:
+        raise UsageError(f"expected variants of one task in {folder}, found {', '.join(sorted(tasks))}")
+    (name,) = tasks
+    if name == "None":
+        raise DatasetError(f"expected a build.json beside the shards of {folder}; build the variants again")
+    return find_task(name)
+
+
+def _require_alone(config: list[str] | None) -> None:
+    if config:
+        raise UsageError("--config: it names built variants; --from-variant builds its own")
+
+
+def _push_folder(publication: "Publication", folder: Path, configs: list[str], force: bool) -> None:
+    """Sends the variants of a folder, after all that would be sent were found without fault."""
+    from builders.checking import examine, expected
+    from builders.folder import find_variants
+
+    offers = [(variant, _offer(publication, folder, variant)) for variant in find_variants(str(folder), configs)]
+    for variant, offer in offers:
+        if publication.has_rows(offer):
+            continue
+        with progress_bar(f"checking {variant.name}", variant.count()) as progress:
+            examined = examine(variant, expected(variant.manifest), progress)
+        _require_sound(variant.name, examined, force)
+    for _, offer in offers:
+        _say(publication, publication.send(offer))
+
+
+def _offer(publication: "Publication", folder: Path, variant: "Variant") -> "Offer":
+    from builders.card import CARD, merge, read_card
+    from builders.publish import Offer
+
+    variant.require_complete()
+    path = folder / CARD
+    if not path.exists():
+        raise DatasetError(
+            f"expected a card {path}; synthctx build writes it when it is called again with the same options"
+        )
+    mine = read_card(path.read_text(encoding="utf-8"), str(path))
+    mine.part(variant.name)
+    here = {
+        f"{variant.name}/{file.name}": file
+        for file in sorted(variant.folder.iterdir())
+        if not file.name.startswith(".")
+    }
+    card = partial(merge, publication.task, publication.repository.name, mine=mine, variant=variant.name)
+    return Offer(variant.name, variant.manifest, here, card)
+
+
+def _relay(publication: "Publication", force: bool, task: "Task", build: "Build", workers: int) -> None:
+    """Builds a variant and sends it shard by shard."""
+    from builders.relay import Relay
+
+    relay = Relay(task, build, publication.repository)
+    rows = sum(task.sizes(build.options).values())
+    there = publication.manifest(build.variant).get("fingerprint") == relay.manifest["fingerprint"]
+    if there or publication.dry_run:
+        out.print(f"{build.variant}: {'unchanged' if there else f'would be built and sent: {rows:,} rows'}")
+        return
+    with progress_bar(f"{task.name} {build.variant}", rows) as progress:
+        examined = relay.gather(publication.private, workers, progress)
+    _require_sound(build.variant, examined, force)
+    _say(publication, publication.send(relay.offer(examined)))
+    relay.clear()
+
+
+def _require_sound(name: str, examined: "Examined", force: bool) -> None:
+    from builders.views import report
+
+    if examined.report.ok:
+        return
+    out.print(report(name, examined))
+    if not force:
+        raise DatasetError(
+            f"{name} has faults, and nothing of it was published; build it anew, or push it as it is with --force"
+        )
+
+
+def _say(publication: "Publication", sent: "Sent") -> None:
+    size = f"; {sent.files} files, {sent.size / 1e6:,.1f} MB" if sent.files else ""
+    would = "would be " if publication.dry_run and sent.files else ""
+    out.print(f"{sent.variant}: {would}{sent.what}{size}", soft_wrap=True)
+
+
+def _say_version(publication: "Publication", version: str | None) -> None:
+    repository = publication.repository
+    revision = version or repository.branch
+    would = "would be" if publication.dry_run else "is"
+    out.print(f"{repository.name} {would} {revision}:  {repository.url}", soft_wrap=True)
