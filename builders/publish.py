@@ -114,6 +114,8 @@ class Publication:
         state = self.repository.state()
         if state is None:
             self.repository.create(self.private)
+            if self.private:
+                self.repository.require_private()
             state = self.repository.state()
         if state is None:
             raise HubError(f"{self.repository.name} was made, and is not there; call again")

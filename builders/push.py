@@ -50,8 +50,11 @@ def push(
     if build_options and from_variant is None:
         raise UsageError(f"--from-variant: options of a build ({build_options[0]} ...) are read with it only")
     found = _task(folder) if from_variant is None else find_task(folder.name)
-    publication = Publication(found, Repository(repo or f"synthctx/{found.name}", revision), private, dry_run)
+    repository = Repository(repo or f"synthctx/{found.name}", revision)
+    publication = Publication(found, repository, private, dry_run)
     try:
+        if private:
+            repository.require_private()
         if from_variant is None:
             _push_folder(publication, folder, config or [], force)
         else:

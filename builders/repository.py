@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -131,18 +131,19 @@ class Repository:
                 yield cast(BinaryIO, file)
 
     def create(self, private: bool) -> None:
-        """Makes the repository and the branch, if they are not there.
-
-        Raises: UsageError if it is to be private and is there, but public.
-        """
+        """Makes the repository and the branch, if they are not there."""
         with self._errors():
             self._api.create_repo(self.name, private=private or None, exist_ok=True, repo_type=_KIND)
-            if private and not self._api.dataset_info(self.name).private:
+            if self.branch != MAIN:
+                self._api.create_branch(self.name, branch=self.branch, exist_ok=True, repo_type=_KIND)
+
+    def require_private(self) -> None:
+        """Raises: UsageError if the repository is there, and everybody sees it."""
+        with self._errors(), suppress(RepositoryNotFoundError):
+            if not self._api.dataset_info(self.name).private:
                 raise UsageError(
                     f"--private: {self.name} is there already, and public; make it private in its settings, or choose another --repo"
                 )
-            if self.branch != MAIN:
-                self._api.create_branch(self.name, branch=self.branch, exist_ok=True, repo_type=_KIND)
 
     def commit(self, parent: str, change: Change) -> str:
         """The new commit: the change in one commit on top of `parent`, or nothing.

@@ -52,7 +52,7 @@ class ConceptExpression(ABC):
         """What decides the rows besides the options: hashes of the files that were read."""
         return {}
 
-    def keep(self, folder: Path) -> None:
+    def keep(self, folder: Path) -> None:  # noqa: B027  # most have nothing
         """Writes into the variant's folder what its rows follow from, and nobody else could find again."""
 
     @abstractmethod

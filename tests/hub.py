@@ -382,6 +382,14 @@ def _entry(commit: Commit, path: str, expand: bool) -> dict[str, Any]:
     return {"type": "file", "path": path, "oid": blob.oid, "size": blob.size, **lfs, **last}
 
 
+async def _close(runner: web.AppRunner) -> None:
+    await runner.cleanup()
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 @contextmanager
 def hub_server() -> Iterator[Hub]:
     """A Hub that listens while the context lasts."""
@@ -396,7 +404,7 @@ def hub_server() -> Iterator[Hub]:
     try:
         yield hub
     finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(_close(runner), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

@@ -265,6 +265,16 @@ def test_card_and_templates_are_there(task: str) -> None:
 
 
 @each_variant
+def test_the_row_of_an_id_stays_when_a_set_grows(task: str, variant: str) -> None:
+    """What versions of a published set go by: builders/versions.py."""
+    large = examples_for(task, variant)
+    for split, size in large.sizes.items():
+        small = examples_for(task, variant, **{**large.sizes, split: max(size - 2, 1)})
+        for other, kept in small.sizes.items():
+            assert [small.make(other, i) for i in range(kept)] == [large.make(other, i) for i in range(kept)]
+
+
+@each_variant
 def test_rows_have_the_schema(task: str, variant: str) -> None:
     examples = every_example(examples_for(task, variant))
     table = to_table(examples)

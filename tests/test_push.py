@@ -1,0 +1,632 @@
+"""`synthctx push` against a Hub that really listens, and what the world's clients then read from it."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from builders import TASKS
+from builders.card import CARD, read_card, update_card
+from builders.cli import app
+from builders.folder import find_variants
+from builders.shards import Build, build
+from synthctx_data.options import Options
+from synthctx_data.survey import Survey
+from tests.conftest import CORPORA, options_for
+from tests.hub import TOKEN, Hub, Repo, hub_server
+from tests.llm_server import llm_server
+
+ROOT = Path(__file__).parent.parent
+SMALL = Options(max_tokens=512, train=6, validation=3)
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with hub_server() as listening:
+        yield listening
+
+
+def environment(hub: Hub, home: Path, token: str = TOKEN) -> dict[str, str]:
+    settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home / "hf"), "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1"}
+    return {**os.environ, **settings, "HF_HUB_OFFLINE": "0", "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+
+
+def push(hub: Hub, folder: Path, *arguments: object, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
+    """Runs the command; whatever happens, the token is not in what it says."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "builders", "push", str(folder), *map(str, arguments)],
+        env=environment(hub, folder.parent, token), cwd=folder.parent.parent, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert TOKEN not in ran.stdout + ran.stderr
+    return ran
+
+
+def pushed(hub: Hub, folder: Path, *arguments: object) -> str:
+    ran = push(hub, folder, *arguments)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+def refused(hub: Hub, folder: Path, *arguments: object, token: str = TOKEN) -> str:
+    """The one line that the command ends with."""
+    ran = push(hub, folder, *arguments, token=token)
+    assert ran.returncode != 0
+    (line,) = [line for line in ran.stderr.splitlines() if line.strip()]
+    assert line.startswith("synthctx: ")
+    return line
+
+
+def run(code: str, hub: Hub, home: Path, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
+    """Runs Python in a process of its own, as a user of the Hub."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(hub, home, token),
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def made(
+    folder: Path, variant: str, options: Options = SMALL, task: str = "mdqa_synth", shards: int | None = None
+) -> Path:
+    """A folder with the variant in it."""
+    job = Build(task, variant, options, folder / "synthctx" / task, shards)
+    build(job)
+    update_card(TASKS[task], job)
+    return job.folder
+
+
+def contents(hub: Hub, repo: Repo, revision: str = "main") -> dict[str, bytes]:
+    commit = repo.find(revision)
+    assert commit
+    return {path: hub.objects[b.sha256] if b.sha256 else b.data for path, b in commit.tree.items()}
+
+
+def shards_of(contents_: dict[str, bytes], variant: str) -> dict[str, bytes]:
+    return {
+        path: data for path, data in contents_.items() if path.startswith(f"{variant}/") and path.endswith(".parquet")
+    }
+
+
+def local_shards(folder: Path, variant: str) -> dict[str, bytes]:
+    return {f"{variant}/{file.name}": file.read_bytes() for file in (folder / variant).glob("*.parquet")}
+
+
+def hashes(folder: Path, variant: str) -> dict[str, str]:
+    survey = Survey()
+    for split, row in find_variants(str(folder), [variant])[0].rows():
+        survey.add(split, row)
+    return {name: split.hash for name, split in survey.splits.items()}
+
+
+# --- every variant of every task
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, Path]]:
+    """A Hub with every variant of every task, and the directory from which they were pushed."""
+    home = tmp_path_factory.mktemp("everything")
+    with hub_server() as listening:
+        for name, task in TASKS.items():
+            for variant in task.variants:
+                made(home, variant, options_for(name, variant, train=4, validation=2), name)
+            pushed(listening, home / "synthctx" / name)
+        yield listening, home
+
+
+def test_every_file_is_there_byte_for_byte(everything: tuple[Hub, Path]) -> None:
+    hub, home = everything
+    for name, task in TASKS.items():
+        there = contents(hub, hub.repos[f"synthctx/{name}"])
+        for variant in task.variants:
+            here = {
+                f"{variant}/{file.name}": file.read_bytes() for file in (home / "synthctx" / name / variant).iterdir()
+            }
+            assert {path: data for path, data in there.items() if path.startswith(f"{variant}/")} == here
+        data = yaml.safe_load(there[CARD].decode().split("---\n")[1])
+        assert [config["config_name"] for config in data["configs"]] == list(task.variants)
+        assert set(hub.repos[f"synthctx/{name}"].tags) == {"v1.0.0"}
+
+
+def test_a_second_push_sends_nothing(everything: tuple[Hub, Path]) -> None:
+    hub, home = everything
+    before = hub.sent()
+    for name in TASKS:
+        said = pushed(hub, home / "synthctx" / name)
+        assert said.count(": unchanged\n") == len(TASKS[name].variants)
+    assert hub.sent() == before
+
+
+def test_load_dataset_reads_every_variant_plain_and_streaming(everything: tuple[Hub, Path]) -> None:
+    hub, home = everything
+    names = [(f"synthctx/{name}", variant) for name, task in TASKS.items() for variant in task.variants]
+    code = f"""
+import json
+from datasets import disable_progress_bars, load_dataset
+from synthctx_data.survey import Survey
+disable_progress_bars()
+found = {{}}
+for name, variant in {names!r}:
+    for streaming in (False, True):
+        survey = Survey()
+        for split, rows in load_dataset(name, variant, streaming=streaming).items():
+            for row in rows:
+                survey.add(split, row)
+        found[f"{{name}} {{variant}} {{streaming}}"] = {{split: seen.hash for split, seen in survey.splits.items()}}
+print(json.dumps(found))
+"""
+    (home / "elsewhere").mkdir()
+    ran = run(code, hub, home / "elsewhere")
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert len(found) == 2 * len(names)
+    for name, variant in names:
+        here = hashes(home / name, variant)
+        assert found[f"{name} {variant} False"] == found[f"{name} {variant} True"] == here
+        assert all(f"`{one}`" in hub.repos[name].find("main").tree[CARD].data.decode() for one in here.values())
+
+
+def test_data_frames_and_sql_read_through_hf(everything: tuple[Hub, Path]) -> None:
+    hub, home = everything
+    code = """
+import duckdb, pandas, polars
+from huggingface_hub import HfFileSystem
+place = "hf://datasets/synthctx/mdqa_synth@v1.0.0/symbolic_haystack"
+shard = f"{place}/train-00000-of-00001.parquet"
+duckdb.register_filesystem(HfFileSystem())
+print(*pandas.read_parquet(shard)["id"])
+print(*polars.read_parquet(shard, use_pyarrow=True)["id"])
+print(*(row[0] for row in duckdb.sql(f"select id from '{place}/train-*.parquet' order by id").fetchall()))
+"""
+    ran = run(code, hub, home)
+    ids = " ".join(f"mdqa_synth/symbolic_haystack/train/{i:06d}" for i in range(4))
+    assert ran.stdout.splitlines() == [ids] * 3, ran.stderr
+
+
+def test_a_stranger_makes_every_set_again_from_the_card_alone(
+    everything: tuple[Hub, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands of the card, in a directory with the corpora that it names, give rows with the hashes of the card."""
+    hub, home = everything
+    monkeypatch.chdir(tmp_path)
+    for corpus in CORPORA.values():
+        shutil.copy(corpus, tmp_path)
+    for name, task in TASKS.items():
+        card = read_card(contents(hub, hub.repos[f"synthctx/{name}"])[CARD].decode(), CARD)
+        for variant in task.variants:
+            block = card.blocks[variant]
+            (command,) = re.findall(r"^synthctx (build .*)$", block, re.MULTILINE)
+            app(command.split(), standalone_mode=False)
+            told = dict(re.findall(r"^\| (train|validation) \|.*`(\w+)` \|$", block, re.MULTILINE))
+            assert hashes(tmp_path / "synthctx" / name, variant) == told
+            assert local_shards(tmp_path / "synthctx" / name, variant) == local_shards(
+                home / "synthctx" / name, variant
+            )
+
+
+# --- what is done once, twice, at once, and half
+
+
+def test_configs_come_one_commit_each_and_other_files_stay(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    pushed(hub, folder)
+    repo = hub.repos["synthctx/mdqa_synth"]
+    mine = {"notes.txt": hub.repos["synthctx/mdqa_synth"].find("main").tree[".gitattributes"]}
+    repo.commit("main", "a person adds notes", {**repo.find("main").tree, **mine})
+    made(tmp_path, "templated_padding")
+    made(tmp_path, "symbolic_haystack")
+    said = pushed(hub, folder)
+    assert re.search(
+        r"symbolic_padding: unchanged\n.*templated_padding: added: 6 train \+ 3 validation rows; 5 files",
+        said,
+        re.DOTALL,
+    )
+    new = [commit.message for commit in repo.history()][:3]
+    assert new == [
+        "Version v1.1.0",
+        "templated_padding: added: 6 train + 3 validation rows",
+        "symbolic_haystack: added: 6 train + 3 validation rows",
+    ]
+    assert "notes.txt" in repo.find("main").tree
+    assert repo.tags["v1.1.0"] == repo.branches["main"]
+    assert_whole(hub, repo, folder)
+
+
+def assert_whole(hub: Hub, repo: Repo, folder: Path) -> None:
+    """No commit has half a config, or a card that speaks of others than are there."""
+    for commit in repo.history():
+        there = contents(hub, repo, commit.sha)
+        present = {path.split("/")[0] for path in there if "/" in path}
+        for variant in present:
+            assert shards_of(there, variant) == local_shards(folder, variant)
+        if CARD in there:
+            assert set(read_card(there[CARD].decode(), CARD).entries("configs")) == present
+
+
+def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    said = pushed(hub, folder, "--dry-run")
+    assert "symbolic_padding: would be added: 6 train + 3 validation rows; 5 files" in said
+    assert "synthctx/mdqa_synth would be v1.0.0" in said
+    assert hub.sent() == []
+    pushed(hub, folder)
+    before = hub.sent()
+    made(tmp_path, "templated_padding")
+    assert "synthctx/mdqa_synth would be v1.1.0" in pushed(hub, folder, "--dry-run")
+    assert hub.sent() == before
+
+
+def test_two_pushes_at_once_both_arrive(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    for variant in ("symbolic_haystack", "templated_padding", "templated_haystack"):
+        made(tmp_path, variant)
+    configs = [["symbolic_padding", "templated_haystack"], ["symbolic_haystack", "templated_padding"]]
+    command = [sys.executable, "-m", "builders", "push", str(folder)]
+    both = [
+        subprocess.Popen(
+            [*command, *(word for one in mine for word in ("--config", one))],
+            env=environment(hub, tmp_path),
+            stderr=subprocess.PIPE,
+        )
+        for mine in configs
+    ]
+    for process in both:
+        assert process.wait(120) == 0, process.stderr.read()
+        process.stderr.close()
+    repo = hub.repos["synthctx/mdqa_synth"]
+    assert {path.split("/")[0] for path in repo.find("main").tree if "/" in path} == {
+        one for mine in configs for one in mine
+    }
+    assert_whole(hub, repo, folder)
+    latest = max(repo.tags)
+    changelog = contents(hub, repo)["CHANGELOG.md"].decode()
+    assert re.findall(r"^## (\S+)$", changelog, re.MULTILINE) == sorted(repo.tags, reverse=True)
+    assert contents(hub, repo, latest) == contents(hub, repo)
+
+
+def test_a_push_killed_in_the_middle_leaves_nothing_and_goes_on(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_haystack", shards=6)
+    reached = threading.Event()
+
+    def hold(method: str, path: str, number: int) -> int | None:
+        if method == "PUT" and sum(one == "PUT" for one, _ in hub.log) > 4:
+            reached.set()
+            return 503
+        return None
+
+    hub.fault = hold
+    process = subprocess.Popen(
+        [sys.executable, "-m", "builders", "push", str(folder)],
+        env=environment(hub, tmp_path),
+        stderr=subprocess.DEVNULL,
+    )
+    assert reached.wait(60)
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    hub.fault = lambda *_: None
+    repo = hub.repos["synthctx/mdqa_synth"]
+    assert [commit.message for commit in repo.history()] == ["initial commit"]
+    stored = set(hub.objects)
+    assert stored
+    hub.log.clear()
+    pushed(hub, folder)
+    assert shards_of(contents(hub, repo), "symbolic_haystack") == local_shards(folder, "symbolic_haystack")
+    assert not {path.rpartition("/")[2] for method, path in hub.log if method == "PUT"} & stored
+
+
+def test_ctrl_c_is_one_line(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_haystack")
+    reached = threading.Event()
+    hub.fault = lambda method, path, number: (reached.set() or 503) if "/commit/" in path else None
+    process = subprocess.Popen(
+        [sys.executable, "-m", "builders", "push", str(folder)], env=environment(hub, tmp_path), stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    )  # fmt: skip
+    assert reached.wait(60)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert [line for line in said.splitlines() if line.strip()] == [
+        "synthctx: interrupted; the same command goes on from there, and sends nothing twice"
+    ]
+
+
+@pytest.mark.parametrize("status", [409, 412, 500, 503, 429])
+@pytest.mark.parametrize("what", ["/commit/main", "/tag/"])
+def test_conflicts_and_passing_troubles_are_tried_again(hub: Hub, tmp_path: Path, status: int, what: str) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    left = [status, status]
+    hub.fault = lambda method, path, number: left.pop() if what in path and left else None
+    pushed(hub, folder)
+    repo = hub.repos["synthctx/mdqa_synth"]
+    assert [commit.message.split(":")[0] for commit in repo.history()] == [
+        "Version v1.0.0",
+        "symbolic_padding",
+        "initial commit",
+    ]
+    assert repo.tags == {"v1.0.0": repo.branches["main"]}
+
+
+# --- what people edit
+
+
+def edit(repo: Repo, old: str, new: str) -> None:
+    tree = repo.find("main").tree
+    text = tree[CARD].data.decode()
+    assert old in text
+    edited = text.replace(old, new).encode()
+    repo.commit("main", "a person edits the card", {**tree, CARD: type(tree[CARD])(len(edited), edited)})
+
+
+def test_a_card_edited_on_the_hub_keeps_its_text_and_its_yaml(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    pushed(hub, folder)
+    repo = hub.repos["synthctx/mdqa_synth"]
+    edit(repo, "# mdqa_synth\n", "# Ours, and better\n")
+    edit(repo, "pretty_name: 'synthctx: MDQA'", "pretty_name: Pretty\nannotations_creators: [machine-generated]")
+    made(tmp_path, "templated_padding")
+    pushed(hub, folder)
+    card = read_card(contents(hub, repo)[CARD].decode(), CARD)
+    assert "# Ours, and better\n" in card.text
+    assert (card.data["pretty_name"], card.data["annotations_creators"]) == ("Pretty", ["machine-generated"])
+    assert list(card.blocks) == ["templated_padding", "symbolic_padding"]
+    before = hub.sent()
+    pushed(hub, folder)
+    assert hub.sent() == before
+
+
+def test_a_card_edited_here_goes_there_and_is_not_lost_to_a_push_from_elsewhere(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path / "one", "symbolic_padding")
+    path = folder / CARD
+    for title in ("# Mine", "# Mine, twice"):
+        path.write_text(re.sub(r"^# .*$", title, path.read_text(), count=1, flags=re.MULTILINE))
+        pushed(hub, folder)
+        assert f"{title}\n" in contents(hub, hub.repos["synthctx/mdqa_synth"])[CARD].decode()
+    pushed(hub, made(tmp_path / "other", "templated_padding"))
+    there = contents(hub, hub.repos["synthctx/mdqa_synth"])[CARD].decode()
+    assert "# Mine, twice\n" in there
+    assert list(read_card(there, CARD).blocks) == ["templated_padding", "symbolic_padding"]
+
+
+def test_the_card_speaks_of_the_repository_that_it_is_in(hub: Hub, tmp_path: Path) -> None:
+    pushed(hub, made(tmp_path, "symbolic_padding"), "--repo", "me/needles")
+    card = contents(hub, hub.repos["me/needles"])[CARD].decode()
+    assert 'load_dataset("me/needles", "symbolic_padding")' in card
+    assert "synthctx/mdqa_synth" not in card
+
+
+# --- growth
+
+
+def test_versions_say_what_changed_and_old_ones_load(hub: Hub, tmp_path: Path) -> None:
+    small = made(tmp_path / "small", "symbolic_padding")
+    grown = made(tmp_path / "grown", "symbolic_padding", Options(max_tokens=512, train=9, validation=3))
+    other = made(tmp_path / "other", "symbolic_padding", Options(max_tokens=512, train=9, validation=3, seed=7))
+    split = made(
+        tmp_path / "split", "symbolic_padding", Options(max_tokens=512, train=9, validation=3, seed=7), shards=2
+    )
+    for folder, version in ((small, "v1.0.0"), (grown, "v1.1.0"), (other, "v2.0.0"), (split, "v2.0.1")):
+        assert f"synthctx/mdqa_synth is {version}:" in pushed(hub, folder)
+    code = """
+import json
+from datasets import disable_progress_bars, load_dataset
+disable_progress_bars()
+versions = {v: load_dataset("synthctx/mdqa_synth", "symbolic_padding", revision=v) for v in ("v1.0.0", "v1.1.0", "v2.0.0", "v2.0.1")}
+print(json.dumps({v: [row["prompt"][0]["content"] for row in rows["train"]] for v, rows in versions.items()}))
+"""
+    ran = run(code, hub, tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads(ran.stdout)
+    assert rows["v1.0.0"] == rows["v1.1.0"][:6]
+    assert len(rows["v1.1.0"]) == len(rows["v2.0.0"]) == 9
+    assert not set(rows["v2.0.0"]) & set(rows["v1.1.0"])
+    assert rows["v2.0.1"] == rows["v2.0.0"]
+    changelog = contents(hub, hub.repos["synthctx/mdqa_synth"])["CHANGELOG.md"].decode()
+    assert re.findall(r"^## (\S+)$", changelog, re.MULTILINE) == ["v2.0.1", "v2.0.0", "v1.1.0", "v1.0.0"]
+    assert (
+        "`symbolic_padding` replaced: 9 train + 3 validation rows, other rows under the same ids; seed 0 before, 7 now"
+        in changelog
+    )
+    shown = subprocess.run(
+        [sys.executable, "-m", "builders", "show", "synthctx/mdqa_synth", "symbolic_padding", "--revision", "v1.0.0", "--index", "2"],
+        env=environment(hub, tmp_path), cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    question = rows["v1.0.0"][2].rpartition("\n\n")[2]
+    assert question.strip() in shown.stdout, shown.stderr
+
+
+def test_what_is_gone_here_is_gone_there(hub: Hub, tmp_path: Path) -> None:
+    pushed(hub, made(tmp_path / "many", "symbolic_padding", shards=3))
+    folder = made(tmp_path / "one", "symbolic_padding")
+    pushed(hub, folder)
+    there = contents(hub, hub.repos["synthctx/mdqa_synth"])
+    assert shards_of(there, "symbolic_padding") == local_shards(folder, "symbolic_padding")
+
+
+def test_another_branch_has_no_version(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    pushed(hub, folder, "--revision", "candidate")
+    repo = hub.repos["synthctx/mdqa_synth"]
+    assert repo.tags == {}
+    assert [path for path in repo.find("main").tree if "/" in path] == []
+    assert shards_of(contents(hub, repo, "candidate"), "symbolic_padding") == local_shards(folder, "symbolic_padding")
+
+
+# --- who may see it
+
+
+def test_a_private_repository_is_unseen_without_the_token(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    pushed(hub, folder, "--private")
+    assert hub.repos["synthctx/mdqa_synth"].private
+    code = 'from datasets import load_dataset; print(len(load_dataset("synthctx/mdqa_synth", "symbolic_padding")["train"]))'
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    assert run(code, hub, tmp_path / "a").stdout.strip() == "6"
+    assert run(code, hub, tmp_path / "b", token="").returncode != 0
+    assert "no token here: call `hf auth login`, or set HF_TOKEN" in refused(hub, folder, token="")
+    assert "your token is known" in refused(hub, folder, token="hf_of_somebody_else")
+
+
+def test_what_is_to_be_private_is_not_put_where_all_see_it(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    pushed(hub, folder)
+    made(tmp_path, "templated_padding")
+    before = hub.sent()
+    assert "--private: synthctx/mdqa_synth is there already, and public" in refused(hub, folder, "--private")
+    assert not [one for one in hub.sent()[len(before) :] if "commit" in one]
+
+
+# --- what is refused
+
+
+def test_a_folder_with_faults_is_refused_without_force(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding", Options(max_tokens=512, train=60, validation=0, depth="0.5"))
+    manifest = folder / "symbolic_padding" / "build.json"
+    manifest.write_text(manifest.read_text().replace('"depth": "0.5"', '"depth": "uniform"'))
+    ran = push(hub, folder)
+    assert ran.returncode == 1
+    assert "depths are not uniform" in ran.stdout
+    assert "symbolic_padding has faults, and nothing of it was published" in ran.stderr
+    assert hub.sent() == []
+    pushed(hub, folder, "--force")
+    assert shards_of(contents(hub, hub.repos["synthctx/mdqa_synth"]), "symbolic_padding")
+
+
+def test_bad_input_is_one_clear_line(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    assert "there is no" in refused(hub, tmp_path / "x" / "nowhere")
+    assert "expected a variant in" in refused(hub, folder, "--config", "real_haystack")
+    assert "--repo: expected OWNER/NAME, got 'a/b/c'" in refused(hub, folder, "--repo", "a/b/c")
+    assert "read with it only" in refused(hub, folder, "--", "--max-tokens", "512")
+    assert "No such option: --max-tokens" in refused(
+        hub, folder, "--from-variant", "symbolic_padding", "--max-tokens", "9"
+    )
+    assert "no variant 'symbolic'" in refused(hub, folder, "--from-variant", "symbolic")
+    hub.fault = lambda method, path, number: 403 if "create" in path else None
+    assert "does not let you change synthctx/mdqa_synth (403" in refused(hub, folder)
+    hub.fault = lambda *_: None
+    (folder / "symbolic_padding" / "train-00000-of-00001.parquet").unlink()
+    assert "expected {'train': 6, 'validation': 3} rows" in refused(hub, folder)
+    (folder / CARD).write_text("---\nconfigs: 7\n---\n")
+    (folder / "symbolic_padding" / "build.json").unlink()
+    assert "expected a build.json" in refused(hub, folder)
+    assert hub.sent() == ["POST /api/repos/create"]
+
+
+def test_a_hub_that_is_away_is_one_clear_line(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    away = Hub()
+    away.url = "http://127.0.0.1:9"
+    assert "http://127.0.0.1:9 cannot be reached" in refused(away, folder)
+
+
+# --- built on the way
+
+
+LARGE = ("--max-tokens", "512", "--train", "12", "--validation", "4", "--shards", "4", "--workers", "1")
+
+
+def test_built_on_the_way_it_is_the_same_and_the_disk_holds_little(hub: Hub, tmp_path: Path) -> None:
+    folder = tmp_path / "synthctx" / "mdqa_synth"
+    most = [0]
+
+    def watch(method: str, path: str, number: int) -> None:
+        most[0] = max(most[0], len(list(folder.rglob("*.parquet"))))
+
+    hub.fault = watch
+    pushed(hub, folder, "--from-variant", "symbolic_haystack", "--", *LARGE)
+    hub.fault = lambda *_: None
+    assert 0 < most[0] <= 2
+    assert not list(folder.rglob("*.parquet"))
+    repo = hub.repos["synthctx/mdqa_synth"]
+    assert list(repo.branches) == ["main"]
+    assert [commit.message for commit in repo.history()] == [
+        "Version v1.0.0",
+        "symbolic_haystack: added: 12 train + 4 validation rows",
+        "initial commit",
+    ]
+    whole = made(tmp_path / "whole", "symbolic_haystack", Options(max_tokens=512, train=12, validation=4), shards=4)
+    there = contents(hub, repo)
+    for file in (whole / "symbolic_haystack").iterdir():
+        assert there[f"symbolic_haystack/{file.name}"] == file.read_bytes()
+    before = hub.sent()
+    assert "symbolic_haystack: unchanged" in pushed(hub, whole)
+    assert hub.sent() == before
+    assert "unchanged" in pushed(hub, folder, "--from-variant", "symbolic_haystack", "--", *LARGE)
+    assert hub.sent() == before
+
+
+def test_built_on_the_way_and_killed_it_builds_only_what_is_missing(hub: Hub, tmp_path: Path) -> None:
+    folder = tmp_path / "synthctx" / "mdqa_synth"
+    reached = threading.Event()
+
+    def kill(method: str, path: str, number: int) -> int | None:
+        if "/commit/build-" in path and sum("/commit/build-" in one for _, one in hub.log) == 2:
+            reached.set()
+            time.sleep(0.5)
+        return None
+
+    hub.fault = kill
+    arguments = ["push", str(folder), "--from-variant", "symbolic_haystack", "--", *LARGE]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "builders", *arguments], env=environment(hub, tmp_path), stderr=subprocess.DEVNULL
+    )
+    assert reached.wait(60)
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    hub.fault = lambda *_: None
+    time.sleep(1)
+    stored = set(hub.objects)
+    repo = hub.repos["synthctx/mdqa_synth"]
+    assert [commit.message for commit in repo.history()] == ["initial commit"]
+    hub.log.clear()
+    pushed(hub, folder, "--from-variant", "symbolic_haystack", "--", *LARGE)
+    assert not {path.rpartition("/")[2] for method, path in hub.log if method == "PUT"} & stored
+    whole = made(tmp_path / "whole", "symbolic_haystack", Options(max_tokens=512, train=12, validation=4), shards=4)
+    assert shards_of(contents(hub, repo), "symbolic_haystack") == local_shards(whole, "symbolic_haystack")
+    assert "symbolic_haystack: unchanged" in pushed(hub, whole)
+
+
+# --- what a language model wrote
+
+
+def test_what_a_model_wrote_is_made_again_from_the_card_without_the_model(hub: Hub, tmp_path: Path) -> None:
+    options = ["--max-tokens", "1024", "--train", "4", "--validation", "2", "--pool-size", "16"]
+    with llm_server() as server:
+        command = ["build", "mdqa_synth", "llm_haystack", "--model", "some-model", "--endpoint", server.url, *options]
+        ran = subprocess.run(
+            [sys.executable, "-m", "builders", *command],
+            env={**environment(hub, tmp_path), "OPENAI_API_KEY": "k"}, cwd=tmp_path, capture_output=True, text=True,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+    folder = tmp_path / "synthctx" / "mdqa_synth"
+    pushed(hub, folder, "--repo", "me/needles")
+    card = read_card(contents(hub, hub.repos["me/needles"])[CARD].decode(), CARD)
+    block = card.blocks["llm_haystack"]
+    assert card.data["license"] == ["other"]
+    assert "asked for `some-model`; answered `served` (6 rows)" in block
+    commands = re.search(r"```bash\npip install [^\n]*\n(.*?)```", block, re.DOTALL)[1].splitlines()
+    assert [command.split()[0] for command in commands] == ["hf", "synthctx", "synthctx"]
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    for command in commands:
+        ran = subprocess.run(
+            [Path(sys.executable).with_name(command.split()[0]), *command.split()[1:]],
+            env=environment(hub, stranger), cwd=stranger, capture_output=True, text=True,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+    assert hashes(stranger / "synthctx" / "mdqa_synth", "llm_haystack") == hashes(folder, "llm_haystack")
