@@ -9,6 +9,7 @@ import datasets
 import pyarrow as pa
 from datasets.builder import Key
 
+from builders.describe import citation, license_of
 from builders.examples import Examples
 from builders.shards import ranges
 from synthctx_data import CONTENT_VERSION
@@ -50,7 +51,12 @@ class SynthBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         super().__init__(cache_dir, config_name=config_name, **options)
 
     def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(features=datasets.Features.from_arrow_schema(SCHEMA))
+        return datasets.DatasetInfo(
+            description=f"{self.TASK.name}: {self.TASK.asks}.",
+            citation=citation(),
+            license=license_of(self.TASK, self.examples.description()),
+            features=datasets.Features.from_arrow_schema(SCHEMA),
+        )
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         return [

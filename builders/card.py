@@ -34,7 +34,7 @@ _REGION = re.compile(
     re.DOTALL,
 )
 _BLOCK = re.compile(r"<!-- config (?P<variant>\w+) -->\n(?P<text>.*?)<!-- end of config -->\n\n", re.DOTALL)
-_ADDRESS = re.compile(r'(?<=load_dataset\(")[^"\n]*(?=", ")|(?<=hf download )\S+|(?<=Data set )[^\s{}]+(?=\})')
+_ADDRESS = re.compile(r'(?<=load_dataset\(")[^"\n]*(?=", ")|(?<=hf download )\S+|(?<=which version: `)[^`\n]*')
 _SIZES = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -112,12 +112,13 @@ class Part:
     block: str
 
 
-def read_card(text: str, where: str) -> Card:
-    """The card of this text.
+def read_card(content: str | bytes, where: str) -> Card:
+    """The card of this text, or of these bytes.
 
     Raises: DatasetError if its YAML is none, or not of the form that configs need.
     """
     try:
+        text = content if isinstance(content, str) else content.decode()
         card = RepoCard(text.replace("\r\n", "\n"))
         found = Card(dict(vars(card.data)), card.text)
         for key in ("configs", "dataset_info"):
@@ -188,7 +189,7 @@ def finish(task: Task, card: Card, manifests: Mapping[str, Mapping[str, Any]]) -
 
 
 def _read(path: Path) -> Card | None:
-    return read_card(path.read_text(encoding="utf-8"), str(path)) if path.exists() else None
+    return read_card(path.read_bytes(), str(path)) if path.exists() else None
 
 
 def _order(task: Task) -> Callable[[str], tuple[int, str]]:

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from builders.plot import PLOT, draw
 from builders.sample import MODEL
 from builders.shards import Build, read_manifest
+from synthctx_data import __version__
 from synthctx_data.answers import ANSWERS
 from synthctx_data.prompts import source_hash
 from synthctx_data.survey import Survey
@@ -25,6 +26,11 @@ templates = Environment(
     trim_blocks=True,
     keep_trailing_newline=True,
 )
+
+
+def citation() -> str:
+    """What to cite, as BibTeX: the paper, and this software."""
+    return templates.get_template("_citation.bib").render(version=__version__)
 
 
 def describe(task: Task, build: Build, survey: Survey, address: str, folder: Path) -> str:

@@ -6,10 +6,10 @@ does what is left to do, and nothing else.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from builders.card import CARD, Card, finish, read_card
 from builders.plot import PLOT
@@ -19,9 +19,10 @@ from builders.versions import Difference, Manifest, changelog, differences, foll
 from synthctx_data.errors import HubError
 from synthctx_data.task import Task
 
+T = TypeVar("T")
+
 CHANGELOG = "CHANGELOG.md"
-_ATTEMPTS = 12
-_FIRST_WAIT, _LONGEST_WAIT = 0.2, 30.0  # seconds
+_WAITS = tuple(0.2 * 2**attempt for attempt in range(8))  # seconds between attempts: 51 in all
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Publication:
         """Whether the repository has the config's files, but perhaps another card."""
         state = self.repository.state()
         change = self._plan(state, offer) if state else None
-        return state is not None and (change is None or list(change.add) == [CARD])
+        return state is not None and (change is None or _describes(change))
 
     def send(self, offer: Offer) -> Sent:
         """Makes the repository have the config, unless it does.
@@ -77,17 +78,7 @@ class Publication:
         """
         if self.dry_run:
             return self._would_send(offer)
-        for _ in attempts(self.repository):
-            state = self._state()
-            change = self._plan(state, offer)
-            if change is None:
-                return Sent(offer.variant, "unchanged")
-            try:
-                self.repository.commit(state.sha, change)
-            except OutrunError:
-                continue
-            return _sent(offer, change)
-        raise AssertionError  # attempts raises
+        return persist(self.repository, lambda: self._send(offer))
 
     def finish(self) -> str | None:
         """The version that the repository has now, tagged, with its changes in CHANGELOG.md; None on another branch than main.
@@ -98,17 +89,22 @@ class Publication:
             return None
         if self.dry_run:
             return self._version(self.repository.state(), self._planned)[0]
-        for _ in attempts(self.repository):
-            state = self._state()
-            tag, changes = self._version(state, {})
-            if tag is None or not changes:
-                return tag
-            try:
-                self._tag(state, tag, changes)
-            except OutrunError:
-                continue
-            return tag
-        raise AssertionError
+        return persist(self.repository, self._finish)
+
+    def _send(self, offer: Offer) -> Sent:
+        state = self._state()
+        change = self._plan(state, offer)
+        if change is None:
+            return Sent(offer.variant, "unchanged")
+        self.repository.commit(state.sha, change)
+        return _sent(offer, change)
+
+    def _finish(self) -> str | None:
+        state = self.repository.state()
+        tag, changes = self._version(state, {})
+        if state is not None and tag is not None and changes:
+            self._tag(state, tag, changes)
+        return tag
 
     def _state(self) -> State:
         state = self.repository.state()
@@ -145,16 +141,17 @@ class Publication:
         if not (add or copy or delete):
             return None
         changed = differences(_only(before, offer.variant), {offer.variant: offer.manifest})
+        change = Change("", add, copy, delete)
         what = (
-            changed[0].what if changed else "described anew" if list(add) == [CARD] else "sent anew, with the same rows"
+            changed[0].what if changed else "described anew" if _describes(change) else "sent anew, with the same rows"
         )
-        return Change(f"{offer.variant}: {what}", add, copy, delete)
+        return replace(change, message=f"{offer.variant}: {what}")
 
     def _card(self, state: State, offer: Offer, manifests: Mapping[str, Manifest]) -> bytes:
         theirs = None
         if CARD in state.files:
             where = f"{self.repository.name}/{CARD}"
-            theirs = read_card(self.repository.read(CARD, state.sha).decode(errors="replace"), where)
+            theirs = read_card(self.repository.read(CARD, state.sha), where)
         return str(finish(self.task, offer.card(theirs), manifests)).encode()
 
     def _manifests(self, state: State | None) -> dict[str, Manifest]:
@@ -181,23 +178,32 @@ class Publication:
         self.repository.tag(tag, sha, "\n".join(map(str, changes)))
 
 
-def attempts(repository: Repository) -> Iterator[int]:
-    """Numbers of attempts, with longer and longer waits between them.
+def persist(repository: Repository, step: Callable[[], T]) -> T:
+    """What the step comes to, which looks at the repository anew each time that it was outrun; with longer and longer waits.
 
-    Raises: HubError after the last.
+    Raises: HubError if that was in vain.
     """
-    for attempt in range(_ATTEMPTS):
-        yield attempt
-        time.sleep(min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT))
-    raise HubError(
-        f"{repository.name}: {_ATTEMPTS} attempts to commit were outrun by others, or failed at the Hub; call again later: "
-        "what was sent is not sent again"
-    )
+    for wait in (*_WAITS, None):
+        try:
+            return step()
+        except OutrunError as error:
+            if wait is None:
+                raise HubError(
+                    f"{repository.name}: the last of {len(_WAITS) + 1} attempts failed, or was outrun by another push ({error}); "
+                    "call again later: what was sent is not sent again"
+                ) from error
+            time.sleep(wait)
+    raise AssertionError  # the last attempt raises
 
 
 def _sent(offer: Offer, change: Change) -> Sent:
     sizes = [len(source) if isinstance(source, bytes) else source.stat().st_size for source in change.add.values()]
     return Sent(offer.variant, change.message.partition(": ")[2], len(sizes) + len(change.copy), sum(sizes))
+
+
+def _describes(change: Change) -> bool:
+    """Whether a change is one of the card alone."""
+    return not change.copy and not change.delete and list(change.add) == [CARD]
 
 
 def _only(manifests: Mapping[str, Manifest], variant: str) -> dict[str, Manifest]:

@@ -116,7 +116,7 @@ def _offer(publication: "Publication", folder: Path, variant: "Variant") -> "Off
         raise DatasetError(
             f"expected a card {path}; synthctx build writes it when it is called again with the same options"
         )
-    mine = read_card(path.read_text(encoding="utf-8"), str(path))
+    mine = read_card(path.read_bytes(), str(path))
     mine.part(variant.name)
     here = {
         f"{variant.name}/{file.name}": file

@@ -14,8 +14,8 @@ from builders.card import Card, Footer, join, make_part
 from builders.checking import Examined, Examiner, expected
 from builders.describe import describe
 from builders.folder import file_rows
-from builders.publish import Offer, attempts
-from builders.repository import Change, Content, OutrunError, Repository, State
+from builders.publish import Offer, persist
+from builders.repository import Change, Content, Repository, State
 from builders.shards import Build, Shard, build_in_parts, manifest_of
 from synthctx_data.errors import HubError
 from synthctx_data.task import Task
@@ -95,14 +95,13 @@ class Relay:
 
     def _bring(self, shards: Sequence[Shard]) -> None:
         files = {f"{self._name}/{shard.name}": self._build.staging / shard.name for shard in shards}
-        for _ in attempts(self._side):
+
+        def send() -> None:
             state = self._state()
             missing: dict[str, Path | bytes] = {path: file for path, file in files.items() if path not in state.files}
-            if not missing:
-                break
-            try:
+            if missing:
                 self._side.commit(state.sha, Change(f"{len(missing)} shards of {self._build.variant}", missing))
-            except OutrunError:
-                continue
+
+        persist(self._side, send)
         for file in files.values():
             file.unlink()

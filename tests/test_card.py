@@ -1,11 +1,13 @@
+import shutil
 from pathlib import Path
 
 import datasets
 from huggingface_hub import DatasetCard
 
 from builders import TASKS
-from builders.card import update_card
+from builders.card import Card, merge, read_card, update_card
 from builders.shards import Build, build
+from synthctx_data import __version__
 from synthctx_data.options import Options
 from synthctx_data.schema import SCHEMA
 
@@ -42,3 +44,33 @@ def test_load_dataset_opens_a_folder_with_the_features_of_the_card(tmp_path: Pat
     assert {split: len(rows[split]) for split in rows} == {"train": 6, "validation": 3}
     assert rows["train"].features.arrow_schema.remove_metadata() == SCHEMA
     assert datasets.get_dataset_config_names(str(tmp_path / "data")) == ["templated_padding", "symbolic_padding"]
+
+
+def test_a_card_round_trips_and_knows_whether_a_person_edited_it(tmp_path: Path) -> None:
+    card = read_card(add(tmp_path, "symbolic_padding").read_text(), "here")
+    assert read_card(str(card), "again") == card
+    assert (card.changed, card.edited) == (False, False)
+    other = Card(card.data, card.text.replace("### `symbolic_padding`", "### something about the config"))
+    assert not other.edited  # what synthctx writes anew is not a person's text
+    assert Card(card.data, card.text.replace("English only", "English, mostly")).edited
+    assert Card(card.data, card.text.split("<!-- configs")[0]).edited
+
+
+def test_a_card_of_another_repository_cites_that(tmp_path: Path) -> None:
+    card = read_card(add(tmp_path, "symbolic_padding").read_text(), "here")
+    merged = merge(TASK, "me/needles", None, card, "symbolic_padding")
+    assert not merged.edited
+    assert "`me/needles`, `symbolic_padding`, and the tag" in merged.text
+    assert "author  = {{The synthctx developers}}" in merged.text
+    assert f"version = {{{__version__}}}" in merged.text
+
+
+def test_a_variant_built_anew_is_described_anew(tmp_path: Path) -> None:
+    path = add(tmp_path, "symbolic_padding")
+    before = path.read_text()
+    shutil.rmtree(tmp_path / "symbolic_padding")
+    add(tmp_path, "symbolic_padding", train=8)
+    after = read_card(path.read_text(), "here")
+    assert "| train | 8 |" in after.blocks["symbolic_padding"]
+    assert "| train | 6 |" not in path.read_text()
+    assert path.read_text() != before
