@@ -16,7 +16,7 @@ import yaml
 from filelock import FileLock
 from huggingface_hub import CardData, RepoCard
 
-from builders.describe import describe, license_of, templates
+from builders.describe import LICENSES, describe, license_of, templates
 from builders.folder import find_variants
 from builders.plot import PLOT
 from builders.shards import Build, read_manifest
@@ -62,10 +62,16 @@ class Card:
         return {block["variant"]: block["text"] for block in _BLOCK.finditer(region["blocks"])} if region else {}
 
     @property
+    def prose(self) -> str:
+        """A hash of the text without what it says of configs, and without the address that it is at."""
+        outside = _ADDRESS.sub("", _REGION.sub("", self.text)).strip()
+        return hashlib.sha256(outside.encode()).hexdigest()[:8]
+
+    @property
     def changed(self) -> bool:
         """Whether somebody edited the text after synthctx wrote it."""
         region = _REGION.search(self.text)
-        return region is None or region["hash"] != _hash(self.text)
+        return region is None or region["hash"] != self.prose
 
     @property
     def edited(self) -> bool:
@@ -136,7 +142,7 @@ def update_card(task: Task, build: Build, progress: Callable[[int], None] = lamb
 
     `progress` is told how many more rows were read. A variant that the card describes already is not read again.
     """
-    address = "/".join(build.folder.resolve().parts[-2:])
+    address = "/".join(build.folder.parts[-2:]) if build.folder.is_absolute() else build.folder.as_posix()
     block = _known_block(build) or describe(task, build, _survey(build, progress), address, build.target)
     path = build.folder / CARD
     with FileLock(build.folder / ".lock"):
@@ -183,9 +189,11 @@ def join(task: Task, address: str, card: Card | None, text: Card | None, part: P
 def finish(task: Task, card: Card, manifests: Mapping[str, Mapping[str, Any]]) -> Card:
     """The card with what follows from its configs together: their licences, from their manifests, and a size."""
     licenses = {license_of(task, manifest) for manifest in manifests.values() if manifest}
+    given = card.data.get("license") or []
+    of_others = {*([given] if isinstance(given, str) else given)} - LICENSES
     rows = sum(split["num_examples"] for info in card.entries("dataset_info").values() for split in info["splits"])
     size = next((name for most, name in _SIZES if rows < most), _LARGEST)
-    return Card({**card.data, "license": sorted(licenses), "size_categories": [size]}, card.text)
+    return Card({**card.data, "license": sorted(licenses | of_others), "size_categories": [size]}, card.text)
 
 
 def _read(path: Path) -> Card | None:
@@ -228,7 +236,8 @@ def _fresh(task: Task, address: str, blocks: Mapping[str, str], variant: str) ->
 def _region(blocks: Mapping[str, str], by: str = "synthctx", mark: str = "0") -> str:
     texts = "".join(f"<!-- config {variant} -->\n{text}<!-- end of config -->\n\n" for variant, text in blocks.items())
     head = f"<!-- configs: synthctx writes them anew, and leaves the rest to you (text {by} {mark}) -->\n"
-    return f"{head}{texts}<!-- end of configs -->"
+    here = ", ".join(f"[`{variant}`](#{variant})" for variant in blocks)
+    return f"{head}Here: {here}.\n\n{texts}<!-- end of configs -->"
 
 
 def _with_blocks(text: str, blocks: Mapping[str, str]) -> str:
@@ -237,15 +246,8 @@ def _with_blocks(text: str, blocks: Mapping[str, str]) -> str:
 
 
 def _signed(card: Card, by: str = "yours") -> Card:
-    """The card with the hash of its text in it."""
-    mark = _hash(card.text)
-    return Card(card.data, _REGION.sub(lambda region: _region(card.blocks, by, mark), card.text))
-
-
-def _hash(text: str) -> str:
-    """Of a text without what it says of configs, and without the address that it is at."""
-    outside = _ADDRESS.sub("", _REGION.sub("", text)).strip()
-    return hashlib.sha256(outside.encode()).hexdigest()[:8]
+    """The card with the hash of its prose in it."""
+    return Card(card.data, _REGION.sub(lambda region: _region(card.blocks, by, card.prose), card.text))
 
 
 def make_part(variant: str, footers: Mapping[str, Sequence[Footer]], block: str) -> Part:

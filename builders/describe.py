@@ -18,6 +18,7 @@ from synthctx_data.task import Task
 
 ROOT = Path(__file__).resolve().parent.parent / "dataset_cards"
 STORE = "answers.sqlite"  # what commands in a card call a store of answers
+LICENSES = frozenset({"apache-2.0", "cc-by-4.0", "cc-by-sa-3.0", "other", "unknown"})  # that `license_of` may come to
 _PATHS = ("corpus", "tokenizer", "dense_model")  # options that may name a file of this machine
 templates = Environment(
     loader=FileSystemLoader(ROOT),

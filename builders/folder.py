@@ -3,15 +3,17 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.shards import read_manifest
-from synthctx_data.errors import DatasetError, UsageError
+from builders.shards import MANIFEST, parse_manifest, read_manifest
+from synthctx_data.errors import DatasetError, HubError, UsageError, first_line
 from synthctx_data.schema import SCHEMA
 
 _ROWS = 16  # read at once: rows can be megabytes
@@ -30,9 +32,13 @@ class Variant:
     def folder(self) -> Path:
         return Path(self.address) / self.name
 
-    @property
+    @cached_property
     def manifest(self) -> dict[str, Any]:
-        return read_manifest(self.folder) if self.local else {}
+        if self.local:
+            return read_manifest(self.folder)
+        with suppress(HubError, UsageError):  # what cannot be reached may lie in the cache
+            return _remote_manifest(self.address, self.name, self.revision)
+        return {}
 
     def count(self) -> int | None:
         """How many rows there are; None if only reading them would tell."""
@@ -88,12 +94,11 @@ class Variant:
 def find_variants(address: str, names: list[str], revision: str | None = None) -> list[Variant]:
     """The named variants of a data set, or all of them: a folder of this machine, or else a Hub id (at a revision).
 
-    Raises: UsageError if the folder has no such variant, if a Hub id comes without names, or a folder with a revision.
+    Raises: UsageError if the folder has no such variant, or comes with a revision, or if there is no such data set on the Hub.
     """
     folder = Path(os.path.expanduser(address))
     if not folder.is_dir():
-        if not names:
-            raise UsageError(f"{address} is no folder here; to read it from the Hub, name its variants too")
+        names = names or _configs(address, revision)
         return [Variant(name, address, local=False, revision=revision) for name in names]
     if revision is not None:
         raise UsageError(
@@ -106,6 +111,28 @@ def find_variants(address: str, names: list[str], revision: str | None = None) -
     if not there:
         raise UsageError(f"expected variants in {folder}, such as symbolic_haystack/train-*.parquet; found none")
     return [Variant(name, str(folder), local=True) for name in names or there]
+
+
+def _remote_manifest(address: str, name: str, revision: str | None) -> dict[str, Any]:
+    from builders.repository import MAIN, Repository
+
+    repository = Repository(address)
+    sha = repository.find(revision or MAIN)
+    path = f"{name}/{MANIFEST}"
+    if sha is None or path not in repository.state_at(sha).files:
+        return {}
+    return parse_manifest(repository.read(path, sha))
+
+
+def _configs(address: str, revision: str | None) -> list[str]:
+    import datasets
+
+    try:
+        return list(datasets.get_dataset_config_names(address, revision=revision))
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise UsageError(
+            f"expected a folder here, or a data set on the Hub; {address} is no folder, and on the Hub: {first_line(error)}"
+        ) from error
 
 
 def file_rows(parquet: pq.ParquetFile) -> Iterator[dict[str, Any]]:

@@ -28,11 +28,13 @@ def draw(survey: Survey, title: str, file: Path) -> None:
         for hop, mine in split.depths.items():
             depths.setdefault(hop, []).extend(mine)
     hops = sorted(depths)
-    labels = [f"hop {hop + 1}" for hop in hops]
+    labels = [f"hop {hop}" for hop in hops]
     right.hist([depths[hop] for hop in hops], bins=_DEPTH_BINS, range=(0, 1), stacked=True, label=labels)
     right.set(xlabel="depth of a needle: 0 first document, 1 last", ylabel="needles")
     if len(hops) > 1:
         right.legend(frameon=False)
+    for axes in (left, right):
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     figure.suptitle(title, fontsize="medium")
     with whole(file) as aside:
         figure.savefig(aside, format="png", dpi=120, metadata={"Software": None})

@@ -4,19 +4,18 @@ What is to be done is found out from the repository anew at every attempt. So a 
 does what is left to do, and nothing else.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from builders.card import CARD, Card, finish, read_card
 from builders.plot import PLOT
 from builders.repository import MAIN, Change, Content, OutrunError, Repository, State
-from builders.shards import MANIFEST
+from builders.shards import MANIFEST, parse_manifest
 from builders.versions import Difference, Manifest, changelog, differences, following, latest
-from synthctx_data.errors import HubError
+from synthctx_data.errors import ConflictError, HubError
 from synthctx_data.task import Task
 
 T = TypeVar("T")
@@ -59,7 +58,9 @@ class Publication:
         self.repository = repository
         self.private = private
         self.dry_run = dry_run
-        self._planned: dict[str, Manifest] = {}
+        self.notes: dict[str, None] = {}  # for the user, in their order
+        self._planned: dict[str, Manifest] = {}  # in a dry run, what would be there by now
+        self._planned_card: bytes | None = None
 
     def manifest(self, variant: str) -> Manifest:
         """What the repository's config of this name was built from; empty if there is none."""
@@ -117,10 +118,21 @@ class Publication:
             raise HubError(f"{self.repository.name} was made, and is not there; call again")
         return state
 
+    def would_send(self, manifest: Manifest) -> Sent:
+        """What would become of a config that is not built yet."""
+        variant = manifest["variant"]
+        self._planned[variant] = manifest
+        (change,) = differences(_only(self._manifests(self.repository.state()), variant), {variant: manifest})
+        return Sent(variant, change.what)
+
     def _would_send(self, offer: Offer) -> Sent:
         self._planned[offer.variant] = offer.manifest
         change = self._plan(self.repository.state() or State("", {}), offer)
-        return _sent(offer, change) if change else Sent(offer.variant, "unchanged")
+        if change is None:
+            return Sent(offer.variant, "unchanged")
+        card = change.add.get(CARD)
+        self._planned_card = card if isinstance(card, bytes) else self._planned_card
+        return _sent(offer, change)
 
     def _plan(self, state: State, offer: Offer) -> Change | None:
         """What makes this state have the config; None if it has it."""
@@ -135,9 +147,11 @@ class Publication:
         if all(path.endswith(f"/{PLOT}") for path in [*add, *copy, *delete]):
             add = {}  # a picture of the same rows, drawn by another version of a library
         before = self._manifests(state)
-        text = self._card(state, offer, {**before, offer.variant: offer.manifest})
-        if CARD not in state.files or not state.files[CARD].is_of(text):
-            add[CARD] = text
+        self._require_task(before)
+        theirs = self._planned_card or (self.repository.read(CARD, state.sha) if CARD in state.files else None)
+        card = self._card(theirs, offer, {**before, **self._planned, offer.variant: offer.manifest})
+        if card != theirs:
+            add[CARD] = card
         if not (add or copy or delete):
             return None
         changed = differences(_only(before, offer.variant), {offer.variant: offer.manifest})
@@ -147,19 +161,29 @@ class Publication:
         )
         return replace(change, message=f"{offer.variant}: {what}")
 
-    def _card(self, state: State, offer: Offer, manifests: Mapping[str, Manifest]) -> bytes:
-        theirs = None
-        if CARD in state.files:
-            where = f"{self.repository.name}/{CARD}"
-            theirs = read_card(self.repository.read(CARD, state.sha), where)
-        return str(finish(self.task, offer.card(theirs), manifests)).encode()
+    def _card(self, theirs: bytes | None, offer: Offer, manifests: Mapping[str, Manifest]) -> bytes:
+        card = offer.card(read_card(theirs, f"{self.repository.name}/{CARD}") if theirs else None)
+        if offer.variant not in card.blocks:
+            self.notes[
+                f"{CARD}: somebody took out the comments between which synthctx writes of configs, so it says nothing of {offer.variant} "
+                "but in its YAML; put them back, or remove the card, and push again"
+            ] = None
+        return str(finish(self.task, card, manifests)).encode()
+
+    def _require_task(self, manifests: Mapping[str, Manifest]) -> None:
+        for variant, manifest in manifests.items():
+            if manifest.get("task", self.task.name) != self.task.name:
+                raise ConflictError(
+                    f"{self.repository.name} holds {variant} of {manifest['task']}, and one repository is for one task; "
+                    f"choose another --repo for {self.task.name}"
+                )
 
     def _manifests(self, state: State | None) -> dict[str, Manifest]:
         """What each config of a state was built from."""
         paths = [
             path for path in (state.files if state else ()) if path.count("/") == 1 and path.endswith(f"/{MANIFEST}")
         ]
-        return {path.split("/")[0]: _parse(self.repository.read(path, state.sha)) for path in paths if state}
+        return {path.split("/")[0]: parse_manifest(self.repository.read(path, state.sha)) for path in paths if state}
 
     def _version(self, state: State | None, planned: Mapping[str, Manifest]) -> tuple[str | None, list[Difference]]:
         """The version of a state with what is planned besides, and what changed since the last one (nothing: it is that one)."""
@@ -198,7 +222,8 @@ def persist(repository: Repository, step: Callable[[], T]) -> T:
 
 def _sent(offer: Offer, change: Change) -> Sent:
     sizes = [len(source) if isinstance(source, bytes) else source.stat().st_size for source in change.add.values()]
-    return Sent(offer.variant, change.message.partition(": ")[2], len(sizes) + len(change.copy), sum(sizes))
+    sizes += [offer.there[path][2].size for path in change.copy]
+    return Sent(offer.variant, change.message.partition(": ")[2], len(sizes), sum(sizes))
 
 
 def _describes(change: Change) -> bool:
@@ -208,11 +233,3 @@ def _describes(change: Change) -> bool:
 
 def _only(manifests: Mapping[str, Manifest], variant: str) -> dict[str, Manifest]:
     return {variant: manifests[variant]} if variant in manifests else {}
-
-
-def _parse(data: bytes) -> dict[str, Any]:
-    try:
-        manifest = json.loads(data)
-    except ValueError:
-        return {}
-    return manifest if isinstance(manifest, dict) else {}

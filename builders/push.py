@@ -53,12 +53,13 @@ def push(
     repository = Repository(repo or f"synthctx/{found.name}", revision)
     publication = Publication(found, repository, private, dry_run)
     try:
+        repository.require_branch()
         if private:
             repository.require_private()
         if from_variant is None:
             _push_folder(publication, folder, config or [], force)
         else:
-            _require_alone(config)
+            _require_alone(config, build_options or [])
             command = context.find_root().command.commands["build"]  # type: ignore[attr-defined]  # the root is a group
             words = [found.name, from_variant, "--output", str(folder.parent), *(build_options or [])]
             command.main(words, standalone_mode=False, obj=partial(_relay, publication, force))
@@ -85,9 +86,14 @@ def _task(folder: Path) -> "Task":
     return find_task(name)
 
 
-def _require_alone(config: list[str] | None) -> None:
+def _require_alone(config: list[str] | None, build_options: list[str]) -> None:
     if config:
         raise UsageError("--config: it names built variants; --from-variant builds its own")
+    for word in build_options:
+        if word.partition("=")[0] in ("--output", "--ray", "--estimate"):
+            raise UsageError(
+                f"{word}: it is not read with --from-variant; FOLDER says where shards lie until they are sent"
+            )
 
 
 def _push_folder(publication: "Publication", folder: Path, configs: list[str], force: bool) -> None:
@@ -101,13 +107,14 @@ def _push_folder(publication: "Publication", folder: Path, configs: list[str], f
             continue
         with progress_bar(f"checking {variant.name}", variant.count()) as progress:
             examined = examine(variant, expected(variant.manifest), progress)
+        _require_described(folder, variant.name, examined)
         _require_sound(variant.name, examined, force)
     for _, offer in offers:
         _say(publication, publication.send(offer))
 
 
 def _offer(publication: "Publication", folder: Path, variant: "Variant") -> "Offer":
-    from builders.card import CARD, merge, read_card
+    from builders.card import CARD, Card, merge, read_card
     from builders.publish import Offer
 
     variant.require_complete()
@@ -117,14 +124,34 @@ def _offer(publication: "Publication", folder: Path, variant: "Variant") -> "Off
             f"expected a card {path}; synthctx build writes it when it is called again with the same options"
         )
     mine = read_card(path.read_bytes(), str(path))
-    mine.part(variant.name)
     here = {
         f"{variant.name}/{file.name}": file
         for file in sorted(variant.folder.iterdir())
         if not file.name.startswith(".")
     }
-    card = partial(merge, publication.task, publication.repository.name, mine=mine, variant=variant.name)
+
+    def card(theirs: Card | None) -> Card:
+        if theirs and theirs.changed and mine.edited and theirs.prose != mine.prose:
+            publication.notes[
+                f"{CARD} was edited on the Hub, and that text stays; the one that was edited here, {path}, was not sent: "
+                "put into it what shall stay, and the whole into the card on the Hub"
+            ] = None
+        return merge(publication.task, publication.repository.name, theirs, mine, variant.name)
+
     return Offer(variant.name, variant.manifest, here, card)
+
+
+def _require_described(folder: Path, name: str, examined: "Examined") -> None:
+    """Raises: DatasetError if the rows are not those that the card tells the hashes of."""
+    from builders.card import CARD, read_card
+
+    block = read_card((folder / CARD).read_bytes(), str(folder / CARD)).blocks.get(name, "")
+    for split, survey in examined.survey.splits.items():
+        if block and f"`{survey.hash}`" not in block:
+            raise DatasetError(
+                f"the {split} rows of {folder / name} are not those that were built: their SHA-256 begins {survey.hash}, "
+                f"and {CARD} tells another; remove {folder / name} and build it again"
+            )
 
 
 def _relay(publication: "Publication", force: bool, task: "Task", build: "Build", workers: int) -> None:
@@ -133,9 +160,11 @@ def _relay(publication: "Publication", force: bool, task: "Task", build: "Build"
 
     relay = Relay(task, build, publication.repository)
     rows = sum(task.sizes(build.options).values())
-    there = publication.manifest(build.variant).get("fingerprint") == relay.manifest["fingerprint"]
-    if there or publication.dry_run:
-        out.print(f"{build.variant}: {'unchanged' if there else f'would be built and sent: {rows:,} rows'}")
+    if publication.manifest(build.variant).get("fingerprint") == relay.manifest["fingerprint"]:
+        out.print(f"{build.variant}: unchanged")
+        return
+    if publication.dry_run:
+        _say(publication, publication.would_send(relay.manifest))
         return
     with progress_bar(f"{task.name} {build.variant}", rows) as progress:
         examined = relay.gather(publication.private, workers, progress)
@@ -157,13 +186,15 @@ def _require_sound(name: str, examined: "Examined", force: bool) -> None:
 
 
 def _say(publication: "Publication", sent: "Sent") -> None:
-    size = f"; {sent.files} files, {sent.size / 1e6:,.1f} MB" if sent.files else ""
-    would = "would be " if publication.dry_run and sent.files else ""
+    size = f"; {sent.files} file{'s' if sent.files > 1 else ''}, {sent.size / 1e6:,.2f} MB" if sent.files else ""
+    would = "would be " if publication.dry_run and sent.what != "unchanged" else ""
     out.print(f"{sent.variant}: {would}{sent.what}{size}", soft_wrap=True)
 
 
 def _say_version(publication: "Publication", version: str | None) -> None:
     repository = publication.repository
-    revision = version or repository.branch
     would = "would be" if publication.dry_run else "is"
-    out.print(f"{repository.name} {would} {revision}:  {repository.url}", soft_wrap=True)
+    state = f"{would} {version}" if version else f"on branch {repository.branch} has no version"
+    out.print(f"{repository.name} {state}:  {repository.url}", soft_wrap=True)
+    for note in publication.notes:
+        err.print(f"synthctx: note: {note}", soft_wrap=True)

@@ -82,10 +82,12 @@ class Change:
 class Repository:
     """A branch of a repository, by the token that `hf auth login` or HF_TOKEN gives.
 
-    Raises, from every method: HubError if the Hub refuses or cannot be reached.
+    Raises, from every method: HubError if the Hub refuses or cannot be reached. UsageError for a name that is none.
     """
 
     def __init__(self, name: str, branch: str = MAIN) -> None:
+        if name.count("/") != 1:
+            raise UsageError(f"--repo: expected OWNER/NAME, got {name!r}")
         self.name = name
         self.branch = branch
         self._api = HfApi()
@@ -136,6 +138,11 @@ class Repository:
             self._api.create_repo(self.name, private=private or None, exist_ok=True, repo_type=_KIND)
             if self.branch != MAIN:
                 self._api.create_branch(self.name, branch=self.branch, exist_ok=True, repo_type=_KIND)
+
+    def require_branch(self) -> None:
+        """Raises: UsageError if what is named as a branch is a tag, which does not move."""
+        if self.branch != MAIN and self.find(self.branch) and self.branch in self.tags():
+            raise UsageError(f"--revision: {self.branch} is a tag of {self.name}; push to a branch")
 
     def require_private(self) -> None:
         """Raises: UsageError if the repository is there, and everybody sees it."""
@@ -223,7 +230,7 @@ class Repository:
 def _log_in() -> str:
     if get_token() is None:
         return "there is no token here: call `hf auth login`, or set HF_TOKEN"
-    return "your token is known: see with `hf auth whoami` whose it is, and whether it may write there"
+    return "there is a token here: see with `hf auth whoami` whether it is valid, and whether its owner may write there"
 
 
 def _without_token(text: str) -> str:

@@ -199,9 +199,15 @@ def _write_missing(build: Build, shards: Sequence[Shard], workers: int, ray: str
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """What a variant's folder says it was built from; empty if it says nothing."""
+    file = folder / MANIFEST
+    return parse_manifest(file.read_bytes()) if file.exists() else {}
+
+
+def parse_manifest(content: bytes) -> dict[str, Any]:
+    """What a build.json says; empty if it is none."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        manifest = json.loads(content)
+    except ValueError:
         return {}
     return manifest if isinstance(manifest, dict) else {}
 
@@ -254,10 +260,10 @@ def _groups(examples: Examples, shard: Shard, progress: Progress) -> Iterator[li
 
 
 def _open_staging(build: Build, manifest: dict[str, Any]) -> None:
-    if build.staging.exists():
+    if any(build.staging.glob("*.parquet")):
         _refuse_other(build.staging, manifest)
-        for stale in build.staging.glob("*.tmp"):
-            stale.unlink()
+    for stale in build.staging.glob("*.tmp"):
+        stale.unlink()
     build.staging.mkdir(parents=True, exist_ok=True)
     aside = build.staging / f"{MANIFEST}.tmp"
     aside.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

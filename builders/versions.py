@@ -73,15 +73,16 @@ def _difference(variant: str, before: Manifest | None, after: Manifest | None) -
             if after is None
             else Difference(variant, f"added: {rows(after)}", _MINOR)
         )
-    if not _same(before, after, ()):
-        if _same(before, after, _SIZES) and not _from_answers(after) and _grown(before, after):
-            return Difference(
-                variant, f"grown: {rows(before)} before, {rows(after)} now, the old ones as they were", _MINOR
-            )
-        return Difference(
-            variant, f"replaced: {rows(after)}, other rows under the same ids; {_reason(before, after)}", _MAJOR
-        )
-    return Difference(variant, "written anew, with the same rows", _PATCH)
+    if _same(before, after, ()):
+        return Difference(variant, "written anew, with the same rows", _PATCH)
+    sizes = f"{rows(before)} before, {rows(after)} now"
+    if _same(before, after, _SIZES) and not _from_answers(after):
+        if _grown(before, after):
+            return Difference(variant, f"grown: {sizes}, the old ones as they were", _MINOR)
+        return Difference(variant, f"cut: {sizes}, those that are left as they were", _MAJOR)
+    return Difference(
+        variant, f"replaced: {rows(after)}, other rows under the same ids; {_reason(before, after)}", _MAJOR
+    )
 
 
 def rows(manifest: Manifest) -> str:

@@ -76,8 +76,8 @@ def report(name: str, examined: "Examined") -> Table:
     table.add_section()
     table.add_row("depth 0 to 1", "", f"[{_bars(found.depth)}] needles by tenth of the context")
     table.add_row("fill 99 to 100 %", "", f"[{_bars(found.fill)}] examples by tenth of a percent")
-    hashes = ", ".join(f"{name} {split.hash}" for name, split in examined.survey.splits.items())
-    table.add_row("SHA-256 of the rows", "", hashes)
+    for split, survey in examined.survey.splits.items():
+        table.add_row("SHA-256", "", f"{survey.hash} of the {split} rows")
     return table
 
 

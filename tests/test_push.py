@@ -401,6 +401,29 @@ def test_a_card_edited_here_goes_there_and_is_not_lost_to_a_push_from_elsewhere(
     assert list(read_card(there, CARD).blocks) == ["templated_padding", "symbolic_padding"]
 
 
+def test_edits_on_both_sides_are_not_lost_without_a_word(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    pushed(hub, folder)
+    edit(hub.repos["synthctx/mdqa_synth"], "# mdqa_synth\n", "# Theirs\n")
+    path = folder / CARD
+    path.write_text(path.read_text().replace("# mdqa_synth\n", "# Mine\n"))
+    ran = push(hub, folder)
+    assert "edited on the Hub, and that text stays; the one that was edited here" in ran.stderr
+    assert "# Theirs\n" in contents(hub, hub.repos["synthctx/mdqa_synth"])[CARD].decode()
+    edit(hub.repos["synthctx/mdqa_synth"], "<!-- end of configs -->", "")
+    ran = push(hub, folder)
+    assert "says nothing of symbolic_padding" in ran.stderr
+
+
+def test_a_licence_that_a_person_added_stays(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    pushed(hub, folder)
+    repo = hub.repos["synthctx/mdqa_synth"]
+    edit(repo, "license:\n- apache-2.0", "license: mit")
+    pushed(hub, folder)
+    assert read_card(contents(hub, repo)[CARD], CARD).data["license"] == ["apache-2.0", "mit"]
+
+
 def test_the_card_speaks_of_the_repository_that_it_is_in(hub: Hub, tmp_path: Path) -> None:
     pushed(hub, made(tmp_path, "symbolic_padding"), "--repo", "me/needles")
     card = contents(hub, hub.repos["me/needles"])[CARD].decode()
@@ -448,6 +471,20 @@ print(json.dumps({v: [row["prompt"][0]["content"] for row in rows["train"]] for 
     assert question.strip() in shown.stdout, shown.stderr
 
 
+def test_fewer_rows_are_another_major_version(hub: Hub, tmp_path: Path) -> None:
+    pushed(hub, made(tmp_path / "large", "symbolic_padding"))
+    cut = made(tmp_path / "small", "symbolic_padding", Options(max_tokens=512, train=4, validation=3))
+    said = pushed(hub, cut)
+    assert (
+        "cut: 6 train + 3 validation rows before, 4 train + 3 validation rows now, those that are left as they were"
+        in said
+    )
+    assert "is v2.0.0" in said
+    assert "--revision: v1.0.0 is a tag of synthctx/mdqa_synth; push to a branch" in refused(
+        hub, cut, "--revision", "v1.0.0"
+    )
+
+
 def test_what_is_gone_here_is_gone_there(hub: Hub, tmp_path: Path) -> None:
     pushed(hub, made(tmp_path / "many", "symbolic_padding", shards=3))
     folder = made(tmp_path / "one", "symbolic_padding")
@@ -458,7 +495,7 @@ def test_what_is_gone_here_is_gone_there(hub: Hub, tmp_path: Path) -> None:
 
 def test_another_branch_has_no_version(hub: Hub, tmp_path: Path) -> None:
     folder = made(tmp_path, "symbolic_padding")
-    pushed(hub, folder, "--revision", "candidate")
+    assert "on branch candidate has no version" in pushed(hub, folder, "--revision", "candidate")
     repo = hub.repos["synthctx/mdqa_synth"]
     assert repo.tags == {}
     assert [path for path in repo.find("main").tree if "/" in path] == []
@@ -478,7 +515,7 @@ def test_a_private_repository_is_unseen_without_the_token(hub: Hub, tmp_path: Pa
     assert run(code, hub, tmp_path / "a").stdout.strip() == "6"
     assert run(code, hub, tmp_path / "b", token="").returncode != 0
     assert "no token here: call `hf auth login`, or set HF_TOKEN" in refused(hub, folder, token="")
-    assert "your token is known" in refused(hub, folder, token="hf_of_somebody_else")
+    assert "there is a token here" in refused(hub, folder, token="hf_of_somebody_else")
 
 
 def test_what_is_to_be_private_is_not_put_where_all_see_it(hub: Hub, tmp_path: Path) -> None:
@@ -506,11 +543,48 @@ def test_a_folder_with_faults_is_refused_without_force(hub: Hub, tmp_path: Path)
     assert shards_of(contents(hub, hub.repos["synthctx/mdqa_synth"]), "symbolic_padding")
 
 
+def test_rows_that_are_not_those_of_the_card_are_refused(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path / "one", "symbolic_padding")
+    other = made(tmp_path / "other", "symbolic_padding", Options(max_tokens=512, train=6, validation=3, seed=1))
+    name = "symbolic_padding/train-00000-of-00001.parquet"
+    shutil.copy(other / name, folder / name)
+    for arguments in ((), ("--force",)):
+        assert "are not those that were built: their SHA-256 begins" in refused(hub, folder, *arguments)
+    assert hub.sent() == []
+
+
+def test_a_repository_is_for_one_task(hub: Hub, tmp_path: Path) -> None:
+    pushed(hub, made(tmp_path, "symbolic_padding"))
+    before = hub.sent()
+    other = made(tmp_path, "symbolic_padding", SMALL, "summhay_synth")
+    assert "one repository is for one task" in refused(hub, other, "--repo", "synthctx/mdqa_synth")
+    assert hub.sent() == before
+
+
+def test_the_hubs_own_build_json_tells_check_what_to_expect(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    made(tmp_path, "templated_padding")
+    pushed(hub, folder, "--repo", "me/needles")
+    ran = subprocess.run(
+        [sys.executable, "-m", "builders", "check", "me/needles"],
+        env=environment(hub, tmp_path), cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert "not counted again" not in ran.stdout
+    for variant in ("templated_padding", "symbolic_padding"):
+        assert f"{variant}: 6 train, 3 validation" in ran.stdout
+        assert all(one in ran.stdout for one in hashes(folder, variant).values())
+
+
 def test_bad_input_is_one_clear_line(hub: Hub, tmp_path: Path) -> None:
     folder = made(tmp_path, "symbolic_padding")
     assert "there is no" in refused(hub, tmp_path / "x" / "nowhere")
     assert "expected a variant in" in refused(hub, folder, "--config", "real_haystack")
-    assert "--repo: expected OWNER/NAME, got 'a/b/c'" in refused(hub, folder, "--repo", "a/b/c")
+    for name in ("a/b/c", "a", "a/b c"):
+        assert f"--repo: expected OWNER/NAME, got {name!r}" in refused(hub, folder, "--repo", name)
+    assert "--output=x: it is not read" in refused(
+        hub, folder, "--from-variant", "symbolic_padding", "--", "--output=x"
+    )
     assert "read with it only" in refused(hub, folder, "--", "--max-tokens", "512")
     assert "No such option: --max-tokens" in refused(
         hub, folder, "--from-variant", "symbolic_padding", "--max-tokens", "9"
@@ -548,6 +622,11 @@ def test_built_on_the_way_it_is_the_same_and_the_disk_holds_little(hub: Hub, tmp
         most[0] = max(most[0], len(list(folder.rglob("*.parquet"))))
 
     hub.fault = watch
+    said = pushed(hub, folder, "--from-variant", "symbolic_haystack", "--dry-run", "--", *LARGE)
+    assert said.startswith(
+        "symbolic_haystack: would be added: 12 train + 4 validation rows\nsynthctx/mdqa_synth would be v1.0.0:"
+    )
+    assert hub.sent() == []
     pushed(hub, folder, "--from-variant", "symbolic_haystack", "--", *LARGE)
     hub.fault = lambda *_: None
     assert 0 < most[0] <= 2
