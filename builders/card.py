@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import yaml
 from filelock import FileLock
-from huggingface_hub import CardData, RepoCard
+from huggingface_hub import CardData
 
 from builders.describe import LICENSES, describe, license_of, templates
 from builders.folder import find_variants
@@ -28,12 +28,13 @@ from synthctx_data.survey import Survey
 from synthctx_data.task import Task
 
 CARD = "README.md"
+_FRONT_MATTER = re.compile(r"\s*---[ \t]*\n(?P<yaml>.*?\n)??---[ \t]*(\n|$)", re.DOTALL)
 _REGION = re.compile(
-    r"<!-- configs: synthctx writes them anew, and leaves the rest to you \(text (?P<by>synthctx|yours) (?P<hash>\w+)\) -->\n"
+    r"<!-- configs: synthctx writes them anew, and leaves the rest to you \(text (?P<by>synthctx|yours) (?P<hash>\w+)\) -->[ \t]*\n"
     r"(?P<blocks>.*?)<!-- end of configs -->",
     re.DOTALL,
 )
-_BLOCK = re.compile(r"<!-- config (?P<variant>\w+) -->\n(?P<text>.*?)<!-- end of config -->\n\n", re.DOTALL)
+_BLOCK = re.compile(r"<!-- config (?P<variant>\w+) -->[ \t]*\n(?P<text>.*?)<!-- end of config -->[ \t]*\n", re.DOTALL)
 _ADDRESS = re.compile(r'(?<=load_dataset\(")[^"\n]*(?=", ")|(?<=hf download )\S+|(?<=which version: `)[^`\n]*')
 _SIZES = (
     (1_000, "n<1K"),
@@ -84,7 +85,15 @@ class Card:
         return {entry["config_name"]: entry for entry in self.data.get(key) or []}
 
     def part(self, variant: str) -> "Part":
-        """What the card says of one config."""
+        """What the card says of one config.
+
+        Raises: DatasetError if its YAML says nothing.
+        """
+        for key in ("configs", "dataset_info"):
+            if variant not in self.entries(key):
+                raise DatasetError(
+                    f"expected the card to have {variant} among its {key}; call synthctx build again with the same options, which adds it"
+                )
         return Part(
             variant,
             self.entries("configs")[variant],
@@ -124,9 +133,9 @@ def read_card(content: str | bytes, where: str) -> Card:
     Raises: DatasetError if its YAML is none, or not of the form that configs need.
     """
     try:
-        text = content if isinstance(content, str) else content.decode()
-        card = RepoCard(text.replace("\r\n", "\n"))
-        found = Card(dict(vars(card.data)), card.text)
+        text = (content.encode() if isinstance(content, str) else content).decode("utf-8-sig").replace("\r\n", "\n")
+        head = _FRONT_MATTER.match(text)
+        found = Card(dict(yaml.safe_load(head["yaml"]) or {}) if head else {}, text[head.end() :] if head else text)
         for key in ("configs", "dataset_info"):
             found.entries(key)
     except (ValueError, TypeError, KeyError, yaml.YAMLError) as error:
@@ -187,11 +196,21 @@ def join(task: Task, address: str, card: Card | None, text: Card | None, part: P
 
 
 def finish(task: Task, card: Card, manifests: Mapping[str, Mapping[str, Any]]) -> Card:
-    """The card with what follows from its configs together: their licences, from their manifests, and a size."""
+    """The card with what follows from its configs together, by the manifests of those that are there: licences, and a size.
+
+    What it says of variants that are not there goes.
+    """
+    gone = set(task.variants) - set(manifests)
+    data = {
+        key: [e for name, e in card.entries(key).items() if name not in gone] for key in ("configs", "dataset_info")
+    }
+    blocks = {variant: block for variant, block in card.blocks.items() if variant not in gone}
+    card = Card({**card.data, **data}, _with_blocks(card.text, blocks))
     licenses = {license_of(task, manifest) for manifest in manifests.values() if manifest}
     given = card.data.get("license") or []
     of_others = {*([given] if isinstance(given, str) else given)} - LICENSES
-    rows = sum(split["num_examples"] for info in card.entries("dataset_info").values() for split in info["splits"])
+    infos = card.entries("dataset_info").values()
+    rows = sum(split.get("num_examples", 0) for info in infos for split in info.get("splits") or [])
     size = next((name for most, name in _SIZES if rows < most), _LARGEST)
     return Card({**card.data, "license": sorted(licenses | of_others), "size_categories": [size]}, card.text)
 

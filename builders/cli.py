@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from builders import TASKS, find_task, flags, stored
 from builders.push import Sink, push
-from builders.terminal import COLUMNS, err, out, progress_bar
+from builders.terminal import COLUMNS, INTERRUPTED, err, out, progress_bar
 from synthctx_data import __version__
 from synthctx_data.errors import BuildError, SynthctxError, UsageError, WriterError
 from synthctx_data.options import UNIFORM, Options
@@ -34,7 +34,6 @@ app = typer.Typer(
 app.add_typer(stored.app, name="answers")
 app.command()(push)
 _SILENCE = 60  # seconds between signs of life where there is no terminal
-_INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
 def main() -> None:
@@ -62,7 +61,7 @@ def main() -> None:
             "please report it with what SYNTHCTX_TRACEBACK=1 prints",
             1,
         )
-    if code == _INTERRUPTED:
+    if code == INTERRUPTED:
         code = _complain("interrupted", 1)
     sys.exit(code or 0)
 

@@ -1,5 +1,6 @@
 """What a card says of one config: its sizes, the command that makes it again, and what it was made from."""
 
+import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,8 +48,8 @@ def describe(task: Task, build: Build, survey: Survey, address: str, folder: Pat
         survey=survey,
         manifest=manifest,
         command=command(task, build, answers),
-        tokenizer=f"`{_name(tokenizer)}`" if tokenizer else "the one that comes with synthctx",
-        corpus=", ".join(f"`{_name(corpus)}`" for corpus in build.options.corpus),
+        tokenizer=code(_name(tokenizer)) if tokenizer else "the one that comes with synthctx",
+        corpus=", ".join(code(_name(corpus)) for corpus in build.options.corpus),
         license=license_of(task, manifest),
         prompts=source_hash("llm", f"{task.name}/llm"),
         answers=answers,
@@ -72,13 +73,26 @@ def command(task: Task, build: Build, answers: str | None) -> str:
 
 def license_of(task: Task, manifest: Mapping[str, Any]) -> str:
     """The licence of a built variant, as Hubs name it."""
+    if manifest["variant"] not in task.variants:
+        return "unknown"
     expression = task.variant(manifest["variant"]).expression
     if manifest.get("model") not in (None, MODEL):
         return "other"
     return "unknown" if manifest.get("corpus") and "corpus" not in expression.reads else expression.license
 
 
+def code(text: str) -> str:
+    """The text as code in a table of Markdown, whatever is in it."""
+    plain = " ".join(text.split()).replace("`", "'").replace("|", "\\|").replace("<!--", "<! --")
+    return f"`{plain}`"
+
+
 def _name(place: str) -> str:
-    """A Hub id as it is, and the last part of a path."""
-    path = Path(place).expanduser()
-    return path.name if path.exists() else place
+    """A Hub id as it is, and of a path the last part; a tokenizer.json with its folder, which says more."""
+    path = Path(os.path.abspath(Path(place).expanduser()))  # noqa: PTH100  # a link keeps its name
+    if not path.exists():
+        return place
+    return "/".join(path.parts[-2:]) if path.name == "tokenizer.json" else path.name
+
+
+templates.filters["code"] = code

@@ -61,7 +61,15 @@ class Variant:
                 raise DatasetError(f"{file} is damaged, remove its folder and build again: {error}") from error
 
     def require_complete(self) -> None:
-        """Raises: DatasetError if the local files are not the rows that build.json speaks of."""
+        """Raises: DatasetError if build.json is none, or not of the local files."""
+        for name, kind in (("task", str), ("variant", str), ("fingerprint", str), ("depth", str), ("max_tokens", int)):
+            if not isinstance(self.manifest.get(name), kind) or (
+                name == "variant" and self.manifest[name] != self.name
+            ):
+                raise DatasetError(
+                    f"expected {self.folder / MANIFEST} to hold the {name} that was built, found {self.manifest.get(name)!r}; "
+                    "remove the folder and build it again"
+                )
         rows: Counter[str] = Counter()
         for split, file in self.files():
             rows[split] += _open(file).metadata.num_rows
@@ -147,6 +155,12 @@ def _open(file: Path) -> pq.ParquetFile:
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(f"expected a Parquet file, but {file} does not open: {error}") from error
     _require_schema(parquet.schema_arrow, str(file))
+    for name in SCHEMA.names:
+        there, asked = parquet.schema_arrow.field(name).type, SCHEMA.field(name).type
+        if there != asked:
+            raise DatasetError(
+                f"{file}: expected {name} to be {asked}, found {there}; remove its folder and build again"
+            )
     return parquet
 
 

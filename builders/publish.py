@@ -15,12 +15,14 @@ from builders.plot import PLOT
 from builders.repository import MAIN, Change, Content, OutrunError, Repository, State
 from builders.shards import MANIFEST, parse_manifest
 from builders.versions import Difference, Manifest, changelog, differences, following, latest
+from synthctx_data.answers import ANSWERS
 from synthctx_data.errors import ConflictError, HubError
 from synthctx_data.task import Task
 
 T = TypeVar("T")
 
 CHANGELOG = "CHANGELOG.md"
+_AS_IS = "surrogateescape"  # what others wrote in another encoding stays as it is
 _WAITS = tuple(0.2 * 2**attempt for attempt in range(8))  # seconds between attempts: 51 in all
 
 
@@ -143,7 +145,11 @@ class Publication:
         copy = {
             path: (old, branch) for path, (old, branch, content) in offer.there.items() if there.get(path) != content
         }
-        delete = [path for path in there if path not in offer.here and path not in offer.there]
+        delete = [
+            path
+            for path in there
+            if is_ours(path.rpartition("/")[2]) and path not in offer.here and path not in offer.there
+        ]
         if all(path.endswith(f"/{PLOT}") for path in [*add, *copy, *delete]):
             add = {}  # a picture of the same rows, drawn by another version of a library
         before = self._manifests(state)
@@ -183,7 +189,8 @@ class Publication:
         paths = [
             path for path in (state.files if state else ()) if path.count("/") == 1 and path.endswith(f"/{MANIFEST}")
         ]
-        return {path.split("/")[0]: parse_manifest(self.repository.read(path, state.sha)) for path in paths if state}
+        found = {path.split("/")[0]: parse_manifest(self.repository.read(path, state.sha)) for path in paths if state}
+        return {folder: manifest for folder, manifest in found.items() if manifest.get("variant") == folder}
 
     def _version(self, state: State | None, planned: Mapping[str, Manifest]) -> tuple[str | None, list[Difference]]:
         """The version of a state with what is planned besides, and what changed since the last one (nothing: it is that one)."""
@@ -194,12 +201,17 @@ class Publication:
         return (following(last, changes) if changes else last), changes
 
     def _tag(self, state: State, tag: str, changes: list[Difference]) -> None:
-        text = self.repository.read(CHANGELOG, state.sha).decode() if CHANGELOG in state.files else ""
+        text = self.repository.read(CHANGELOG, state.sha).decode(errors=_AS_IS) if CHANGELOG in state.files else ""
         new = changelog(text, self.repository.tags(), tag, changes)
         sha = state.sha
         if new != text:
-            sha = self.repository.commit(state.sha, Change(f"Version {tag}", {CHANGELOG: new.encode()}))
+            sha = self.repository.commit(state.sha, Change(f"Version {tag}", {CHANGELOG: new.encode(errors=_AS_IS)}))
         self.repository.tag(tag, sha, "\n".join(map(str, changes)))
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file of this name in a config's folder is part of the config, and not something else that somebody put there."""
+    return name.endswith(".parquet") or name in (MANIFEST, ANSWERS, PLOT)
 
 
 def persist(repository: Repository, step: Callable[[], T]) -> T:

@@ -1,5 +1,6 @@
 """`synthctx push`: a built folder, or a variant that is built on the way, onto a Hub."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from builders import find_task, flags
-from builders.terminal import err, out, progress_bar
+from builders.terminal import INTERRUPTED, err, out, progress_bar
 from synthctx_data.errors import DatasetError, HubError, UsageError
 
 if TYPE_CHECKING:
+    from builders.card import Card
     from builders.checking import Examined
     from builders.folder import Variant
     from builders.publish import Offer, Publication, Sent
@@ -49,8 +51,9 @@ def push(
         disable_progress_bars()
     if build_options and from_variant is None:
         raise UsageError(f"--from-variant: options of a build ({build_options[0]} ...) are read with it only")
+    folder = Path(os.path.abspath(folder.expanduser()))  # noqa: PTH100  # a link keeps its name
     found = _task(folder) if from_variant is None else find_task(folder.name)
-    repository = Repository(repo or f"synthctx/{found.name}", revision)
+    repository = Repository(f"synthctx/{found.name}" if repo is None else repo, revision)
     publication = Publication(found, repository, private, dry_run)
     try:
         repository.require_branch()
@@ -62,7 +65,8 @@ def push(
             _require_alone(config, build_options or [])
             command = context.find_root().command.commands["build"]  # type: ignore[attr-defined]  # the root is a group
             words = [found.name, from_variant, "--output", str(folder.parent), *(build_options or [])]
-            command.main(words, standalone_mode=False, obj=partial(_relay, publication, force))
+            if command.main(words, standalone_mode=False, obj=partial(_relay, publication, force)) == INTERRUPTED:
+                raise KeyboardInterrupt
         version = publication.finish()
     except KeyboardInterrupt:
         raise HubError("interrupted; the same command goes on from there, and sends nothing twice") from None
@@ -77,13 +81,16 @@ def _task(folder: Path) -> "Task":
         raise UsageError(
             f"expected a folder that synthctx build wrote, such as synthctx/mdqa_synth; there is no {folder}"
         )
-    tasks = {str(variant.manifest.get("task")) for variant in find_variants(str(folder), [])}
+    variants = find_variants(str(folder), [])
+    unknown = [variant.name for variant in variants if not isinstance(variant.manifest.get("task"), str)]
+    if unknown:
+        raise DatasetError(
+            f"expected a build.json in {folder / unknown[0]} that names its task; remove that folder and build it again"
+        )
+    tasks = {variant.manifest["task"] for variant in variants}
     if len(tasks) > 1:
         raise UsageError(f"expected variants of one task in {folder}, found {', '.join(sorted(tasks))}")
-    (name,) = tasks
-    if name == "None":
-        raise DatasetError(f"expected a build.json beside the shards of {folder}; build the variants again")
-    return find_task(name)
+    return find_task(*tasks)
 
 
 def _require_alone(config: list[str] | None, build_options: list[str]) -> None:
@@ -101,39 +108,42 @@ def _push_folder(publication: "Publication", folder: Path, configs: list[str], f
     from builders.checking import examine, expected
     from builders.folder import find_variants
 
-    offers = [(variant, _offer(publication, folder, variant)) for variant in find_variants(str(folder), configs)]
+    mine = _card(folder)
+    offers = [(variant, _offer(publication, mine, variant)) for variant in find_variants(str(folder), configs)]
     for variant, offer in offers:
         if publication.has_rows(offer):
             continue
         with progress_bar(f"checking {variant.name}", variant.count()) as progress:
             examined = examine(variant, expected(variant.manifest), progress)
-        _require_described(folder, variant.name, examined)
+        _require_same_rows(variant, mine, examined)
         _require_sound(variant.name, examined, force)
     for _, offer in offers:
         _say(publication, publication.send(offer))
 
 
-def _offer(publication: "Publication", folder: Path, variant: "Variant") -> "Offer":
-    from builders.card import CARD, Card, merge, read_card
-    from builders.publish import Offer
+def _card(folder: Path) -> "Card":
+    from builders.card import CARD, read_card
 
-    variant.require_complete()
     path = folder / CARD
     if not path.exists():
         raise DatasetError(
             f"expected a card {path}; synthctx build writes it when it is called again with the same options"
         )
-    mine = read_card(path.read_bytes(), str(path))
-    here = {
-        f"{variant.name}/{file.name}": file
-        for file in sorted(variant.folder.iterdir())
-        if not file.name.startswith(".")
-    }
+    return read_card(path.read_bytes(), str(path))
 
-    def card(theirs: Card | None) -> Card:
+
+def _offer(publication: "Publication", mine: "Card", variant: "Variant") -> "Offer":
+    from builders.card import CARD, merge
+    from builders.publish import Offer, is_ours
+
+    variant.require_complete()
+    _require_described(variant, mine)
+    here = {f"{variant.name}/{file.name}": file for file in sorted(variant.folder.iterdir()) if is_ours(file.name)}
+
+    def card(theirs: "Card | None") -> "Card":
         if theirs and theirs.changed and mine.edited and theirs.prose != mine.prose:
             publication.notes[
-                f"{CARD} was edited on the Hub, and that text stays; the one that was edited here, {path}, was not sent: "
+                f"{CARD} was edited on the Hub, and that text stays; the one that was edited here was not sent: "
                 "put into it what shall stay, and the whole into the card on the Hub"
             ] = None
         return merge(publication.task, publication.repository.name, theirs, mine, variant.name)
@@ -141,16 +151,22 @@ def _offer(publication: "Publication", folder: Path, variant: "Variant") -> "Off
     return Offer(variant.name, variant.manifest, here, card)
 
 
-def _require_described(folder: Path, name: str, examined: "Examined") -> None:
-    """Raises: DatasetError if the rows are not those that the card tells the hashes of."""
-    from builders.card import CARD, read_card
+def _require_described(variant: "Variant", card: "Card") -> None:
+    """Raises: DatasetError if the card does not speak of what build.json does."""
+    if f"`{variant.manifest['fingerprint']}`" not in card.blocks.get(variant.name, ""):
+        raise DatasetError(
+            f"expected the card beside {variant.folder} to say how it was built, between the comments that synthctx wrote; "
+            "remove the card, and call synthctx build again with the same options, which writes another"
+        )
 
-    block = read_card((folder / CARD).read_bytes(), str(folder / CARD)).blocks.get(name, "")
+
+def _require_same_rows(variant: "Variant", card: "Card", examined: "Examined") -> None:
+    """Raises: DatasetError if the rows are not those that the card tells the hashes of."""
     for split, survey in examined.survey.splits.items():
-        if block and f"`{survey.hash}`" not in block:
+        if f"`{survey.hash}`" not in card.blocks[variant.name]:
             raise DatasetError(
-                f"the {split} rows of {folder / name} are not those that were built: their SHA-256 begins {survey.hash}, "
-                f"and {CARD} tells another; remove {folder / name} and build it again"
+                f"the {split} rows of {variant.folder} are not those that were built: their SHA-256 begins {survey.hash}, "
+                "and the card tells another; remove the folder and build it again"
             )
 
 
@@ -160,7 +176,8 @@ def _relay(publication: "Publication", force: bool, task: "Task", build: "Build"
 
     relay = Relay(task, build, publication.repository)
     rows = sum(task.sizes(build.options).values())
-    if publication.manifest(build.variant).get("fingerprint") == relay.manifest["fingerprint"]:
+    if relay.is_done(publication):
+        relay.clear()
         out.print(f"{build.variant}: unchanged")
         return
     if publication.dry_run:
@@ -194,6 +211,8 @@ def _say(publication: "Publication", sent: "Sent") -> None:
 def _say_version(publication: "Publication", version: str | None) -> None:
     repository = publication.repository
     would = "would be" if publication.dry_run else "is"
+    if version is None and repository.branch == "main":
+        return  # nothing was asked for, but --help perhaps
     state = f"{would} {version}" if version else f"on branch {repository.branch} has no version"
     out.print(f"{repository.name} {state}:  {repository.url}", soft_wrap=True)
     for note in publication.notes:

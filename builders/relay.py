@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from builders.card import Card, Footer, join, make_part
+from builders.card import CARD, Card, Footer, join, make_part
 from builders.checking import Examined, Examiner, expected
 from builders.describe import describe
 from builders.folder import file_rows
-from builders.publish import Offer, persist
+from builders.publish import Offer, Publication, persist
 from builders.repository import Change, Content, Repository, State
-from builders.shards import Build, Shard, build_in_parts, manifest_of
+from builders.shards import Build, Shard, build_in_parts, manifest_of, shard_names
 from synthctx_data.errors import HubError
 from synthctx_data.task import Task
 
@@ -33,6 +33,18 @@ class Relay:
         self._name = f"build-{build.variant}-{self.manifest['fingerprint']}-{build.shards or 'auto'}"
         self._side = Repository(repository.name, self._name)
         self._footers: dict[str, list[Footer]] = {}
+
+    def is_done(self, publication: Publication) -> bool:
+        """Whether the repository has every shard of it, built from the same, and a card."""
+        state = publication.repository.state()
+        if (
+            state is None
+            or publication.manifest(self._build.variant).get("fingerprint") != self.manifest["fingerprint"]
+        ):
+            return False
+        shards = {f"{self._build.variant}/{name}" for name in shard_names(self._build)}
+        there = {path for path in state.under(self._build.variant) if path.endswith(".parquet")}
+        return shards == there and CARD in state.files
 
     def gather(self, private: bool, workers: int, progress: Progress) -> Examined:
         """Builds what the side branch misses, and brings it there; returns what was found in all rows.
@@ -66,7 +78,8 @@ class Relay:
 
     def clear(self) -> None:
         """Removes what is left of the side branch, and of the staging folder."""
-        self._side.drop_branch()
+        if self._side.find(self._name) is not None:
+            self._side.drop_branch()
         shutil.rmtree(self._build.staging, ignore_errors=True)
 
     def _place(self, file: tuple[str, Content]) -> tuple[str, tuple[str, str, Content]]:
@@ -76,7 +89,9 @@ class Relay:
     def _state(self) -> State:
         state = self._side.state()
         if state is None:
-            raise HubError(f"{self._side.name}: the branch {self._name} was made, and is not there; call again")
+            raise HubError(
+                f"{self._side.name}: the branch {self._name} is gone; another push of the same has finished, perhaps: call again"
+            )
         return state
 
     def _examine(self, shard: Shard, here: bool, examiner: Examiner, progress: Progress) -> None:
@@ -90,6 +105,11 @@ class Relay:
             self._read(shard, pq.ParquetFile(remote), state.files[there].size, examiner, progress)
 
     def _read(self, shard: Shard, parquet: pq.ParquetFile, size: int, examiner: Examiner, progress: Progress) -> None:
+        if parquet.metadata.num_rows != shard.stop - shard.start:
+            raise HubError(
+                f"{self._side.name}: expected {shard.stop - shard.start} rows in {shard.name} on the branch {self._name}, "
+                f"found {parquet.metadata.num_rows}; delete that branch, and call again"
+            )
         examiner.add(((shard.split, row) for row in file_rows(parquet)), progress)
         self._footers.setdefault(shard.split, []).append(Footer.of(parquet.metadata, size))
 

@@ -1,12 +1,13 @@
 """A repository of data sets on a Hub: what is in it, and how it is changed; errors as ours, without any token in them."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 from httpx2 import HTTPError
 from huggingface_hub import (
@@ -28,10 +29,13 @@ from huggingface_hub.hf_api import RepoFile
 
 from synthctx_data.errors import HubError, UsageError, first_line
 
+T = TypeVar("T")
+
 MAIN = "main"
 _KIND = "dataset"
 _OUTRUN = (409, 412)  # somebody else has committed since
 _PASSING = (408, 429, 500, 502, 503, 504)
+_WAITS = (0.3, 1.0, 3.0)  # seconds before another attempt to read
 
 
 class OutrunError(Exception):
@@ -104,25 +108,33 @@ class Repository:
 
     def find(self, revision: str) -> str | None:
         """The commit of a branch or a tag; None if there is no such revision or repository."""
-        with self._errors():
+
+        def look() -> str | None:
             try:
                 return self._api.dataset_info(self.name, revision=revision).sha
             except (RepositoryNotFoundError, RevisionNotFoundError):
                 return None
 
+        return self._patiently(look)
+
     @lru_cache(maxsize=8)  # noqa: B019  # a commit does not change, and a repository lives as long as a push
     def state_at(self, sha: str) -> State:
         """The files of a commit."""
-        with self._errors():
-            entries = self._api.list_repo_tree(self.name, recursive=True, revision=sha, repo_type=_KIND)
-            files = [entry for entry in entries if isinstance(entry, RepoFile)]
+        entries = self._patiently(
+            lambda: list(self._api.list_repo_tree(self.name, recursive=True, revision=sha, repo_type=_KIND))
+        )
+        files = [entry for entry in entries if isinstance(entry, RepoFile)]
         return State(sha, {f.path: Content(f.size, f.lfs.sha256 if f.lfs else None, f.blob_id) for f in files})
 
     @lru_cache(maxsize=256)  # noqa: B019
     def read(self, path: str, sha: str) -> bytes:
         """A small file of a commit, whole."""
-        with self.open(path, sha) as file:
-            return file.read()
+
+        def read() -> bytes:
+            with self.open(path, sha) as file:
+                return file.read()
+
+        return self._patiently(read)
 
     @contextmanager
     def open(self, path: str, sha: str) -> Iterator[BinaryIO]:
@@ -134,10 +146,13 @@ class Repository:
 
     def create(self, private: bool) -> None:
         """Makes the repository and the branch, if they are not there."""
-        with self._errors():
+
+        def make() -> None:
             self._api.create_repo(self.name, private=private or None, exist_ok=True, repo_type=_KIND)
             if self.branch != MAIN:
                 self._api.create_branch(self.name, branch=self.branch, exist_ok=True, repo_type=_KIND)
+
+        self._patiently(make)
 
     def require_branch(self) -> None:
         """Raises: UsageError if what is named as a branch is a tag, which does not move."""
@@ -146,11 +161,10 @@ class Repository:
 
     def require_private(self) -> None:
         """Raises: UsageError if the repository is there, and everybody sees it."""
-        with self._errors(), suppress(RepositoryNotFoundError):
-            if not self._api.dataset_info(self.name).private:
-                raise UsageError(
-                    f"--private: {self.name} is there already, and public; make it private in its settings, or choose another --repo"
-                )
+        if self.find(MAIN) and not self._patiently(lambda: self._api.dataset_info(self.name).private):
+            raise UsageError(
+                f"--private: {self.name} is there already, and public; make it private in its settings, or choose another --repo"
+            )
 
     def commit(self, parent: str, change: Change) -> str:
         """The new commit: the change in one commit on top of `parent`, or nothing.
@@ -175,8 +189,8 @@ class Repository:
 
     def tags(self) -> dict[str, str]:
         """The tags, and their commits."""
-        with self._errors():
-            return {tag.name: tag.target_commit for tag in self._api.list_repo_refs(self.name, repo_type=_KIND).tags}
+        refs = self._patiently(lambda: self._api.list_repo_refs(self.name, repo_type=_KIND))
+        return {tag.name: tag.target_commit for tag in refs.tags}
 
     def tag(self, name: str, sha: str, message: str) -> None:
         """Tags a commit.
@@ -188,8 +202,20 @@ class Repository:
 
     def drop_branch(self) -> None:
         """Deletes the branch; its commits that no other branch has are lost."""
-        with self._errors():
-            self._api.delete_branch(self.name, branch=self.branch, repo_type=_KIND)
+        self._patiently(lambda: self._api.delete_branch(self.name, branch=self.branch, repo_type=_KIND))
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """What the call comes to, which is made again if the Hub has passing troubles."""
+        for wait in (*_WAITS, None):
+            with self._errors():
+                try:
+                    return call()
+                except HTTPError as error:
+                    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+                    if wait is None or (status is not None and status not in _PASSING):
+                        raise
+                    time.sleep(wait)
+        raise AssertionError  # the last call returns or raises
 
     @contextmanager
     def _errors(self, conflicts: bool = False) -> Iterator[None]:
@@ -202,6 +228,10 @@ class Repository:
         except RepositoryNotFoundError as error:
             raise HubError(
                 f"{self._api.endpoint} has no data set {self.name}, or the token may not see it; {_log_in()}"
+            ) from error
+        except RevisionNotFoundError as error:
+            raise HubError(
+                f"{self.name} has no branch {self.branch} any more, or a tag of it names a commit that is gone; call again"
             ) from error
         except HfHubHTTPError as error:
             status = error.response.status_code
@@ -224,7 +254,8 @@ class Repository:
         said = _without_token(error.server_message or first_line(error))
         if status in (401, 403):
             return f"{self._api.endpoint} does not let you change {self.name} ({status}: {said}); {_log_in()}"
-        return f"{self._api.endpoint} refused ({status}: {said})"
+        again = "; call again: what was sent is not sent again" if status in _PASSING else ""
+        return f"{self._api.endpoint} refused ({status}: {said}){again}"
 
 
 def _log_in() -> str:

@@ -143,6 +143,11 @@ def build_in_parts(
         _examples(build).expression.keep(build.staging)
 
 
+def shard_names(build: Build) -> list[str]:
+    """The names of all files of the variant."""
+    return [shard.name for shard in plan(_examples(build), build.shards)]
+
+
 def manifest_of(build: Build) -> dict[str, Any]:
     """What the variant is built from: what its build.json says."""
     return {

@@ -15,7 +15,7 @@ _TAG = re.compile(r"v(\d{1,9})\.(\d{1,9})\.(\d{1,9})")
 _MAJOR, _MINOR, _PATCH = range(3)
 _ROWS_APART = {"synthctx", "shards", "fingerprint", "content"}  # they may differ, and the rows be the same
 _SIZES = ("train", "validation")
-_HEADING = re.compile(r"^## (?P<tag>v\S+)\n", re.MULTILINE)
+_SECTION = re.compile(r"## (?P<tag>v\d+\.\d+\.\d+)\n\n(- `.*\n)+\n?")  # as `changelog` writes it
 _TITLE = "# Changelog\n\n"
 
 
@@ -52,11 +52,13 @@ def following(tag: str | None, changes: Iterable[Difference]) -> str:
 
 
 def changelog(text: str, tags: Iterable[str], tag: str, changes: Iterable[Difference]) -> str:
-    """The changelog with a section for `tag` at its top, in place of sections of versions that never came to be."""
+    """The changelog with a section for `tag` at its top, in place of one for a version that never came to be; the rest stays."""
     known = set(tags)
-    kept = [match.start() for match in _HEADING.finditer(text) if match["tag"] in known]
+    rest = text.removeprefix(_TITLE)
+    while (first := _SECTION.match(rest)) and first["tag"] not in known:
+        rest = rest[first.end() :]
     lines = "".join(f"- {change}\n" for change in changes)
-    return f"{_TITLE}## {tag}\n\n{lines}\n{text[min(kept) :] if kept else ''}".rstrip() + "\n"
+    return f"{_TITLE}## {tag}\n\n{lines}\n{rest}".rstrip() + "\n"
 
 
 def _numbers(tag: str) -> tuple[int, ...]:
