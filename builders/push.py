@@ -137,6 +137,7 @@ def _offer(publication: "Publication", mine: "Card", variant: "Variant") -> "Off
     from builders.publish import Offer, is_ours
 
     variant.require_complete()
+    mine.part(variant.name)  # which says what is missing
     _require_described(variant, mine)
     here = {f"{variant.name}/{file.name}": file for file in sorted(variant.folder.iterdir()) if is_ours(file.name)}
 

@@ -3,9 +3,12 @@ from pathlib import Path
 
 import datasets
 from huggingface_hub import DatasetCard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from builders import TASKS
 from builders.card import Card, merge, read_card, update_card
+from builders.describe import code
 from builders.shards import Build, build
 from synthctx_data import __version__
 from synthctx_data.options import Options
@@ -74,3 +77,13 @@ def test_a_variant_built_anew_is_described_anew(tmp_path: Path) -> None:
     assert "| train | 8 |" in after.blocks["symbolic_padding"]
     assert "| train | 6 |" not in path.read_text()
     assert path.read_text() != before
+
+
+@given(st.text())
+def test_code_in_a_table_stays_in_its_cell(text: str) -> None:
+    shown = code(text)
+    assert shown.startswith("`")
+    assert shown.endswith("`")
+    inside = shown[1:-1].replace("\\|", "")
+    assert not set(inside) & {"`", "|", "\n", "\r"}
+    assert "<!--" not in shown

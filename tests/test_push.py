@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -360,6 +361,37 @@ def test_conflicts_and_passing_troubles_are_tried_again(hub: Hub, tmp_path: Path
     assert repo.tags == {"v1.0.0": repo.branches["main"]}
 
 
+KINDS = [
+    "create",
+    "validate-yaml",
+    "/refs",
+    "/tree/",
+    "/preupload/",
+    "/objects/batch",
+    "PUT",
+    "/commit/",
+    "/tag/",
+    "/revision/",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_trouble_at_any_one_request_does_not_stop_a_push(hub: Hub, tmp_path: Path, kind: str) -> None:
+    left = [503]
+    seen = []
+
+    def once(method: str, path: str, number: int) -> int | None:
+        there = kind in f"{method} {path}"
+        seen.append(there)
+        return left.pop() if there and left and kind != "validate-yaml" else None
+
+    hub.fault = once
+    folder = made(tmp_path, "symbolic_padding")
+    pushed(hub, folder)
+    assert any(seen)
+    assert hub.repos["synthctx/mdqa_synth"].tags.keys() == {"v1.0.0"}
+
+
 # --- what people edit
 
 
@@ -429,6 +461,63 @@ def test_the_card_speaks_of_the_repository_that_it_is_in(hub: Hub, tmp_path: Pat
     card = contents(hub, hub.repos["me/needles"])[CARD].decode()
     assert 'load_dataset("me/needles", "symbolic_padding")' in card
     assert "synthctx/mdqa_synth" not in card
+
+
+def put(repo: Repo, path: str, data: bytes) -> None:
+    tree = repo.find("main").tree
+    repo.commit("main", "a person adds a file", {**tree, path: type(tree[".gitattributes"])(len(data), data)})
+
+
+def test_what_other_people_keep_in_the_repository_stays(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    pushed(hub, folder)
+    repo = hub.repos["synthctx/mdqa_synth"]
+    theirs = {
+        "symbolic_padding/NOTES.md": b"a note",
+        "web/build.json": b'{"a": 1}',
+        "other/build.json": b"no JSON",
+        "CHANGELOG.md": b"# History\n\ncaf\xe9\n\n## v9 - mine\n\n- words\n",
+    }
+    for path, data in theirs.items():
+        put(repo, path, data)
+    pushed(hub, made(tmp_path / "new", "symbolic_padding", Options(max_tokens=512, train=6, validation=3, seed=1)))
+    there = contents(hub, repo)
+    for path in ("symbolic_padding/NOTES.md", "web/build.json", "other/build.json"):
+        assert there[path] == theirs[path]
+    assert there["CHANGELOG.md"].startswith(b"# Changelog\n\n## v2.0.0\n")
+    assert there["CHANGELOG.md"].endswith(theirs["CHANGELOG.md"])
+
+
+def test_a_config_that_was_taken_out_leaves_the_card(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    made(tmp_path, "templated_padding")
+    pushed(hub, folder)
+    repo = hub.repos["synthctx/mdqa_synth"]
+    tree = {path: blob for path, blob in repo.find("main").tree.items() if not path.startswith("templated_padding/")}
+    repo.commit("main", "a person takes a config out", tree)
+    assert "is v2.0.0" in pushed(hub, folder, "--config", "symbolic_padding")
+    card = read_card(contents(hub, repo)[CARD], CARD)
+    assert (
+        list(card.blocks) == list(card.entries("configs")) == list(card.entries("dataset_info")) == ["symbolic_padding"]
+    )
+
+
+def test_a_card_with_a_byte_order_mark_keeps_its_yaml(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    pushed(hub, folder)
+    repo = hub.repos["synthctx/mdqa_synth"]
+    put(
+        repo,
+        CARD,
+        b"\xef\xbb\xbf" + contents(hub, repo)[CARD].replace(b"\n", b"\r\n").replace(b"synthctx: MDQA", b"Ours"),
+    )
+    made(tmp_path, "templated_padding")
+    pushed(hub, folder)
+    card = contents(hub, repo)[CARD].decode()
+    assert card.count("pretty_name: Ours") == card.count("pretty_name") == 1
+    put(repo, CARD, b"---\n---\ncaf\xe9")
+    made(tmp_path, "symbolic_haystack")
+    assert "UnicodeDecodeError" in refused(hub, folder)
 
 
 # --- growth
@@ -543,6 +632,65 @@ def test_a_folder_with_faults_is_refused_without_force(hub: Hub, tmp_path: Path)
     assert shards_of(contents(hub, hub.repos["synthctx/mdqa_synth"]), "symbolic_padding")
 
 
+def test_only_what_belongs_to_a_config_is_sent(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    (folder / "symbolic_padding" / "secret.key").write_text("x")
+    (folder / "symbolic_padding" / "more").mkdir()
+    (folder / "symbolic_padding" / "dangling").symlink_to("nowhere")
+    pushed(hub, folder)
+    names = {path.rpartition("/")[2] for path in hub.repos["synthctx/mdqa_synth"].find("main").tree if "/" in path}
+    assert names == {
+        "build.json",
+        "tokens_and_depths.png",
+        "train-00000-of-00001.parquet",
+        "validation-00000-of-00001.parquet",
+    }
+
+
+def broken(folder: Path, name: str) -> None:
+    """Damages a folder in one of the ways that folders are damaged in."""
+    card, manifest = folder / CARD, folder / "symbolic_padding" / "build.json"
+    text = card.read_text()
+    if name == "empty card":
+        card.write_text("")
+    elif name == "card without comments":
+        card.write_text(re.sub(r"<!--.*?-->", "", text))
+    elif name == "card without an entry":
+        card.write_text(
+            text.replace("- config_name: symbolic_padding\n  features", "- config_name: another\n  features")
+        )
+    elif name == "card of other rows":
+        card.write_text(text.replace(json.loads(manifest.read_text())["fingerprint"], "0123456789abcdef"))
+    elif name == "manifest of another variant":
+        manifest.write_text(manifest.read_text().replace('"symbolic_padding"', '"templated_padding"'))
+    elif name == "manifest of odd values":
+        manifest.write_text(manifest.read_text().replace('"uniform"', "3"))
+    else:
+        file = folder / "symbolic_padding" / "train-00000-of-00001.parquet"
+        rows = pq.read_table(file)
+        at = rows.schema.get_field_index("num_tokens")
+        pq.write_table(rows.set_column(at, "num_tokens", rows["num_tokens"].cast("string")), file)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("empty card", "to say how it was built, between the comments"),
+        ("card without comments", "to say how it was built, between the comments"),
+        ("card without an entry", "expected the card to have symbolic_padding among its dataset_info"),
+        ("card of other rows", "to say how it was built"),
+        ("manifest of another variant", "to hold the variant that was built, found 'templated_padding'"),
+        ("manifest of odd values", "to hold the depth that was built, found 3"),
+        ("column of another type", "expected num_tokens to be int32, found string"),
+    ],
+)
+def test_a_damaged_folder_is_told_in_one_line_and_sends_nothing(hub: Hub, tmp_path: Path, name: str, said: str) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    broken(folder, name)
+    assert said in refused(hub, folder)
+    assert hub.sent() == []
+
+
 def test_rows_that_are_not_those_of_the_card_are_refused(hub: Hub, tmp_path: Path) -> None:
     folder = made(tmp_path / "one", "symbolic_padding")
     other = made(tmp_path / "other", "symbolic_padding", Options(max_tokens=512, train=6, validation=3, seed=1))
@@ -582,6 +730,8 @@ def test_bad_input_is_one_clear_line(hub: Hub, tmp_path: Path) -> None:
     assert "expected a variant in" in refused(hub, folder, "--config", "real_haystack")
     for name in ("a/b/c", "a", "a/b c"):
         assert f"--repo: expected OWNER/NAME, got {name!r}" in refused(hub, folder, "--repo", name)
+    assert "--repo: expected OWNER/NAME, got ''" in refused(hub, folder, "--repo", "")
+    assert "Build variants of a task" in pushed(hub, folder, "--from-variant", "symbolic_padding", "--", "--help")
     assert "--output=x: it is not read" in refused(
         hub, folder, "--from-variant", "symbolic_padding", "--", "--output=x"
     )
@@ -709,3 +859,45 @@ def test_what_a_model_wrote_is_made_again_from_the_card_without_the_model(hub: H
         )  # fmt: skip
         assert ran.returncode == 0, ran.stderr
     assert hashes(stranger / "synthctx" / "mdqa_synth", "llm_haystack") == hashes(folder, "llm_haystack")
+
+
+def test_built_on_the_way_and_interrupted_it_says_so(hub: Hub, tmp_path: Path) -> None:
+    folder = tmp_path / "synthctx" / "mdqa_synth"
+    reached = threading.Event()
+    hub.fault = lambda method, path, number: (reached.set() or 503) if "/commit/build-" in path else None
+    arguments = ["push", str(folder), "--from-variant", "symbolic_haystack", "--", *LARGE]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "builders", *arguments], env=environment(hub, tmp_path), stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    )  # fmt: skip
+    assert reached.wait(60)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (
+        1,
+        "synthctx: interrupted; the same command goes on from there, and sends nothing twice\n",
+    )
+    assert [commit.message for commit in hub.repos["synthctx/mdqa_synth"].history()] == ["initial commit"]
+
+
+def test_built_on_the_way_it_is_made_whole_again(hub: Hub, tmp_path: Path) -> None:
+    """Shards that somebody took out on the Hub come back, and shards of others on the side branch are not taken for its own."""
+    folder = tmp_path / "synthctx" / "mdqa_synth"
+    arguments = ("--from-variant", "symbolic_haystack", "--", *LARGE)
+    pushed(hub, folder, *arguments)
+    repo = hub.repos["synthctx/mdqa_synth"]
+    before = contents(hub, repo)
+    tree = repo.find("main").tree
+    repo.commit(
+        "main", "a person takes shards out", {p: b for p, b in tree.items() if not p.endswith("of-00004.parquet")}
+    )
+    pushed(hub, folder, *arguments)
+    assert contents(hub, repo) == before
+    repo.commit("main", "and again", {p: b for p, b in tree.items() if not p.endswith("of-00004.parquet")})
+    fingerprint = json.loads(before["symbolic_haystack/build.json"])["fingerprint"]
+    side = f"build-symbolic_haystack-{fingerprint}-4"
+    other = tree["symbolic_haystack/validation-00000-of-00004.parquet"]
+    repo.branches[side] = repo.branches["main"]
+    repo.commit(side, "another's", {**repo.find("main").tree, f"{side}/train-00000-of-00004.parquet": other})
+    assert "expected 3 rows in train-00000-of-00004.parquet on the branch" in refused(hub, folder, *arguments)
