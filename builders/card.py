@@ -7,7 +7,7 @@ comments belongs to whoever edits it. The first of them holds a hash of the text
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ _REGION = re.compile(
     re.DOTALL,
 )
 _BLOCK = re.compile(r"<!-- config (?P<variant>\w+) -->[ \t]*\n(?P<text>.*?)<!-- end of config -->[ \t]*\n", re.DOTALL)
+_FAULTS = re.compile(r"^\| faults \|.*\n", re.MULTILINE)
+_HASH = re.compile(r"`[0-9a-f]{16}`")
 _ADDRESS = re.compile(r'(?<=load_dataset\(")[^"\n]*(?=", ")|(?<=hf download )\S+|(?<=which version: `)[^`\n]*')
 _SIZES = (
     (1_000, "n<1K"),
@@ -169,17 +171,28 @@ def update_card(task: Task, build: Build, progress: Callable[[int], None] = lamb
     return path
 
 
-def merge(task: Task, address: str, theirs: Card | None, mine: Card, variant: str) -> Card:
+def merge(task: Task, address: str, theirs: Card | None, mine: Card, variant: str, faults: str = "") -> Card:
     """Their card with my description of one config: their other configs stay, and so does a text that a person edited.
 
-    What was edited in theirs counts before what was edited in mine, and both before what synthctx writes.
+    What was edited in theirs counts before what was edited in mine, and both before what synthctx writes. Faults that the config
+    is published with are told, as long as it has the same rows.
     """
-    part = mine.part(variant)
+    part = with_faults(mine.part(variant), faults, theirs)
     if theirs is not None and theirs.changed:
         return join(task, address, theirs, theirs, part)
     if mine.edited:
         return _signed(join(task, address, theirs, Card(mine.data, _ADDRESS.sub(address, mine.text)), part))
     return join(task, address, theirs, theirs if theirs and theirs.edited else None, part)
+
+
+def with_faults(part: Part, faults: str, theirs: Card | None = None) -> Part:
+    """The part with these faults told, or else those that their card tells of the same rows."""
+    told = theirs.blocks.get(part.variant, "") if theirs else ""
+    known = _FAULTS.search(told)
+    line = f"| faults | found by `synthctx check`: {faults} |\n" if faults else ""
+    if not line and known and _HASH.findall(told) == _HASH.findall(part.block):
+        line = known[0]
+    return replace(part, block=part.block + line)
 
 
 def join(task: Task, address: str, card: Card | None, text: Card | None, part: Part) -> Card:

@@ -19,6 +19,11 @@ class Examined:
     survey: Survey
     recounted: bool
 
+    @property
+    def faults(self) -> str:
+        """The kinds of faults, and how many there are of each; empty if there is none."""
+        return ", ".join(f"{kind} ({len(found)})" for kind, found in self.report.faults.items() if found)
+
 
 def expected(
     manifest: Mapping[str, Any], max_tokens: int | None = None, depth: str | None = None, tokenizer: str | None = None

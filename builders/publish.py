@@ -60,6 +60,7 @@ class Publication:
         self.repository = repository
         self.private = private
         self.dry_run = dry_run
+        self.faults: dict[str, str] = {}  # of configs that are sent in spite of them, in words
         self.notes: dict[str, None] = {}  # for the user, in their order
         self._planned: dict[str, Manifest] = {}  # in a dry run, what would be there by now
         self._planned_card: bytes | None = None

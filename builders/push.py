@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +118,7 @@ def _push_folder(publication: "Publication", folder: Path, configs: list[str], f
             examined = examine(variant, expected(variant.manifest), progress)
         _require_same_rows(variant, mine, examined)
         _require_sound(variant.name, examined, force)
+        publication.faults[variant.name] = examined.faults
     for _, offer in offers:
         _say(publication, publication.send(offer))
 
@@ -147,7 +149,8 @@ def _offer(publication: "Publication", mine: "Card", variant: "Variant") -> "Off
                 f"{CARD} was edited on the Hub, and that text stays; the one that was edited here was not sent: "
                 "put into it what shall stay, and the whole into the card on the Hub"
             ] = None
-        return merge(publication.task, publication.repository.name, theirs, mine, variant.name)
+        faults = publication.faults.get(variant.name, "")
+        return merge(publication.task, publication.repository.name, theirs, mine, variant.name, faults)
 
     return Offer(variant.name, variant.manifest, here, card)
 
@@ -206,7 +209,8 @@ def _require_sound(name: str, examined: "Examined", force: bool) -> None:
 def _say(publication: "Publication", sent: "Sent") -> None:
     size = f"; {sent.files} file{'s' if sent.files > 1 else ''}, {sent.size / 1e6:,.2f} MB" if sent.files else ""
     would = "would be " if publication.dry_run and sent.what != "unchanged" else ""
-    out.print(f"{sent.variant}: {would}{sent.what}{size}", soft_wrap=True)
+    with suppress(SystemExit):  # of rich, where nobody reads any more: a push does not stop half way for that
+        out.print(f"{sent.variant}: {would}{sent.what}{size}", soft_wrap=True)
 
 
 def _say_version(publication: "Publication", version: str | None) -> None:

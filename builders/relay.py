@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from builders.card import CARD, Card, Footer, join, make_part
+from builders.card import CARD, Card, Footer, join, make_part, with_faults
 from builders.checking import Examined, Examiner, expected
 from builders.describe import describe
 from builders.folder import file_rows
+from builders.plot import PLOT
 from builders.publish import Offer, Publication, persist
 from builders.repository import Change, Content, Repository, State
-from builders.shards import Build, Shard, build_in_parts, manifest_of, shard_names
+from builders.shards import MANIFEST, Build, Shard, build_in_parts, manifest_of, shard_names
+from synthctx_data.answers import ANSWERS
 from synthctx_data.errors import HubError
 from synthctx_data.task import Task
 
@@ -66,12 +68,12 @@ class Relay:
         """The config with its shards on the side branch."""
         folder, variant = self._build.staging, self._build.variant
         block = describe(self._task, self._build, examined.survey, self._side.name, folder)
-        part = make_part(variant, self._footers, block)
+        part = with_faults(make_part(variant, self._footers, block), examined.faults)
 
         def card(theirs: Card | None) -> Card:
             return join(self._task, self._side.name, theirs, theirs if theirs and theirs.edited else None, part)
 
-        here = {f"{variant}/{file.name}": file for file in folder.iterdir() if file.suffix != ".parquet"}
+        here = {f"{variant}/{file.name}": file for file in folder.iterdir() if file.name in (MANIFEST, ANSWERS, PLOT)}
         return Offer(
             variant, self.manifest, here, card, dict(map(self._place, self._state().under(self._name).items()))
         )

@@ -44,7 +44,7 @@ class OutrunError(Exception):
 
 @dataclass(frozen=True)
 class State:
-    """A branch at one commit: every file with what identifies its content (see `content_id`)."""
+    """A branch at one commit: every file with what identifies its content."""
 
     sha: str
     files: Mapping[str, "Content"]

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -218,6 +219,19 @@ def test_a_stranger_makes_every_set_again_from_the_card_alone(
 
 
 # --- what is done once, twice, at once, and half
+
+
+def test_a_reader_that_goes_away_does_not_stop_a_push(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    made(tmp_path, "templated_padding")
+    command = shlex.join([sys.executable, "-m", "builders", "push", str(folder)])
+    subprocess.run(f"{command} | true", shell=True, env=environment(hub, tmp_path), check=True)
+    repo = hub.repos["synthctx/mdqa_synth"]
+    assert repo.tags == {"v1.0.0": repo.branches["main"]}
+    assert {path.split("/")[0] for path in repo.find("main").tree if "/" in path} == {
+        "symbolic_padding",
+        "templated_padding",
+    }
 
 
 def test_configs_come_one_commit_each_and_other_files_stay(hub: Hub, tmp_path: Path) -> None:
@@ -629,7 +643,15 @@ def test_a_folder_with_faults_is_refused_without_force(hub: Hub, tmp_path: Path)
     assert "symbolic_padding has faults, and nothing of it was published" in ran.stderr
     assert hub.sent() == []
     pushed(hub, folder, "--force")
-    assert shards_of(contents(hub, hub.repos["synthctx/mdqa_synth"]), "symbolic_padding")
+    repo = hub.repos["synthctx/mdqa_synth"]
+    assert shards_of(contents(hub, repo), "symbolic_padding")
+    told = "| faults | found by `synthctx check`: depth (1) |"
+    assert told in contents(hub, repo)[CARD].decode()
+    assert "symbolic_padding: unchanged" in pushed(hub, folder)
+    assert told in contents(hub, repo)[CARD].decode()
+    shutil.rmtree(folder)
+    pushed(hub, made(tmp_path, "symbolic_padding"))
+    assert told not in contents(hub, repo)[CARD].decode()
 
 
 def test_only_what_belongs_to_a_config_is_sent(hub: Hub, tmp_path: Path) -> None:
