@@ -29,6 +29,7 @@ from tests.hub import TOKEN, Hub, Repo, hub_server
 from tests.llm_server import llm_server
 
 ROOT = Path(__file__).parent.parent
+INTERRUPTED = "synthctx: interrupted; the same command goes on from there, and sends nothing twice\n"
 SMALL = Options(max_tokens=512, train=6, validation=3)
 
 
@@ -51,6 +52,21 @@ def push(hub: Hub, folder: Path, *arguments: object, token: str = TOKEN) -> subp
     )  # fmt: skip
     assert TOKEN not in ran.stdout + ran.stderr
     return ran
+
+
+def start(hub: Hub, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """The command, running. A shell's background jobs ignore the signal of Ctrl-C, and so would what they start."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "builders", "push", str(folder), *arguments], env=environment(hub, folder.parent),
+        stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    )  # fmt: skip
+
+
+def end(process: subprocess.Popen[str], how: signal.Signals) -> tuple[int, str]:
+    """The exit code and the last words of a command that is sent a signal."""
+    process.send_signal(how)
+    _, said = process.communicate(timeout=60)
+    return process.returncode, said
 
 
 def pushed(hub: Hub, folder: Path, *arguments: object) -> str:
@@ -288,18 +304,10 @@ def test_two_pushes_at_once_both_arrive(hub: Hub, tmp_path: Path) -> None:
     for variant in ("symbolic_haystack", "templated_padding", "templated_haystack"):
         made(tmp_path, variant)
     configs = [["symbolic_padding", "templated_haystack"], ["symbolic_haystack", "templated_padding"]]
-    command = [sys.executable, "-m", "builders", "push", str(folder)]
-    both = [
-        subprocess.Popen(
-            [*command, *(word for one in mine for word in ("--config", one))],
-            env=environment(hub, tmp_path),
-            stderr=subprocess.PIPE,
-        )
-        for mine in configs
-    ]
+    both = [start(hub, folder, *(word for one in mine for word in ("--config", one))) for mine in configs]
     for process in both:
-        assert process.wait(120) == 0, process.stderr.read()
-        process.stderr.close()
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
     repo = hub.repos["synthctx/mdqa_synth"]
     assert {path.split("/")[0] for path in repo.find("main").tree if "/" in path} == {
         one for mine in configs for one in mine
@@ -322,14 +330,9 @@ def test_a_push_killed_in_the_middle_leaves_nothing_and_goes_on(hub: Hub, tmp_pa
         return None
 
     hub.fault = hold
-    process = subprocess.Popen(
-        [sys.executable, "-m", "builders", "push", str(folder)],
-        env=environment(hub, tmp_path),
-        stderr=subprocess.DEVNULL,
-    )
+    process = start(hub, folder)
     assert reached.wait(60)
-    process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    end(process, signal.SIGKILL)
     hub.fault = lambda *_: None
     repo = hub.repos["synthctx/mdqa_synth"]
     assert [commit.message for commit in repo.history()] == ["initial commit"]
@@ -345,18 +348,10 @@ def test_ctrl_c_is_one_line(hub: Hub, tmp_path: Path) -> None:
     folder = made(tmp_path, "symbolic_haystack")
     reached = threading.Event()
     hub.fault = lambda method, path, number: (reached.set() or 503) if "/commit/" in path else None
-    process = subprocess.Popen(
-        [sys.executable, "-m", "builders", "push", str(folder)], env=environment(hub, tmp_path), stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
-    )  # fmt: skip
+    process = start(hub, folder)
     assert reached.wait(60)
     time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert [line for line in said.splitlines() if line.strip()] == [
-        "synthctx: interrupted; the same command goes on from there, and sends nothing twice"
-    ]
+    assert end(process, signal.SIGINT) == (1, INTERRUPTED)
 
 
 @pytest.mark.parametrize("status", [409, 412, 500, 503, 429])
@@ -832,13 +827,9 @@ def test_built_on_the_way_and_killed_it_builds_only_what_is_missing(hub: Hub, tm
         return None
 
     hub.fault = kill
-    arguments = ["push", str(folder), "--from-variant", "symbolic_haystack", "--", *LARGE]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "builders", *arguments], env=environment(hub, tmp_path), stderr=subprocess.DEVNULL
-    )
+    process = start(hub, folder, "--from-variant", "symbolic_haystack", "--", *LARGE)
     assert reached.wait(60)
-    process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    end(process, signal.SIGKILL)
     hub.fault = lambda *_: None
     time.sleep(1)
     stored = set(hub.objects)
@@ -887,19 +878,10 @@ def test_built_on_the_way_and_interrupted_it_says_so(hub: Hub, tmp_path: Path) -
     folder = tmp_path / "synthctx" / "mdqa_synth"
     reached = threading.Event()
     hub.fault = lambda method, path, number: (reached.set() or 503) if "/commit/build-" in path else None
-    arguments = ["push", str(folder), "--from-variant", "symbolic_haystack", "--", *LARGE]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "builders", *arguments], env=environment(hub, tmp_path), stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
-    )  # fmt: skip
+    process = start(hub, folder, "--from-variant", "symbolic_haystack", "--", *LARGE)
     assert reached.wait(60)
     time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert (process.returncode, said) == (
-        1,
-        "synthctx: interrupted; the same command goes on from there, and sends nothing twice\n",
-    )
+    assert end(process, signal.SIGINT) == (1, INTERRUPTED)
     assert [commit.message for commit in hub.repos["synthctx/mdqa_synth"].history()] == ["initial commit"]
 
 
