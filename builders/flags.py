@@ -182,7 +182,7 @@ BuildOptions = Annotated[
     Argument(
         help="With --from-variant: options of synthctx build, behind a --, e.g. -- --max-tokens 131072 --train 100000.",
         show_default=False,
-        metavar="[-- BUILD_OPTION...]",
+        metavar="-- BUILD_OPTION",
     ),
 ]
 Repo = Annotated[str | None, Option(help="The repository, OWNER/NAME. Default: synthctx/TASK.", show_default=False)]

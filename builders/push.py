@@ -63,7 +63,7 @@ def push(
         if from_variant is None:
             _push_folder(publication, folder, config or [], force)
         else:
-            _require_alone(config, build_options or [])
+            _require_alone(config, build_options or [], dry_run)
             command = context.find_root().command.commands["build"]  # type: ignore[attr-defined]  # the root is a group
             words = [found.name, from_variant, "--output", str(folder.parent), *(build_options or [])]
             if command.main(words, standalone_mode=False, obj=partial(_relay, publication, force)) == INTERRUPTED:
@@ -94,10 +94,14 @@ def _task(folder: Path) -> "Task":
     return find_task(*tasks)
 
 
-def _require_alone(config: list[str] | None, build_options: list[str]) -> None:
+def _require_alone(config: list[str] | None, build_options: list[str], dry_run: bool) -> None:
     if config:
         raise UsageError("--config: it names built variants; --from-variant builds its own")
     for word in build_options:
+        if dry_run and word.partition("=")[0] == "--model":
+            raise UsageError(
+                "--dry-run: a model would be asked, and paid; synthctx build --estimate says what it would cost"
+            )
         if word.partition("=")[0] in ("--output", "--ray", "--estimate"):
             raise UsageError(
                 f"{word}: it is not read with --from-variant; FOLDER says where shards lie until they are sent"

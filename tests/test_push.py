@@ -749,6 +749,8 @@ def test_bad_input_is_one_clear_line(hub: Hub, tmp_path: Path) -> None:
         assert f"--repo: expected OWNER/NAME, got {name!r}" in refused(hub, folder, "--repo", name)
     assert "--repo: expected OWNER/NAME, got ''" in refused(hub, folder, "--repo", "")
     assert "Build variants of a task" in pushed(hub, folder, "--from-variant", "symbolic_padding", "--", "--help")
+    paid = ("--from-variant", "llm_padding", "--dry-run", "--", "--model", "m")
+    assert "--dry-run: a model would be asked, and paid" in refused(hub, folder, *paid)
     assert "--output=x: it is not read" in refused(
         hub, folder, "--from-variant", "symbolic_padding", "--", "--output=x"
     )
