@@ -692,7 +692,7 @@ def broken(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("empty card", "to say how it was built, between the comments"),
+        ("empty card", "expected the card to have symbolic_padding among its configs"),
         ("card without comments", "to say how it was built, between the comments"),
         ("card without an entry", "expected the card to have symbolic_padding among its dataset_info"),
         ("card of other rows", "to say how it was built"),

@@ -1,9 +1,11 @@
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.shards import Build, build, ranges, read_manifest
-from synthctx_data.errors import ConflictError
+from synthctx_data.errors import BudgetError, ConflictError
 from synthctx_data.options import Options
 from tests.conftest import CORPUS, IDS, VARIANTS, options_for
 
@@ -167,9 +169,18 @@ def test_another_configuration_is_refused_and_named(tmp_path: Path) -> None:
         made(tmp_path, options=Options(max_tokens=1024, train=30, validation=5, seed=1))
     unfinished = tmp_path / ".templated_padding.partial"
     unfinished.mkdir()
-    (unfinished / "build.json").write_text((tmp_path / "symbolic_haystack" / "build.json").read_text())
+    for name in ("build.json", "train-00000-of-00001.parquet"):
+        shutil.copy(tmp_path / "symbolic_haystack" / name, unfinished)
     with pytest.raises(ConflictError, match=r"variant 'symbolic_haystack' there, 'templated_padding' asked for"):
         made(tmp_path, "templated_padding")
+
+
+def test_a_build_that_came_to_no_shard_does_not_stand_in_the_way_of_another(tmp_path: Path) -> None:
+    options = options_for("summhay_synth", "real_haystack")
+    with pytest.raises(BudgetError):
+        made(tmp_path, "real_haystack", replace(options, max_tokens=1024), task="summhay_synth")
+    assert (tmp_path / ".real_haystack.partial").exists()
+    made(tmp_path, "real_haystack", options, task="summhay_synth")
 
 
 def test_a_damaged_variant_is_refused_and_the_damage_named(tmp_path: Path) -> None:
