@@ -6,7 +6,7 @@ comments belongs to whoever edits it. The first of them holds a hash of the text
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,7 @@ def update_card(task: Task, build: Build, progress: Callable[[int], None] = lamb
         )
         built = {variant.name: variant.manifest for variant in find_variants(str(build.folder), [])}
         with whole(path) as aside:
-            aside.write_text(str(finish(task, card, built)), encoding="utf-8")
+            aside.write_text(str(finish(task, card, built, built)), encoding="utf-8")
     return path
 
 
@@ -208,12 +208,12 @@ def join(task: Task, address: str, card: Card | None, text: Card | None, part: P
     return Card(data, _with_blocks(text.text, ordered) if text else fresh.text)
 
 
-def finish(task: Task, card: Card, manifests: Mapping[str, Mapping[str, Any]]) -> Card:
-    """The card with what follows from its configs together, by the manifests of those that are there: licences, and a size.
+def finish(task: Task, card: Card, there: Collection[str], manifests: Mapping[str, Mapping[str, Any]]) -> Card:
+    """The card with what follows from its configs together, by the manifests of those that have one: licences, and a size.
 
-    What it says of variants that are not there goes.
+    What it says of variants that are not `there` (the names of folders) goes.
     """
-    gone = set(task.variants) - set(manifests)
+    gone = set(task.variants) - {*there}
     data = {
         key: [e for name, e in card.entries(key).items() if name not in gone] for key in ("configs", "dataset_info")
     }

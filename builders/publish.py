@@ -139,16 +139,18 @@ class Publication:
 
     def _plan(self, state: State, offer: Offer) -> Change | None:
         """What makes this state have the config; None if it has it."""
-        there = state.under(offer.variant)
+        old = state.under(offer.variant)
         add: dict[str, Path | bytes] = {
-            path: file for path, file in offer.here.items() if path not in there or not there[path].is_of(file)
+            path: file for path, file in offer.here.items() if path not in old or not old[path].is_of(file)
         }
         copy = {
-            path: (old, branch) for path, (old, branch, content) in offer.there.items() if there.get(path) != content
+            path: (source, branch)
+            for path, (source, branch, content) in offer.there.items()
+            if old.get(path) != content
         }
         delete = [
             path
-            for path in there
+            for path in old
             if is_ours(path.rpartition("/")[2]) and path not in offer.here and path not in offer.there
         ]
         if all(path.endswith(f"/{PLOT}") for path in [*add, *copy, *delete]):
@@ -156,7 +158,9 @@ class Publication:
         before = self._manifests(state)
         self._require_task(before)
         theirs = self._planned_card or (self.repository.read(CARD, state.sha) if CARD in state.files else None)
-        card = self._card(theirs, offer, {**before, **self._planned, offer.variant: offer.manifest})
+        there = {*self._planned, offer.variant, *(path.split("/")[0] for path in state.files if "/" in path)}
+        manifests = {**before, **self._planned, offer.variant: offer.manifest}
+        card = str(finish(self.task, self._card(theirs, offer), there, manifests)).encode()
         if card != theirs:
             add[CARD] = card
         if not (add or copy or delete):
@@ -168,14 +172,14 @@ class Publication:
         )
         return replace(change, message=f"{offer.variant}: {what}")
 
-    def _card(self, theirs: bytes | None, offer: Offer, manifests: Mapping[str, Manifest]) -> bytes:
+    def _card(self, theirs: bytes | None, offer: Offer) -> Card:
         card = offer.card(read_card(theirs, f"{self.repository.name}/{CARD}") if theirs else None)
         if offer.variant not in card.blocks:
             self.notes[
                 f"{CARD}: somebody took out the comments between which synthctx writes of configs, so it says nothing of {offer.variant} "
                 "but in its YAML; put them back, or remove the card, and push again"
             ] = None
-        return str(finish(self.task, card, manifests)).encode()
+        return card
 
     def _require_task(self, manifests: Mapping[str, Manifest]) -> None:
         for variant, manifest in manifests.items():

@@ -511,6 +511,18 @@ def test_a_config_that_was_taken_out_leaves_the_card(hub: Hub, tmp_path: Path) -
     )
 
 
+def test_a_config_without_a_build_json_stays_in_the_card(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path, "symbolic_padding")
+    made(tmp_path, "templated_padding")
+    pushed(hub, folder, "--config", "templated_padding")
+    repo = hub.repos["synthctx/mdqa_synth"]
+    tree = {path: blob for path, blob in repo.find("main").tree.items() if path != "templated_padding/build.json"}
+    repo.commit("main", "a person takes its build.json out", tree)
+    pushed(hub, folder, "--config", "symbolic_padding")
+    card = read_card(contents(hub, repo)[CARD], CARD)
+    assert list(card.blocks) == list(card.entries("configs")) == ["templated_padding", "symbolic_padding"]
+
+
 def test_a_card_with_a_byte_order_mark_keeps_its_yaml(hub: Hub, tmp_path: Path) -> None:
     folder = made(tmp_path, "symbolic_padding")
     pushed(hub, folder)
