@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from builders.plot import PLOT, draw
 from builders.sample import MODEL
 from builders.shards import Build, read_manifest
 from synthctx_data import __version__
 from synthctx_data.answers import ANSWERS
-from synthctx_data.prompts import source_hash
+from synthctx_data.prompts import environment, source_hash
 from synthctx_data.survey import Survey
 from synthctx_data.task import Task
 
@@ -21,13 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent / "dataset_cards"
 STORE = "answers.sqlite"  # what commands in a card call a store of answers
 LICENSES = frozenset({"apache-2.0", "cc-by-4.0", "cc-by-sa-3.0", "other", "unknown"})  # that `license_of` may come to
 _PATHS = ("corpus", "tokenizer", "dense_model")  # options that may name a file of this machine
-templates = Environment(
-    loader=FileSystemLoader(ROOT),
-    undefined=StrictUndefined,
-    autoescape=False,
-    trim_blocks=True,
-    keep_trailing_newline=True,
-)
+templates = environment(ROOT)
 
 
 def citation() -> str:

@@ -41,15 +41,19 @@ class Wording:
 
 @cache
 def template(address: str) -> Template:
-    """The template at `prompts/<address>.jinja`; a value that is not given is an error, not an empty string."""
-    environment = Environment(
-        loader=FileSystemLoader(ROOT),
+    """The template at `prompts/<address>.jinja`."""
+    return environment(ROOT).get_template(f"{address}.jinja")
+
+
+def environment(folder: Path) -> Environment:
+    """The templates of a folder, as plain text; a value that is not given is an error, not an empty string."""
+    return Environment(
+        loader=FileSystemLoader(folder),
         undefined=StrictUndefined,
         autoescape=False,
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template(f"{address}.jinja")
 
 
 @cache
