@@ -1,51 +1,49 @@
-"""Finds the retrieval heads of a model on a data set: python analysis/detect.py --adapter runs/tiny_mdqa_symbolic_padding --data ..."""
+"""Finds the retrieval heads of a model on a data set: python analysis/detect.py --adapter runs/... --data ..."""
 
-import os
-import sys
-import warnings
-from pathlib import Path
+from analysis.options import DetectOptions
+from synthctx_data.command import run, script
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script from a checkout
+HELP = """\
+Finds the retrieval heads of a model on a data set.
 
-try:
-    from analysis.config import Detection
-    from training.cli import errors_in_one_line, parse
-except ModuleNotFoundError as error:
-    sys.exit(f"detect: expected {error.name}, which is not installed; pip install -c constraints.txt -e '.[analysis]'")
+  python analysis/detect.py --adapter runs/tiny_mdqa_symbolic_padding \\
+      --data synthctx/mdqa_synth:symbolic_padding
+  python analysis/detect.py --model models/tiny --max-tokens 600 --score wu_forced \\
+      --data synthctx/mdqa_synth:symbolic_padding
+"""
+NOTES = """\
+Scores of a head:
+  wu         the share of the tokens of the model's own answer that the head copies
+             from a needle (Wu et al. 2024, as in the paper); in [0, 1]. Rows that the
+             model does not answer do not count.
+  wu_forced  the same for the right answer, whatever the model would say
+  mass       its attention from the question on the needles, minus that from the
+             question N/A (QRHead); with --no-calibrate in [0, 1]
+  logit      what it adds to the answer's logits from the needles, minus what it adds
+             from the rest. Not for models with a norm or a gate behind their heads,
+             such as Gemma 2 and OLMo 2.
+  edge       the log-probability that the answer loses if only this head does not see
+             the needles
+  ablate     the log-probability that the answer loses without this head: necessity,
+             not retrieval
 
-EPILOG = """\
-scores (layer, head):
-  wu         the share of the tokens of the model's own answer that a head copies from a needle (Wu et al. 2024, as the paper);
-             in [0, 1]; rows that the model does not answer do not count
-  wu_forced  the same of the right answer: needs no model that answers
-  mass       attention from the question on the needles, less that of the question N/A (QRHead); --no-calibrate: in [0, 1]
-  logit      what a head adds to the answer's logits from the needles, less what it adds from the rest; not for models that put a norm
-             or a gate behind their heads, such as Gemma 2 and OLMo 2
-  edge       log-probability that the answer loses if only this head does not see the needles
-  ablate     log-probability that the answer loses without this head: necessity, not retrieval
-
-examples:
-  python analysis/detect.py --adapter runs/tiny_mdqa_symbolic_padding --data synthctx/mdqa_synth:symbolic_padding
-  python analysis/detect.py --model models/tiny --max-tokens 1024 --score wu_forced --data synthctx/mdqa_synth:symbolic_padding
-
-The folder --output gets heads.safetensors (by row, by token of the answer, and by needle: hops or cited documents), heads.json (what
-was scored, all heads ranked, with intervals), by_head.json and by_kv_head.json (for tools that compress caches), and as SVG and PNG
-heatmap, histogram and depth (the scores of the --top heads by the needles' depth). Called again, the same command scores only
-rows that have no scores yet.
+The folder --output gets
+  heads.safetensors  scores by row, by token of the answer, and by needle
+  heads.json         all heads ranked, with intervals, and what was scored
+  by_head.json, by_kv_head.json    for tools that compress caches
+  heatmap, histogram, depth        figures, as SVG and PNG
+Called again, the same command scores only rows that have no scores yet.
 """
 
 
-def main() -> None:
-    """Runs the command line; an error is one line on standard error, and exit code 2 (usage) or 1."""
-    warnings.simplefilter("ignore", FutureWarning)  # of the libraries to each other
-    with errors_in_one_line("detect"):
-        options, _ = parse(Detection, sys.argv[1:], "Finds the retrieval heads of a model on a data set.", EPILOG)
+def main(options: DetectOptions, _: str) -> None:
+    """Finds heads, and prints the highest."""
+    from analysis.engine.detect import find_heads, scores_folder, show_heads
 
-        from analysis.detection import find, folder, show
+    show_heads(find_heads(options), options.top, scores_folder(options))
 
-        show(find(options), options.top, folder(options))
 
+app = script("detect", DetectOptions, main, HELP, NOTES)
 
 if __name__ == "__main__":
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    main()
+    run(app)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.heads import HeadScores
 from synthctx_data.files import whole
-from training.scores import Mean
+from training.answer_scores import Mean
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # of Okabe and Ito
 _MARKERS = "osD^vPX"

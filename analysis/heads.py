@@ -92,15 +92,15 @@ class HeadScores:
 
     def ranked(self) -> list[Head]:
         """All heads, the highest score first; ties by layer and head."""
-        return rank(self.values)
+        return rank_heads(self.values)
 
     def top(self, number: int) -> list[Head]:
         """So many heads with the highest scores."""
-        return rank(self.values, number)
+        return rank_heads(self.values, number)
 
     def above(self, threshold: float) -> list[Head]:
         """The heads whose score is at least the threshold, the highest first."""
-        return rank(self.values, int(np.count_nonzero(self.values >= threshold)))
+        return rank_heads(self.values, int(np.count_nonzero(self.values >= threshold)))
 
     def save(self, file: Path) -> Path:
         """Writes the scores to a safetensors file, whole or not at all."""
@@ -155,7 +155,7 @@ class HeadScores:
         return [[round(float(value), 6) for value in layer] for layer in np.nan_to_num(shared)]
 
 
-def rank(values: Scores, most: int | None = None) -> list[Head]:
+def rank_heads(values: Scores, most: int | None = None) -> list[Head]:
     """All heads that have a score (layer, head), or so many, the highest first; ties by layer and head."""
     order = np.argsort(-values.ravel(), kind="stable")[: np.count_nonzero(~np.isnan(values))][:most]  # NaN comes last
     layers, heads = np.divmod(order, values.shape[1])

@@ -16,9 +16,9 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
 from analysis.attention import HIDDEN, Call, attend, chunks, mix, weigh
+from analysis.heads import Head
 from synthctx_data.errors import ModelError, UsageError
 
-Head = tuple[int, int]  # layer, head
 Proceed = Callable[[Call], Tensor]
 Mode = Literal["zero", "mean", "uniform", "edge"]
 _numbers = count()

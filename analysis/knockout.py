@@ -1,54 +1,44 @@
-"""Knocks out heads and looks what is left of the F1: python analysis/knockout.py --adapter runs/... --heads heads/... --data ..."""
+"""Knocks out heads and measures the F1 that is left: python analysis/knockout.py --adapter runs/... --heads heads/... --data ..."""
 
-import os
-import sys
-import warnings
-from pathlib import Path
+from analysis.options import KnockoutOptions
+from synthctx_data.command import run, script
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script from a checkout
+HELP = """\
+Knocks out heads and measures the F1 that is left.
 
-try:
-    from analysis.config import KnockoutOptions
-    from training.cli import errors_in_one_line, parse
-except ModuleNotFoundError as error:
-    sys.exit(
-        f"knockout: expected {error.name}, which is not installed; pip install -c constraints.txt -e '.[analysis]'"
-    )
-
-EPILOG = """\
-modes:
+  python analysis/knockout.py --adapter runs/tiny_mdqa_symbolic_padding \\
+      --data synthctx/mdqa_synth:symbolic_padding --heads heads/tiny --top 1 3 5
+  python analysis/knockout.py --adapter runs/tiny_mdqa_symbolic_padding \\
+      --data synthctx/mdqa_synth:symbolic_padding --heads heads/tiny --mode edge
+"""
+NOTES = """\
+Modes:
   zero     a head puts out nothing
-  mean     it puts out its mean over the first rows' prompts
+  mean     it puts out its mean over the prompts of the first rows
   uniform  it attends to everything alike, as in Wu et al.'s code
   edge     it does not see the needles, and attends to the rest as before
 
-Each of the numbers --top is set against as many random heads of the same layers, of layers without any of them, and of all layers, none
-of them among the highest that are knocked out at all: a drop that random heads bring as well says nothing about retrieval. Where
-there are not enough such heads, that point is left out. --exclude-layers takes layers out of the controls without which nothing
-works. The rows are answered once for each number, and for each control and seed: 10 times a number by default.
+Controls: for each of the numbers --top, as many random heads are knocked out of the
+same layers, of layers without any of the highest heads, and of all layers. None of
+them is among the highest heads that are knocked out at all. If random heads cost as
+much F1, the drop says nothing about retrieval. Where there are not enough such heads,
+the point is left out. --exclude-layers keeps layers out of the controls without which
+nothing works. By default the rows are answered ten times for each number.
 
-example:
-  python analysis/knockout.py --adapter runs/tiny_mdqa_symbolic_padding --data synthctx/mdqa_synth:symbolic_padding \\
-      --heads heads/tiny_mdqa_symbolic_padding/synthctx_mdqa_synth_symbolic_padding_validation_wu --top 1 2 4
-
-The folder --output gets the answers under each condition, knockout.json, and the curves as SVG and PNG. Called again, the same command asks
-for no answer twice; more --top, --seeds or --limit ask for what is missing.
+The folder --output gets the answers under each condition, knockout.json, and the
+curves as SVG and PNG. Called again, the same command asks for no answer twice; a
+larger --top, --seeds or --limit asks for what is missing.
 """
 
 
-def main() -> None:
-    """Runs the command line; an error is one line on standard error, and exit code 2 (usage) or 1."""
-    warnings.simplefilter("ignore", FutureWarning)  # of the libraries to each other
-    with errors_in_one_line("knockout"):
-        options, _ = parse(
-            KnockoutOptions, sys.argv[1:], "Knocks out heads and measures what is left of the F1.", EPILOG
-        )
+def main(options: KnockoutOptions, _: str) -> None:
+    """Knocks out heads, and prints the F1 that is left."""
+    from analysis.engine.knockout import knock_out, knockout_folder, show_knockout
 
-        from analysis.knocking import folder, knock_out, show
+    show_knockout(knock_out(options), knockout_folder(options))
 
-        show(knock_out(options), folder(options))
 
+app = script("knockout", KnockoutOptions, main, HELP, NOTES)
 
 if __name__ == "__main__":
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    main()
+    run(app)

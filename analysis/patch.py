@@ -1,50 +1,43 @@
 """Patches heads of a donor into a recipient: python analysis/patch.py --adapter runs/... --donor-adapter runs/... --data ..."""
 
-import os
-import sys
-import warnings
-from pathlib import Path
+from analysis.options import PatchOptions
+from synthctx_data.command import run, script
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script from a checkout
+HELP = """\
+Patches heads of a donor model into a recipient, and measures its F1.
 
-try:
-    from analysis.config import PatchOptions
-    from training.cli import errors_in_one_line, parse
-except ModuleNotFoundError as error:
-    sys.exit(f"patch: expected {error.name}, which is not installed; pip install -c constraints.txt -e '.[analysis]'")
+  python analysis/patch.py --adapter runs/symbolic --heads heads/symbolic \\
+      --donor-adapter runs/real --donor-heads heads/real --data synthctx/mdqa_synth:real_haystack
+  python analysis/patch.py ... --positions answer
+"""
+NOTES = """\
+--adapter (or --model) is the recipient. Heads of the donor are put into it: what is
+patched is the output of a head, before the output projection. --positions says where:
+in the answer (from the last token of the prompt on), the question, the needles, or in
+all tokens. The paper does not say at which, so name it where you report numbers.
 
-EPILOG = """\
---adapter (or --model) is the recipient, and the donor's heads are put into it. What is patched is what heads put out, before the
-output projection, at --positions: in the answer (from the last token of the prompt on), the question, the needles, or all
-tokens. The paper does not say at which; so say it where you report numbers.
-
-heads that are patched:
-  intersect   those among the --top heads of both (heads that score nothing are no retrieval heads)
-  complement  those of the donor that are not among the recipient's
+Heads that are patched:
+  intersect   heads among the --top heads of both models (a head that scores nothing is
+              no retrieval head)
+  complement  heads of the donor that are not among the recipient's
   random      as many as intersect, of all other heads
 
-Two LoRA adapters on one model are run as a twin batch in one forward pass; two models read side by side.
+Two LoRA adapters on one model run as a twin batch in one forward pass; two models read
+side by side.
 
-example:
-  python analysis/patch.py --adapter runs/symbolic --heads heads/symbolic --donor-adapter runs/real --donor-heads heads/real \\
-      --data synthctx/mdqa_synth:real_haystack --positions all
-
-The folder --output gets the answers under each condition, patch.json, and a figure as SVG and PNG. Called again, the same command
-asks for no answer twice.
+The folder --output gets the answers under each condition, patch.json, and a figure as
+SVG and PNG. Called again, the same command asks for no answer twice.
 """
 
 
-def main() -> None:
-    """Runs the command line; an error is one line on standard error, and exit code 2 (usage) or 1."""
-    warnings.simplefilter("ignore", FutureWarning)  # of the libraries to each other
-    with errors_in_one_line("patch"):
-        options, _ = parse(PatchOptions, sys.argv[1:], "Patches heads of a donor into a recipient.", EPILOG)
+def main(options: PatchOptions, _: str) -> None:
+    """Patches heads, and prints the F1 under each condition."""
+    from analysis.engine.patch import patch_folder, patch_heads, show_patching
 
-        from analysis.patching import folder, patch, show
+    show_patching(patch_heads(options), patch_folder(options))
 
-        show(patch(options), folder(options))
 
+app = script("patch", PatchOptions, main, HELP, NOTES)
 
 if __name__ == "__main__":
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    main()
+    run(app)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from synthctx_data.errors import DatasetError, ModelError
-from training.data import IGNORED, encode, render, render_prompt, require_end, tokenize
+from training.sequences import IGNORED, encode, render, render_prompt, require_end, tokenize
 
 
 @dataclass(frozen=True)

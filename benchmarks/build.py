@@ -29,8 +29,9 @@ _PASS_TOKENS = 4_000_000  # tokenized again for the ratio: more would only take 
 
 def measure(address: str, examples: int, max_tokens: int, corpus: str | None) -> dict[str, Any]:
     """Builds one variant in this process, which must be fresh, and says what it cost."""
-    from builders.folder import find_variants
-    from builders.shards import Build, build
+    from builders.build import build_variant
+from builders.shards import Build
+    from synthctx_data.dataset import Address, find_variants
     from synthctx_data.options import Options
     from synthctx_data.tokens import load_counter
 
@@ -44,7 +45,7 @@ def measure(address: str, examples: int, max_tokens: int, corpus: str | None) ->
         corpus=(corpus,) if real and corpus else (),
     )
     with tempfile.TemporaryDirectory() as folder:
-        build(Build(task, variant, options, Path(folder)))
+        build_variant(Build(task, variant, options, Path(folder)))
         seconds = time.process_time()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         rows = [row for _, row in find_variants(folder, [variant])[0].rows()] if examples * max_tokens < 10**8 else []

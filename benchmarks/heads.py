@@ -104,7 +104,7 @@ def contestant(name: str, tokens: int) -> tuple[Callable[[], Any], int]:
     if name == "bare":
         return lambda: model(ids, use_cache=False, logits_to_keep=ANSWER), 1
     if name == "forced":
-        from analysis.scores import wu_forced
+        from analysis.attention_scores import wu_forced
 
         return lambda: wu_forced(model, questions), 1
     if name.startswith("wu"):
@@ -113,7 +113,7 @@ def contestant(name: str, tokens: int) -> tuple[Callable[[], Any], int]:
         greedy._MOST = ANSWER  # so that all write as many tokens: a random model has no token that ends its answers
         return lambda: greedy.wu(model, questions, [], lambda *_: True), count
     if name == "edge":
-        from analysis.causal import causal
+        from analysis.causal_scores import causal
 
         return lambda: causal(model, first, "edge"), 1
     others = {

@@ -25,10 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from builders import TASKS
 from builders.examples import Examples
-from builders.writing import WritingOptions, write
-from synthctx_data.access import EndpointOptions
-from synthctx_data.answers import Answer, AnswerStore, Request
-from synthctx_data.endpoint import Endpoint
+from builders.writing.endpoint import Endpoint
+from builders.writing.options import WritingOptions
+from builders.writing.run import write
+from builders.writing.store import Answer, AnswerStore, Request
 from synthctx_data.options import Options
 from tests.llm_server import Reply, completion, llm_server
 from tests.llm_server import write as an_answer
@@ -75,7 +75,7 @@ def made(count: int, folder: str) -> Examples:
 
 def requests(count: int) -> list[Request]:
     """The requests of as many examples."""
-    from synthctx_data.writing import Editor, Pass
+    from builders.writing.requests import Editor, Pass
 
     with tempfile.TemporaryDirectory() as folder:
         drafts = Pass(Editor(_MODEL), {}).drafts(made(count, folder).expression.units())
@@ -106,7 +106,7 @@ async def bare_client(url: str, asked: list[Request]) -> float:
 
 async def our_client(url: str, asked: list[Request]) -> float:
     """Seconds that `Endpoint` takes."""
-    endpoint = Endpoint(EndpointOptions(url=url, concurrency=CONCURRENCY))
+    endpoint = Endpoint(WritingOptions(endpoint=url, concurrency=CONCURRENCY))
     try:
         return await gathered(asked, endpoint.ask)
     finally:
@@ -119,8 +119,8 @@ def writer(url: str, count: int) -> float:
         one = made(count, folder)
         one.expression  # noqa: B018  # made before the clock starts
         start = time.perf_counter()
-        options = WritingOptions(EndpointOptions(url=url, concurrency=CONCURRENCY))
-        write(one, options, options.purse(_MODEL), lambda status: None)
+        options = WritingOptions(endpoint=url, concurrency=CONCURRENCY)
+        write(one, options, options.spending(_MODEL), lambda status: None)
         return time.perf_counter() - start
 
 

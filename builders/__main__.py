@@ -1,5 +1,5 @@
 """`python -m builders` is `synthctx`."""
 
-from builders.cli import main
+from builders.commands import main
 
 main()

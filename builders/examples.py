@@ -10,7 +10,8 @@ from synthctx_data.distractors import OwnDocuments, model_identity
 from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Example, Page
 from synthctx_data.layout import Layout
-from synthctx_data.options import COMMON, Options, as_dict, fingerprint, parse_depth, validate
+from synthctx_data.option_model import flag
+from synthctx_data.options import COMMON, Options, as_dict, fingerprint, parse_depth
 from synthctx_data.seeding import Stream, rng
 from synthctx_data.task import CONTEXTS, ConceptExpression, Setting, Task
 from synthctx_data.tokens import load_counter
@@ -22,7 +23,6 @@ class Examples:
     """The examples of one variant. `make(split, index)` is a pure function of task, variant and options."""
 
     def __init__(self, task: Task, variant: str, options: Options) -> None:
-        validate(options)
         self.task = task
         self.variant = variant
         self.options = options
@@ -124,7 +124,6 @@ def check_read(task: Task, variant: str, options: Options) -> None:
         if name not in COMMON and name not in task.variant(variant).reads:
             who = [v for v, cell in task.variants.items() if name in cell.reads]
             others = f"only {', '.join(who)} do" if who else f"no variant of {task.name} does"
-            flag = name.replace("_", "-")
             raise UsageError(
-                f"--{flag}: {variant} does not read it, {others}; leave it out, or build {variant} in a call of its own"
+                f"{flag(name)}: {variant} does not read it, {others}; leave it out, or build {variant} in a call of its own"
             )

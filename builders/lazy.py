@@ -11,7 +11,7 @@ def lazy_builder(name: str, task: Task, module: str) -> Callable[[str], Any]:
 
     def get(wanted: str) -> Any:
         if wanted == name:
-            from builders.base import builder_class
+            from builders.hf_builder import builder_class
 
             return builder_class(name, task, module)
         raise AttributeError(f"module {module!r} has no attribute {wanted!r}")

@@ -1,97 +1,120 @@
-"""What a user may choose: sizes, tokenizer, depth, corpus."""
+"""The options that decide the rows of a data set: sizes, tokenizer, depth, corpus, language model."""
 
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
 
 from synthctx_data import CONTENT_VERSION
 from synthctx_data.errors import UsageError
+from synthctx_data.option_model import OptionModel, option, panel
 
 MIN_TOKENS, MAX_TOKENS = 128, 1_048_576
-DISTRACTORS = ("bm25", "dense", "random")
-KEY_STYLES = ("uuid", "integer", "word")
-INSIGHT_WORDINGS = ("varied", "identical")
 UNIFORM = "uniform"
+STORE = "synthctx/answers.sqlite"
 CORPUS_OPTIONS = frozenset({"corpus", "corpus_text_column", "distractors", "dense_model"})  # what a haystack reads
+COMMON = frozenset({"max_tokens", "tokenizer", "train", "validation", "seed", "depth"})  # what every variant reads
 _HOPS = re.compile(r"([234])(?::([0-9]+(?:\.[0-9]+)?))?", re.ASCII)
 _HEAVIEST = 1e9
 _POOL_TOKENS = 64  # about half a document
 _MIN_POOL = 16
 _MAX_POOL = 1_000_000
-_CHOICES = (("distractors", DISTRACTORS), ("key_style", KEY_STYLES), ("insight_wording", INSIGHT_WORDINGS))
-COMMON = frozenset({"max_tokens", "tokenizer", "train", "validation", "seed", "depth"})  # what every variant reads
+
+_SIZE = panel("Size", 1)
+_NEEDLES = panel("Needles", 2)
+_CORPUS = panel("Corpus", 3)
+_MODEL = panel("Language model (llm variants)", 4)
 
 
-@dataclass(frozen=True)
-class Options:
-    """The options of a build, each with its default; `None` sizes mean the task's own.
+class Options(OptionModel):
+    """The options that decide the rows of a data set. A size of `None` is the task's own."""
 
-    max_tokens: tokens of the whole training sequence, 128 to 1,048,576.
-    tokenizer: a tokenizer.json, a folder that holds one, or a Hub id; None is the bundled one.
-    train, validation: examples of the split.
-    depth: "uniform", or numbers in [0, 1] separated by commas, taken in turn.
-    corpus: files, folders or Hub ids of real documents.
-    corpus_text_column: the field of a document's row that holds its text.
-    distractors: how real distractors are ranked: bm25, dense or random.
-    dense_model: the encoder that ranks them if distractors is dense: a folder or a Hub id.
-    key_style: what symbolic keys and values look like: uuid, integer or word.
-    insight_wording: whether an insight is worded anew in every document that contains it (varied) or not (identical).
-    hops: how many hops multi-hop questions have, with weights if they are not equally many: "2,3,4" or "2:6,3:3,4:1".
-    model: the language model that writes documents; None takes the sample that is built in.
-    pool_size: the haystack documents that it writes, for all examples to share; None is `pool_documents`.
-    store: the file that holds its answers.
-    """
+    max_tokens: Annotated[int, Field(ge=MIN_TOKENS, le=MAX_TOKENS), _SIZE] = option(
+        32768, "Tokens of the whole training sequence, chat template and answer included; 128 to 1048576."
+    )
+    tokenizer: Annotated[str | None, _SIZE] = option(
+        None,
+        "The tokenizer that counts tokens: a tokenizer.json (with its chat template beside it), its folder, or a Hub id. "
+        "Default: the one that comes with synthctx.",
+    )
+    train: Annotated[int | None, Field(ge=0), _SIZE] = option(
+        None, "Training examples. Default: as many as in the paper, 1260 for MDQA and 360 for the others."
+    )
+    validation: Annotated[int | None, Field(ge=0), _SIZE] = option(
+        None, "Validation examples. Default: as many as in the paper, 140 for MDQA and 40 for the others."
+    )
+    seed: Annotated[int, _SIZE] = option(0, "The seed: another seed gives other examples.")
+    depth: Annotated[str, _NEEDLES] = option(
+        UNIFORM, "Where needles stand: uniform, or depths from 0 (first) to 1 (last), taken in turn, e.g. 0.0,0.5,1.0."
+    )
+    corpus: Annotated[tuple[str, ...], _CORPUS] = option(
+        (),
+        "Real questions, or documents for the haystack: .json, .jsonl(.gz), .parquet, .txt, .md, a folder, or a Hub id. "
+        "Can be given several times.",
+    )
+    corpus_text_column: Annotated[str, _CORPUS] = option(
+        "text", "The field of a corpus's rows that holds the text of a document."
+    )
+    distractors: Annotated[Literal["bm25", "dense", "random"], _CORPUS] = option(
+        "bm25", "How documents of the corpus are ranked as distractors."
+    )
+    dense_model: Annotated[str, _CORPUS] = option(
+        "facebook/contriever", "The encoder for --distractors dense: a folder or a Hub id."
+    )
+    key_style: Annotated[Literal["uuid", "integer", "word"], _NEEDLES] = option(
+        "uuid", "What the keys and values of symbolic variants are."
+    )
+    hops: Annotated[str, _NEEDLES] = option(
+        "2,3,4",
+        "Hops of musique_synth's questions, with weights if they are not equally frequent: 2,3,4 or 2:6,3:3,4:1.",
+    )
+    insight_wording: Annotated[Literal["varied", "identical"], _NEEDLES] = option(
+        "varied", "How the documents of summhay_synth's templated variants word an insight: each anew, or all the same."
+    )
+    model: Annotated[str | None, _MODEL] = option(
+        None, "The language model that writes the documents. Default: none; a small sample of answers is built in."
+    )
+    pool_size: Annotated[int | None, Field(ge=0, le=_MAX_POOL), _MODEL] = option(
+        None,
+        "Documents that are written once and shared by all haystacks of llm_haystack. Default: one for every 64 of --max-tokens.",
+    )
+    store: Annotated[str | None, _MODEL] = option(
+        None, "The file that keeps every answer of the language model. Default: OUTPUT/answers.sqlite."
+    )
 
-    max_tokens: int = 32768
-    tokenizer: str | None = None
-    train: int | None = None
-    validation: int | None = None
-    seed: int = 0
-    depth: str = UNIFORM
-    corpus: tuple[str, ...] = ()
-    corpus_text_column: str = "text"
-    distractors: str = "bm25"
-    dense_model: str = "facebook/contriever"
-    key_style: str = "uuid"
-    hops: str = "2,3,4"
-    insight_wording: str = "varied"
-    model: str | None = None
-    pool_size: int | None = None
-    store: str = "synthctx/answers.sqlite"
+    @field_validator("corpus", mode="before")
+    @classmethod
+    def _one_corpus(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
-    def changed(self) -> dict[str, Any]:
-        """The options that are not at their default."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+    @field_validator("depth")
+    @classmethod
+    def _depth_is_read(cls, value: str) -> str:
+        parse_depth(value)
+        return value
 
+    @field_validator("hops")
+    @classmethod
+    def _hops_are_read(cls, value: str) -> str:
+        parse_hops(value)
+        return value
 
-def validate(options: Options) -> None:
-    """Raises: UsageError for the first option whose value cannot be used."""
-    for name, kind in (("max_tokens", int), ("seed", int), ("depth", str), ("hops", str)):
-        if not isinstance(getattr(options, name), kind):
-            flag = name.replace("_", "-")
-            raise UsageError(f"--{flag}: expected {kind.__name__}, got {getattr(options, name)!r}")
-    if not MIN_TOKENS <= options.max_tokens <= MAX_TOKENS:
-        raise UsageError(f"--max-tokens: expected {MIN_TOKENS:,} to {MAX_TOKENS:,} tokens, got {options.max_tokens:,}")
-    for name in ("train", "validation"):
-        size = getattr(options, name)
-        if size is not None and size < 0:
-            raise UsageError(f"--{name}: expected a number of examples, 0 or more, got {size}")
-    if options.pool_size is not None and not 0 <= options.pool_size <= _MAX_POOL:
-        raise UsageError(f"--pool-size: expected 0 to {_MAX_POOL:,} documents, got {options.pool_size:,}")
-    if options.model is not None and not options.model.strip():
-        raise UsageError("--model: expected the name of a model, got none")
-    if (options.train, options.validation) == (0, 0):
-        raise UsageError("--train and --validation: expected at least one example, got 0 of both")
-    for name, allowed in _CHOICES:
-        if getattr(options, name) not in allowed:
-            flag = name.replace("_", "-")
-            raise UsageError(f"--{flag}: expected one of {', '.join(allowed)}; got {getattr(options, name)!r}")
-    if options.distractors != "dense" and options.dense_model != Options.dense_model:
-        raise UsageError("--dense-model: it is read with --distractors dense only; add that or leave it out")
-    parse_depth(options.depth)
-    parse_hops(options.hops)
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.model is not None and not self.model.strip():
+            raise UsageError("--model: expected the name of a model, got none")
+        if (self.train, self.validation) == (0, 0):
+            raise UsageError("--train and --validation: expected at least one example, got 0 of both")
+        if self.distractors != "dense" and "dense_model" in self.changed():
+            raise UsageError("--dense-model: it is read with --distractors dense only; add that or leave it out")
+        return self
+
+    @property
+    def answer_store(self) -> str:
+        """The file that keeps the answers of the language model."""
+        return self.store or STORE
 
 
 def parse_depth(depth: str) -> tuple[float, ...]:
@@ -111,7 +134,7 @@ def parse_depth(depth: str) -> tuple[float, ...]:
 
 
 def parse_hops(hops: str) -> dict[int, float]:
-    """The share of questions of each number of hops; the shares sum to 1.
+    """The share of questions by their number of hops; the shares sum to 1.
 
     Raises: UsageError if a number is not 2, 3 or 4, or a weight not positive.
     """
@@ -125,9 +148,9 @@ def parse_hops(hops: str) -> dict[int, float]:
 
 
 def pool_documents(options: Options) -> int:
-    """The haystack documents that a language model writes: by default about twice as many as fill a context.
+    """The number of haystack documents that a language model writes: by default about twice as many as fill a context.
 
-    Beside a user's own documents none, since the distractors that it writes for every example are enough.
+    Beside a user's own documents it is 0, since the distractors that the model writes for every example are enough.
     """
     if options.pool_size is not None:
         return options.pool_size
@@ -141,7 +164,5 @@ def fingerprint(description: dict[str, Any]) -> str:
 
 
 def as_dict(options: Options) -> dict[str, Any]:
-    """The options that decide rows, as JSON holds them: where answers lie decides nothing."""
-    return {name: value for name, value in asdict(options).items() if name != "store"} | {
-        "corpus": list(options.corpus)
-    }
+    """The options that decide rows, as JSON holds them. The place of the answer store decides none."""
+    return options.model_dump(mode="json", exclude={"store"})

@@ -10,8 +10,8 @@ from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Page
 from synthctx_data.layout import Layout
 from synthctx_data.options import CORPUS_OPTIONS, Options
-from synthctx_data.padding import padding
 from synthctx_data.seeding import Stream, rng
+from synthctx_data.world.padding import padding
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of several workers, each with a thread a 
 
 from builders import TASKS
 from builders.examples import Examples
-from builders.sample import SIZES
+from builders.writing.sample import SIZES
 from synthctx_data.options import Options
 
 DATA = Path(__file__).parent / "data"

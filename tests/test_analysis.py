@@ -13,12 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from analysis.config import Detection, KnockoutOptions, PatchOptions, Ranking
-from analysis.detection import find
+from analysis.engine.detect import find_heads
+from analysis.engine.knockout import knock_out
+from analysis.engine.patch import patch_heads
+from analysis.engine.rank import rank_data
 from analysis.heads import HeadScores
-from analysis.knocking import knock_out
-from analysis.patching import patch
-from analysis.ranking import rank
+from analysis.options import DetectOptions, KnockoutOptions, PatchOptions, RankOptions
 from synthctx_data.errors import ConflictError, UsageError
 from tests.tiny import DATA, ENVIRONMENT, ROOT, finetuned, make_place
 from training.tiny import INDUCTION, PREVIOUS, make_tiny
@@ -90,7 +90,7 @@ def test_the_heads_that_copy_are_found(place: Path) -> None:
 
 @pytest.mark.parametrize("score", ["wu_forced", "mass", "logit", "edge", "ablate"])
 def test_every_score_finds_them(score: str) -> None:
-    heads = find(Detection(adapter="runs/learnt", data=DATA, score=score, limit=4, output=f"heads/{score}"))
+    heads = find_heads(DetectOptions(adapter="runs/learnt", data=DATA, score=score, limit=4, output=f"heads/{score}"))
     if score == "ablate":  # of five heads that do the same, none alone is necessary; the one that they all need is
         assert heads.top(1) == [PREVIOUS]
     else:
@@ -121,18 +121,18 @@ def test_a_killed_detection_goes_on_where_it_was(place: Path) -> None:
 
 
 def test_torn_scores_of_a_row_and_those_of_another_are_made_anew(place: Path) -> None:
-    options = Detection(adapter="runs/learnt", data=DATA, score="wu_forced", limit=3, output="heads/torn")
-    before = find(options)
+    options = DetectOptions(adapter="runs/learnt", data=DATA, score="wu_forced", limit=3, output="heads/torn")
+    before = find_heads(options)
     rows = place / "heads" / "torn" / "rows"
     (rows / "000001.npz").write_bytes((rows / "000001.npz").read_bytes()[:100])
     (rows / "000002.npz").write_bytes((rows / "000000.npz").read_bytes())
-    after = find(options)
+    after = find_heads(options)
     assert after.ids == before.ids
     assert (after.examples == before.examples).all()
 
 
 def test_a_donor_that_reads_less_or_other_tokens_is_refused(place: Path, tmp_path: Path) -> None:
-    find(Detection(adapter="runs/learnt", data=DATA, score="wu_forced", limit=2, output="heads/two"))
+    find_heads(DetectOptions(adapter="runs/learnt", data=DATA, score="wu_forced", limit=2, output="heads/two"))
     options = {
         "adapter": "runs/learnt",
         "data": DATA,
@@ -142,23 +142,23 @@ def test_a_donor_that_reads_less_or_other_tokens_is_refused(place: Path, tmp_pat
         "limit": 2,
     }
     with pytest.raises(UsageError, match=r"--donor-model: expected a donor that reads \d+ tokens .* and it reads 512"):
-        patch(PatchOptions(**options, donor_model="tiny", output=str(tmp_path / "short")))
+        patch_heads(PatchOptions(**options, donor_model="tiny", output=str(tmp_path / "short")))
     other = make_tiny(tmp_path / "other", max_position_embeddings=1024)
     template = other / "chat_template.jinja"
     template.write_text(template.read_text().replace("<|assistant|>", "<|user|>"))
     with pytest.raises(UsageError, match=r"--donor-model: expected a donor with the recipient's tokenizer"):
-        patch(PatchOptions(**options, donor_model=str(other), output=str(tmp_path / "other_tokens")))
+        patch_heads(PatchOptions(**options, donor_model=str(other), output=str(tmp_path / "other_tokens")))
 
 
 def test_an_unfinished_adapter_is_not_looked_for_on_the_hub(place: Path) -> None:
     (place / "runs" / "begun").mkdir()
     with pytest.raises(UsageError, match=r"expected a finished adapter in runs/begun"):
-        find(Detection(adapter="runs/begun", data=DATA, output="heads/begun"))
+        find_heads(DetectOptions(adapter="runs/begun", data=DATA, output="heads/begun"))
 
 
 def test_another_detection_is_not_mixed_in() -> None:
     with pytest.raises(ConflictError, match=r"heads/learnt holds another run: score was 'wu' and is 'mass'"):
-        find(Detection(adapter="runs/learnt", data=DATA, score="mass", output=HEADS))
+        find_heads(DetectOptions(adapter="runs/learnt", data=DATA, score="mass", output=HEADS))
 
 
 def test_without_its_heads_it_answers_nothing(place: Path) -> None:
@@ -200,9 +200,9 @@ def test_a_donors_heads_bring_what_was_missing(twins: bool, tmp_path: Path) -> N
         config.write_text(config.read_text().replace('"tiny"', f'"{Path("tiny").resolve()}"'))
     options = {"adapter": "runs/half", "donor_adapter": str(donor), "data": DATA, "limit": 8, "batch_size": 4}
     heads = {"heads": "heads/wu_forced_half", "donor_heads": HEADS, "top": 5, "seeds": 1}
-    find(Detection(adapter="runs/half", data=DATA, score="wu_forced", limit=8, output="heads/wu_forced_half"))
+    find_heads(DetectOptions(adapter="runs/half", data=DATA, score="wu_forced", limit=8, output="heads/wu_forced_half"))
     for positions in ("all", "needle"):
-        found = patch(PatchOptions(**options, **heads, positions=positions, output=str(tmp_path / positions)))
+        found = patch_heads(PatchOptions(**options, **heads, positions=positions, output=str(tmp_path / positions)))
         assert found["donor"].mean > 0.7
         if positions == "all":
             assert found["intersect"].mean > found["recipient"].mean + 0.3
@@ -213,19 +213,20 @@ def test_a_donors_heads_bring_what_was_missing(twins: bool, tmp_path: Path) -> N
 
 def test_candidates_are_ranked_by_what_they_do_to_the_heads(place: Path) -> None:
     from builders import TASKS
-    from builders.card import update_card
-    from builders.shards import Build, build
+    from builders.hub.card import update_card
+    from builders.build import build_variant
+from builders.shards import Build
     from synthctx_data.options import Options
 
     options = Options(max_tokens=600, tokenizer="tiny", key_style="word", train=40, validation=2)
     job = Build("mdqa_synth", "symbolic_haystack", options, place / "synthctx" / "mdqa_synth")
-    build(job)
+    build_variant(job)
     update_card(TASKS["mdqa_synth"], job)
     other = "synthctx/mdqa_synth:symbolic_haystack"
     torch.manual_seed(0)
     choices = {"model": "tiny", "max_tokens": 600, "data": [DATA, other], "target": DATA, "learning_rate": 0.01}
-    ranking = Ranking(**choices, max_steps=3, limit=4, gradient_checkpointing=False, output="ranking")
-    ranked = rank(ranking)
+    ranking = RankOptions(**choices, max_steps=3, limit=4, gradient_checkpointing=False, output="ranking")
+    ranked = rank_data(ranking)
     assert {r.name for r in ranked} == {"none", DATA, other}
     assert sum(r.sure for r in ranked) == pytest.approx(1)
     same = next(r for r in ranked if r.name == DATA)
@@ -234,7 +235,7 @@ def test_candidates_are_ranked_by_what_they_do_to_the_heads(place: Path) -> None
         pytest.approx(1),
     )  # the target's own data are a candidate here
     assert json.loads((place / "ranking" / "ranking.json").read_text())["about"]["reference"] == DATA
-    assert rank(ranking) == ranked
+    assert rank_data(ranking) == ranked
 
 
 @pytest.mark.parametrize(
@@ -287,6 +288,6 @@ def test_a_model_without_an_answer_says_what_else_can_be_done() -> None:
     from synthctx_data.errors import DatasetError
 
     with pytest.raises(DatasetError, match=r"answers none of 2; .* --score wu_forced"):
-        find(Detection(model="tiny", max_tokens=600, data=DATA, limit=2, output="heads/base"))
+        find_heads(DetectOptions(model="tiny", max_tokens=600, data=DATA, limit=2, output="heads/base"))
     with pytest.raises(UsageError, match="an adapter brings the context"):
-        find(Detection(adapter="runs/learnt", max_tokens=600, data=DATA, output="heads/x"))
+        find_heads(DetectOptions(adapter="runs/learnt", max_tokens=600, data=DATA, output="heads/x"))

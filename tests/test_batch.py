@@ -8,15 +8,14 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from builders.llm import LlmConcept
-from builders.writing import WritingOptions
-from synthctx_data.access import EndpointOptions
-from synthctx_data.answers import AnswerStore
-from synthctx_data.batch import BatchWriter
-from synthctx_data.endpoint import Endpoint
+from builders.writing.batch import BatchWriter
+from builders.writing.concept import LlmConcept
+from builders.writing.endpoint import Endpoint
+from builders.writing.options import WritingOptions
+from builders.writing.prices import Price, Spending
+from builders.writing.requests import Pass
+from builders.writing.store import AnswerStore
 from synthctx_data.errors import WriterError
-from synthctx_data.prices import Price, Purse
-from synthctx_data.writing import Pass
 from tests.llm_server import LlmServer, Reply, completion, llm_server, well
 from tests.test_writer import KEY, book, by, examples, expected, key, once
 
@@ -40,13 +39,13 @@ def batch(
             raise Killed
 
     async def run() -> Pass:
-        endpoint = Endpoint(EndpointOptions(url=server.url))
-        purse = Purse(Price(100, 1000, 0.5) if budget else None, budget, batch=True)
+        endpoint = Endpoint(WritingOptions(endpoint=server.url))
+        spending = Spending(Price(100, 1000, 0.5) if budget else None, budget, batch=True)
         store = AnswerStore(folder / "answers.sqlite")
         try:
             expression = examples(folder, **changes).expression
             assert isinstance(expression, LlmConcept)
-            return await BatchWriter(endpoint, store, "m", purse, watch, seconds=0.01).write(expression.units)
+            return await BatchWriter(endpoint, store, "m", spending, watch, seconds=0.01).write(expression.units)
         finally:
             await endpoint.close()
             store.close()
@@ -120,7 +119,7 @@ def test_an_endpoint_without_batches_says_so(tmp_path: Path, monkeypatch: pytest
     with llm_server() as server:
         monkeypatch.setattr(server, "_batch_reply", lambda *_: Reply({"error": {"message": "what?"}}, 404))
         with pytest.raises(WriterError, match=r"expected an endpoint with the Batch API: .*; or leave out --batch"):
-            by(examples(tmp_path), WritingOptions(EndpointOptions(url=server.url), batch=True))
+            by(examples(tmp_path), WritingOptions(endpoint=server.url, batch=True))
 
 
 def test_gibberish_ends_a_batch(tmp_path: Path) -> None:
@@ -160,7 +159,7 @@ def test_a_batch_that_the_endpoint_lost_is_handed_in_anew(tmp_path: Path, expect
         with pytest.raises(Killed):
             batch(server, tmp_path, 2)
         with pytest.raises(WriterError, match=r"was handed in with batch-0, .* add --batch"):
-            by(examples(tmp_path), WritingOptions(EndpointOptions(url=server.url)))
+            by(examples(tmp_path), WritingOptions(endpoint=server.url))
         server.batches.clear()
         with pytest.raises(WriterError, match=r"knows nothing of batch-0 any more; call again"):
             batch(server, tmp_path)

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import TASKS
-from builders.card import Card, merge, read_card, update_card
-from builders.describe import code
-from builders.shards import Build, build
+from builders.build import build_variant
+from builders.hub.card import Card, merge, read_card, update_card
+from builders.hub.card_section import code
+from builders.shards import Build
 from synthctx_data import __version__
 from synthctx_data.options import Options
 from synthctx_data.schema import SCHEMA
@@ -19,7 +20,7 @@ TASK = TASKS["mdqa_synth"]
 
 def add(folder: Path, variant: str, train: int = 6, validation: int = 3) -> Path:
     job = Build(TASK.name, variant, Options(max_tokens=512, train=train, validation=validation), folder)
-    build(job)
+    build_variant(job)
     return update_card(TASK, job)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from synthctx_data.checks import KINDS, Checker, Expected, Report, chi_square_tail, links, places, uniform_probability
+from synthctx_data.checks import KINDS, Checker, Expected, Report, links, places, uniform_probability
 from synthctx_data.schema import to_table
 from synthctx_data.seeding import rng
 from tests.conftest import every_example, examples_for

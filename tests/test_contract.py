@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from builders import TASKS
-from builders.describe import ROOT as CARDS
+from builders.hub.card_section import ROOT as CARDS
 from synthctx_data.assemble import least_tokens
 from synthctx_data.checks import Checker, Expected, cites, links
 from synthctx_data.corpora import read_corpus
@@ -266,7 +266,7 @@ def test_card_and_templates_are_there(task: str) -> None:
 
 @each_variant
 def test_the_row_of_an_id_stays_when_a_set_grows(task: str, variant: str) -> None:
-    """What versions of a published set go by: builders/versions.py."""
+    """What versions of a published set go by: builders/hub/versions.py."""
     large = examples_for(task, variant)
     for split, size in large.sizes.items():
         small = examples_for(task, variant, **{**large.sizes, split: max(size - 2, 1)})

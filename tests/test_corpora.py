@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.real import find_answer, find_chain
+from builders.real_questions import find_answer, find_chain
 from synthctx_data.corpora import passages, read_corpus
 from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.example import Document

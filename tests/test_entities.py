@@ -1,6 +1,6 @@
 import re
 
-from synthctx_data.entities import KINDS, MAX_SIZE, RELATIONS, make_world
+from synthctx_data.world.entities import KINDS, MAX_SIZE, RELATIONS, make_world
 
 
 def test_there_are_enough_relations_of_varied_types() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from synthctx_data.errors import ConflictError, UsageError
 from tests.tiny import DATA, make_place, served
-from training.config import Evaluation
 from training.evaluate import evaluate, read_predictions
+from training.options import EvaluateOptions
 from training.tiny import make_tiny
 
 
@@ -19,7 +19,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_place(tmp_path_factory.mktemp("place"), 6, 6)
 
 
-def options(**changes: object) -> Evaluation:
+def options(**changes: object) -> EvaluateOptions:
     given = {
         "model": "tiny",
         "max_tokens": 1024,
@@ -28,7 +28,7 @@ def options(**changes: object) -> Evaluation:
         "max_new_tokens": 8,
         "resamples": 50,
     }
-    return Evaluation(**{**given, **changes})
+    return EvaluateOptions(**{**given, **changes})
 
 
 def lines(place: Path) -> list[str]:

@@ -18,9 +18,9 @@ from synthctx_data.errors import UsageError
 from synthctx_data.tokens import BUNDLED
 from tests.tiny import DATA, ENVIRONMENT, ROOT, free_port, make_place
 from training.checkpoints import last_checkpoint
-from training.config import Recipe
 from training.finetune import finetune
 from training.memory import estimate
+from training.options import Recipe
 from training.rope import extended_theta, theta_of
 
 SHORT = [

@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from analysis.causal import causal
-from analysis.detection import detect
-from analysis.greedy import wu
+from analysis.attention_scores import logit, mass, wu_forced
+from analysis.causal_scores import causal
+from analysis.engine.detect import score_rows
 from analysis.interventions import Knockout, Positions, intervene
 from analysis.projections import projections
-from analysis.scores import logit, mass, wu_forced
 from analysis.spans import Tokens, neutral, tokens_of
+from analysis.wu_score import wu
 from synthctx_data.errors import ModelError, UsageError
 from tests.families import make
 from tests.test_interventions import adapted
 from tests.test_spans import rows_of
-from training.data import load_tokenizer
+from training.sequences import load_tokenizer
 from training.tiny import INDUCTION, make_tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
@@ -250,17 +250,17 @@ def test_a_model_that_keeps_a_state_is_scored_one_branch_at_a_time(tokenizer, ro
     for row, one in zip(rows[1:3], together, strict=True):
         (alone,) = mass(model, [tokens_of(tokenizer, row)], [neutral(tokenizer, row)])
         np.testing.assert_allclose(one.total, alone.total, atol=1e-6)
-    scored = list(detect(model, tokenizer, rows[:3], "wu_forced"))
+    scored = list(score_rows(model, tokenizer, rows[:3], "wu_forced"))
     assert all(np.isnan(one.total[0]).all() and not np.isnan(one.total[1]).any() for one in scored)
     with pytest.raises(ModelError, match="take the score wu_forced, mass or logit"):
-        list(detect(model, tokenizer, rows[:1], "edge"))
+        list(score_rows(model, tokenizer, rows[:1], "edge"))
 
 
 def test_rows_come_back_in_order_and_share_their_contexts(tiny: Path, tokenizer, rows: list[dict]) -> None:
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(tiny)
-    scored = list(detect(model, tokenizer, rows[:4], "wu_forced"))
+    scored = list(score_rows(model, tokenizer, rows[:4], "wu_forced"))
     assert [one.id for one in scored] == [row["id"] for row in rows[:4]]
     heads = np.mean([one.total for one in scored], 0)
     copying = {(layer, head) for layer, head in zip(*np.where(heads > 0.4), strict=True)}
@@ -270,7 +270,7 @@ def test_rows_come_back_in_order_and_share_their_contexts(tiny: Path, tokenizer,
 def test_a_row_that_is_too_long_is_named(tokenizer, rows: list[dict]) -> None:
     model = make("llama", vocab_size=len(tokenizer), max_position_embeddings=64)
     with pytest.raises(UsageError, match=r"train/0+ has \d+ tokens under this tokenizer, and the model reads 64"):
-        list(detect(model, tokenizer, rows))
+        list(score_rows(model, tokenizer, rows))
 
 
 @pytest.mark.parametrize("family", ["qwen3_next", "gemma2", "gemma3_text", "olmo2", "glm4"])

@@ -8,8 +8,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from trl import SFTConfig, SFTTrainer
 
 from synthctx_data.tokens import BUNDLED
-from training.data import IGNORED
 from training.loss import AnswerTrainer, labelled_loss
+from training.sequences import IGNORED
 
 SHAPE = {
     "vocab_size": 97,

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
-from synthctx_data.entities import RELATIONS
 from synthctx_data.prompts import ROOT, render, template, wording, wordings
+from synthctx_data.world.entities import RELATIONS
 
 text = st.text(min_size=1, max_size=20)
 

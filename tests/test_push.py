@@ -18,10 +18,11 @@ import pytest
 import yaml
 
 from builders import TASKS
-from builders.card import CARD, read_card, update_card
-from builders.cli import app
-from builders.folder import find_variants
-from builders.shards import Build, build
+from builders.build import build_variant
+from builders.commands import app
+from builders.hub.card import CARD, read_card, update_card
+from builders.shards import Build
+from synthctx_data.dataset import find_variants
 from synthctx_data.options import Options
 from synthctx_data.survey import Survey
 from tests.conftest import CORPORA, options_for
@@ -101,7 +102,7 @@ def made(
 ) -> Path:
     """A folder with the variant in it."""
     job = Build(task, variant, options, folder / "synthctx" / task, shards)
-    build(job)
+    build_variant(job)
     update_card(TASKS[task], job)
     return job.folder
 

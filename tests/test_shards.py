@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.shards import Build, build, ranges, read_manifest
+from builders.build import build_variant
+from builders.shards import Build, ranges
 from synthctx_data.errors import BudgetError, ConflictError
+from synthctx_data.manifest import read_manifest
 from synthctx_data.options import Options
 from tests.conftest import CORPUS, IDS, VARIANTS, options_for
 
@@ -43,7 +45,7 @@ def made(
     **how: object,
 ) -> Path:
     job = Build(task, variant, options, folder, shards)
-    build(job, **how)
+    build_variant(job, **how)
     return job.target
 
 
@@ -159,7 +161,7 @@ def test_a_killed_worker_does_not_stop_a_build(tmp_path: Path) -> None:
 def test_a_finished_variant_is_left_alone(tmp_path: Path) -> None:
     target = made(tmp_path)
     written = {file: file.stat().st_mtime_ns for file in target.iterdir()}
-    assert build(Build("mdqa_synth", "symbolic_haystack", OPTIONS, tmp_path)) is False
+    assert build_variant(Build("mdqa_synth", "symbolic_haystack", OPTIONS, tmp_path)) is False
     assert written == {file: file.stat().st_mtime_ns for file in target.iterdir()}
 
 
@@ -185,7 +187,7 @@ def test_a_build_that_came_to_no_shard_does_not_stand_in_the_way_of_another(tmp_
 
 def test_a_damaged_variant_is_refused_and_the_damage_named(tmp_path: Path) -> None:
     job = Build("mdqa_synth", "symbolic_haystack", OPTIONS, tmp_path, 2)
-    build(job)
+    build_variant(job)
     (shard,) = job.target.glob("train-00001-*")
     whole = shard.read_bytes()
     for damage, message in (
@@ -199,11 +201,11 @@ def test_a_damaged_variant_is_refused_and_the_damage_named(tmp_path: Path) -> No
         with pytest.raises(
             ConflictError, match=rf"is damaged.*train-00001.*{message}|is damaged.*{message}.*train-00001"
         ):
-            build(job)
+            build_variant(job)
         shard.write_bytes(whole)
     (job.target / "build.json").write_text("[]")
     with pytest.raises(ConflictError, match="is missing or does not parse"):
-        build(job)
+        build_variant(job)
 
 
 def smaller(shard: Path) -> bytes:
@@ -265,7 +267,7 @@ def test_a_full_disk_leaves_no_half_written_file(tmp_path: Path, workers: int) -
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000));"
         "sys.argv[1:] = ['build', 'mdqa_synth', 'symbolic_haystack', '--train', '40', '--shards', '2',"
-        f"'--output', {str(tmp_path)!r}, '--workers', '{workers}']; from builders.cli import main;\n"
+        f"'--output', {str(tmp_path)!r}, '--workers', '{workers}']; from builders.commands.build import main;\n"
         "if __name__ == '__main__': main()"
     )
     script = tmp_path / "script.py"

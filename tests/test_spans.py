@@ -10,7 +10,7 @@ from synthctx_data.errors import DatasetError
 from synthctx_data.schema import to_table
 from tests.conftest import IDS, MAKES, VARIANTS, examples_for
 from tests.test_training_data import TEMPLATES, tokenizer_folder
-from training.data import prompt_ids, render, tokenize
+from training.sequences import prompt_ids, render, tokenize
 
 
 def rows_of(task: str, variant: str, count: int, **options) -> list[dict]:

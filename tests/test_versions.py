@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.versions import changelog, differences, following, latest
+from builders.hub.versions import changelog, differences, following, latest
 
 ONE = {
     "content": "1.2.0",

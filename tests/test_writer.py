@@ -19,18 +19,18 @@ import pytest
 
 from builders import TASKS
 from builders.examples import Examples
-from builders.llm import LlmConcept
-from builders.writing import WritingOptions, estimate, write
-from synthctx_data.access import EndpointOptions
-from synthctx_data.answers import AnswerStore, Request, export, exported
+from builders.writing.concept import LlmConcept
+from builders.writing.endpoint import Endpoint
+from builders.writing.options import WritingOptions
+from builders.writing.prices import Spending
+from builders.writing.requests import Pass
+from builders.writing.run import estimate, write
+from builders.writing.store import AnswerStore, Request, export, exported
+from builders.writing.writer import Status, Writer
 from synthctx_data.checks import Checker, Expected
-from synthctx_data.endpoint import Endpoint
 from synthctx_data.errors import DatasetError, UsageError, WriterError
 from synthctx_data.options import Options
-from synthctx_data.prices import Purse
 from synthctx_data.schema import to_table
-from synthctx_data.writer import Status, Writer
-from synthctx_data.writing import Pass
 from tests.conftest import every_example
 from tests.llm_server import Behaviour, LlmServer, Reply, completion, llm_server, well
 from tests.llm_server import write as written_by_server
@@ -52,19 +52,18 @@ def examples(folder: Path, task: str = "mdqa_synth", variant: str = "llm_haystac
 
 
 def have_written(server: LlmServer, one: Examples, **changes: Any) -> tuple[Pass, Status]:
-    where = EndpointOptions(url=server.url, **{"concurrency": 4, **changes})
-    return by(one, WritingOptions(where))
+    return by(one, WritingOptions(endpoint=server.url, **{"concurrency": 4, **changes}))
 
 
 def by(
     one: Examples, options: WritingOptions, watch: Callable[[Status], None] = lambda status: None
 ) -> tuple[Pass, Status]:
-    return write(one, options, options.purse("m"), watch)
+    return write(one, options, options.spending("m"), watch)
 
 
-def book(one: Examples) -> str:
+def written(one: Examples) -> str:
     assert isinstance(one.expression, LlmConcept)
-    return one.expression.book.identity
+    return one.expression.written.identity
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +72,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("expected")
     with llm_server() as server:
         have_written(server, examples(folder))
-    return book(examples(folder))
+    return written(examples(folder))
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -100,12 +99,12 @@ def test_neither_the_order_of_answers_nor_the_concurrency_decides_a_row(tmp_path
         for concurrency in (1, 7, 64):
             one = examples(tmp_path / str(concurrency))
             have_written(server, one, concurrency=concurrency)
-            assert book(one) == expected
+            assert written(one) == expected
         assert server.most_at_once > 7
 
 
 def once(problem: Reply, every: int = 4) -> Behaviour:
-    """Answers well, but every so many requests with this; a request that is sent again is answered well."""
+    """AnswerLookup well, but every so many requests with this; a request that is sent again is answered well."""
     seen: Counter[str] = Counter()
 
     def behave(number: int, body: dict[str, Any]) -> Reply:
@@ -135,7 +134,7 @@ def test_what_fails_on_the_way_is_sent_again(problem: str, tmp_path: Path, expec
     with llm_server(once(TRANSPORT[problem])) as server:
         one = examples(tmp_path)
         last, status = have_written(server, one, timeout=0.5)
-    assert book(one) == expected
+    assert written(one) == expected
     assert not last.editor.rejected
     assert len(server.log) > status.answered == len(AnswerStore(tmp_path / "answers.sqlite"))
 
@@ -205,9 +204,9 @@ def test_copies_are_refused_whoever_came_first(tmp_path: Path) -> None:
         one = examples(tmp_path)
         last, _ = have_written(server, one)
         assert last.editor.rejected == {"copies another": 9}
-        texts = [told.form.passage for told in one.expression.book.examples["validation"]]
+        texts = [written.form.passage for written in one.expression.written.examples["validation"]]
         assert ["word1 " in text for text in texts] == [True, False]
-        assert not any("word1 " in told.form.passage for told in one.expression.book.examples["train"])
+        assert not any("word1 " in written.form.passage for written in one.expression.written.examples["train"])
 
 
 def test_a_server_that_writes_nothing_usable_ends_in_a_summary(tmp_path: Path) -> None:
@@ -249,7 +248,7 @@ def test_structured_output_is_asked_for_where_the_server_has_it(status: int, tmp
     with llm_server(refuse) as server:
         have_written(server, examples(tmp_path / "has not"))
         assert ["response_format" in body for body in server.log] == [True] + [False] * (len(server.log) - 1)
-    assert book(examples(tmp_path / "has")) == book(examples(tmp_path / "has not")) == expected
+    assert written(examples(tmp_path / "has")) == written(examples(tmp_path / "has not")) == expected
 
 
 @pytest.mark.parametrize(
@@ -321,12 +320,12 @@ def test_an_answer_that_cannot_be_kept_ends_the_writer(tmp_path: Path) -> None:
     """The disk is full, as far as the store is concerned: nothing is asked for again and again."""
 
     async def run(url: str) -> None:
-        endpoint, purse = Endpoint(EndpointOptions(url=url)), Purse(None)
+        endpoint, spending = Endpoint(WritingOptions(endpoint=url)), Spending(None)
         store = AnswerStore(tmp_path / "answers.sqlite")
         store._connection.execute("PRAGMA max_page_count = 12")
         one = examples(tmp_path).expression
         try:
-            await Writer(endpoint, store, "m", 4, purse, lambda status: None).write(one.units)
+            await Writer(endpoint, store, "m", 4, spending, lambda status: None).write(one.units)
         finally:
             await endpoint.close()
 
@@ -402,18 +401,18 @@ def test_a_budget_is_never_passed_and_what_was_paid_for_is_kept(tmp_path: Path) 
     long = {"prompt_tokens": 500, "completion_tokens": 1000}  # nearly the most that a needle may have
     with llm_server(lambda number, body: Reply(completion(written_by_server(body), usage=long))) as server:
         one = examples(tmp_path, variant="llm_padding", train=20)
-        options = WritingOptions(EndpointOptions(url=server.url, concurrency=8), prices, 6.0)
+        options = WritingOptions(endpoint=server.url, concurrency=8, prices=prices, budget_usd=6.0)
         spent: list[float] = []
         with pytest.raises(
             WriterError, match=r"--budget-usd 6.0: 5.25\d* are spent, and the next answer may cost 1\.\d*; what was"
         ):
-            by(one, options, lambda status: spent.append(status.purse.spent))
+            by(one, options, lambda status: spent.append(status.spending.spent))
         assert max(spent) == pytest.approx(5.25)
         assert len(server.log) == len(AnswerStore(tmp_path / "answers.sqlite")) == 5
         by(one, replace(options, budget=100.0))
         assert len(server.log) == 22
     with pytest.raises(UsageError, match=r"--budget-usd: expected a price for 'm'; give --prices"):
-        by(one, WritingOptions(EndpointOptions(), None, 1.0))
+        by(one, WritingOptions(budget_usd=1.0))
 
 
 def test_an_estimate_is_what_is_then_sent(tmp_path: Path) -> None:
@@ -447,7 +446,7 @@ def test_a_changed_check_judges_stored_answers_and_asks_for_no_more_than_it_must
         before = len(server.log)
         have_written(server, examples(tmp_path, variant="llm_padding"))
         assert len(server.log) == before
-        monkeypatch.setattr("synthctx_data.passages._ANSWER_WORDS", 0)
+        monkeypatch.setattr("builders.writing.checks._ANSWER_WORDS", 0)
         with pytest.raises(WriterError, match="other answer"):
             have_written(server, examples(tmp_path, variant="llm_padding", train=1, validation=0))
         asked = server.log[before:]
@@ -477,7 +476,7 @@ def test_two_builds_share_a_store(tmp_path: Path, expected: str) -> None:
         for name in ("one", "other")
     ]
     assert rows[0] == rows[1]
-    assert book(examples(tmp_path)) == expected
+    assert written(examples(tmp_path)) == expected
     assert len(AnswerStore(tmp_path / "answers.sqlite")) == 24
 
 
@@ -541,7 +540,7 @@ def test_no_kill_makes_a_stored_answer_be_asked_for_again(tmp_path: Path) -> Non
 
 def drafts(one: Examples) -> list[Any]:
     """The units, each at the first request that has no answer."""
-    from synthctx_data.writing import Editor
+    from builders.writing.requests import Editor
 
     editor = Editor("m")
     return list(Pass(editor, {}).drafts(one.expression.units()))

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from builders import TASKS
-from builders.card import update_card
-from builders.shards import Build, build
+from builders.build import build_variant
+from builders.hub.card import update_card
+from builders.shards import Build
 from synthctx_data.options import Options
 from training.tiny import make_tiny
 
@@ -27,7 +28,7 @@ def make_place(place: Path, train: int, validation: int) -> Path:
     tokenizer = str(make_tiny(place / "tiny"))
     options = Options(max_tokens=600, tokenizer=tokenizer, key_style="word", train=train, validation=validation)
     job = Build("mdqa_synth", "symbolic_padding", options, place / "synthctx" / "mdqa_synth")
-    build(job)
+    build_variant(job)
     update_card(TASKS["mdqa_synth"], job)
     return place
 

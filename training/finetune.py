@@ -1,48 +1,47 @@
 """Fine-tunes attention heads with LoRA: python training/finetune.py --config training/recipes/tiny_mdqa_symbolic_padding.yaml"""
 
 import math
-import os
-import sys
-import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script from a checkout
+from synthctx_data.command import run, script
+from synthctx_data.dataset import has_split
+from synthctx_data.errors import UsageError, first_line
+from training import run_folder
+from training.checkpoints import last_checkpoint
+from training.options import Recipe
 
-try:
-    from synthctx_data.errors import UsageError, first_line
-    from training import runs
-    from training.checkpoints import last_checkpoint
-    from training.cli import errors_in_one_line, parse
-    from training.config import Recipe
-except ModuleNotFoundError as error:
-    sys.exit(f"finetune: expected {error.name}, which is not installed; pip install -c constraints.txt -e '.[train]'")
+HELP = """\
+Fine-tunes attention heads with LoRA.
 
-EPILOG = """\
-data sets:
-  synthctx/mdqa_synth:symbolic_haystack         a folder that `synthctx build` wrote here, or else that id on the Hub
-  synthctx/mdqa_synth:symbolic_haystack@v1      a revision on the Hub
-  A:symbolic_haystack*3 A:templated_haystack*1  a mixture: three rows of the one for each of the other, none twice
-
-examples:
   python training/finetune.py --config training/recipes/tiny_mdqa_symbolic_padding.yaml
-  python training/finetune.py --config training/recipes/llama3_mdqa_symbolic.yaml --learning-rate 2e-4 --output runs/warmer
-  torchrun --nproc-per-node 2 training/finetune.py --config ... --deepspeed training/deepspeed/zero2.json
+  python training/finetune.py --config training/recipes/llama3_mdqa_symbolic.yaml \\
+      --learning-rate 2e-4 --output runs/warmer
+"""
+NOTES = """\
+Data sets:
+  synthctx/mdqa_synth:symbolic_haystack      a folder that synthctx build wrote here, or
+                                             else that id on the Hub
+  synthctx/mdqa_synth:symbolic_haystack@v1   a revision on the Hub
+  A:symbolic_haystack*3 A:real_haystack*1    a mixture: three rows of the first for each
+                                             of the second, none twice
 
-The folder --output gets the adapter, the extended configuration, a model card, and run.json (recipe and data). Called again after an
-interruption, the same command goes on from the last checkpoint there, and ends with the same weights.
+Several GPUs:
+  torchrun --nproc-per-node 2 training/finetune.py --config ... \\
+      --deepspeed training/deepspeed/zero2.json
+
+The folder --output gets the adapter, the extended configuration, a model card, and
+run.json (recipe and data). Called again after an interruption, the same command goes on
+from the last checkpoint there, and ends with the same weights.
 """
 
 
-def main() -> None:
-    """Runs the command line; an error is one line on standard error, and exit code 2 (usage) or 1."""
-    warnings.simplefilter("ignore", FutureWarning)  # of the libraries to each other
-    with errors_in_one_line("finetune"):
-        recipe, config = parse(Recipe, sys.argv[1:], (__doc__ or "").split(":")[0] + ".", EPILOG)
-        if config and "output" not in recipe.model_fields_set:
-            recipe.output = str(Path("runs") / config)
-        finetune(recipe)
+def main(recipe: Recipe, config: str) -> None:
+    """Fine-tunes."""
+    if config and "output" not in recipe.model_fields_set:
+        recipe = recipe.model_copy(update={"output": str(Path("runs") / config)})
+    finetune(recipe)
 
 
 def finetune(recipe: Recipe) -> Path:
@@ -52,20 +51,20 @@ def finetune(recipe: Recipe) -> Path:
     """
     output = Path(recipe.output)
 
-    from training.card import write_card
-    from training.data import encode_all, has_split, load_mixture, load_tokenizer, parse_addresses
     from training.identity import identify_data, identify_model
     from training.loss import AnswerTrainer
     from training.memory import check_memory
     from training.model import load_config, load_model, lora
+    from training.model_card import write_card
+    from training.sequences import encode_all, load_mixture, load_tokenizer, parse_mixture
 
     if recipe.report_to != "none" and find_spec(recipe.report_to) is None:
         raise UsageError(f"--report-to {recipe.report_to}: expected it to be installed; pip install {recipe.report_to}")
-    addresses = parse_addresses(recipe.data)
-    data = [identify_data(address) for address in addresses]
+    mixture = parse_mixture(recipe.data)
+    data = [identify_data(part.address) for part in mixture]
     base = identify_model(recipe.model, recipe.model_revision)
     run = {**recipe.decisive(), "base": base, "data": data}
-    if runs.check(output, run, holding="checkpoint-*"):
+    if run_folder.check(output, run, holding="checkpoint-*"):
         print(f"{output} is finished, from the same recipe and data")
         if recipe.push_to:
             _push(output, recipe.push_to)
@@ -73,10 +72,10 @@ def finetune(recipe: Recipe) -> Path:
     config = load_config(recipe)
     tokenizer = load_tokenizer(recipe.model, recipe.model_revision)
     tokens = recipe.max_tokens or config.get_text_config().max_position_embeddings
-    with_validation = [address for address in addresses if has_split(address, "validation")]
+    with_validation = [part for part in mixture if has_split(part.address, "validation")]
     arguments = _arguments(recipe, bool(with_validation))
     with arguments.main_process_first():
-        train = encode_all(load_mixture(addresses, "train"), tokenizer, tokens)
+        train = encode_all(load_mixture(mixture, "train"), tokenizer, tokens)
         held_out = (
             encode_all(load_mixture(with_validation, "validation"), tokenizer, tokens) if with_validation else None
         )
@@ -91,7 +90,7 @@ def finetune(recipe: Recipe) -> Path:
         peft_config=lora(recipe, model),
     )
     if arguments.should_save:
-        runs.record(output, run)
+        run_folder.record(output, run)
     trainer.train(resume_from_checkpoint=last_checkpoint(output))
     _require_finite(trainer.state.log_history)
     trainer.save_state()
@@ -99,7 +98,7 @@ def finetune(recipe: Recipe) -> Path:
     if arguments.should_save:
         config.save_pretrained(output)
         write_card(output, recipe, data, trainer.state.log_history)
-        runs.record(output, run, finished=True)
+        run_folder.record(output, run, finished=True)
         if recipe.push_to:
             _push(output, recipe.push_to)
     return output
@@ -166,6 +165,7 @@ def _push(output: Path, repository: str) -> None:
         ) from error
 
 
+app = script("finetune", Recipe, main, HELP, NOTES)
+
 if __name__ == "__main__":
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    main()
+    run(app)

@@ -1,4 +1,4 @@
-"""Answers to prompts: from a model here, or from an endpoint."""
+"""AnswerBatches to prompts: from a model here, or from an endpoint."""
 
 import os
 import re
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from synthctx_data.errors import UsageError
-from training.config import Evaluation
+from training.options import EvaluateOptions
 
 Row = dict[str, Any]
 _THOUGHTS = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
-Answers = Iterator[list[tuple[str, str]]]  # ids and answers, batch by batch
+AnswerBatches = Iterator[list[tuple[str, str]]]  # ids and answers, batch by batch
 
 
 def batches(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
@@ -30,14 +30,14 @@ class Batch:
     width: int
 
 
-def from_model(options: Evaluation) -> Callable[[Sequence[Row]], Answers]:
+def from_model(options: EvaluateOptions) -> Callable[[Sequence[Row]], AnswerBatches]:
     """What answers rows with a model of this machine, greedily.
 
     Raises: UsageError if model or adapter cannot be had, or if a prompt is longer than the model reads.
     """
-    from training.model import load_applied
+    from training.model import load_for_reading
 
-    return answering(*load_applied(options), options.batch_size, options.max_new_tokens)
+    return answering(*load_for_reading(options), options.batch_size, options.max_new_tokens)
 
 
 def answering(
@@ -46,7 +46,7 @@ def answering(
     batch_size: int,
     max_new_tokens: int,
     generate: Callable[..., Any] | None = None,
-) -> Callable[[Sequence[Row]], Answers]:
+) -> Callable[[Sequence[Row]], AnswerBatches]:
     """What answers rows with a loaded model, greedily.
 
     `generate(batch, **arguments)` stands in for the model's own `generate(**arguments)`, and gives back the tokens of prompts and
@@ -54,13 +54,13 @@ def answering(
     """
     import torch
 
-    from training.data import prompt_ids
+    from training.sequences import prompt_ids
 
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     window = model.config.get_text_config().max_position_embeddings
     stops = ends(model, tokenizer)
 
-    def answer(rows: Sequence[Row]) -> Answers:
+    def answer(rows: Sequence[Row]) -> AnswerBatches:
         for part in batches(rows, batch_size):
             prompts = [prompt_ids(tokenizer, row) for row in part]
             batch = Batch(part, prompts, max(map(len, prompts)))
@@ -115,7 +115,7 @@ def ends(model: Any, tokenizer: Any) -> list[int]:
     return sorted({token for token in [*known, tokenizer.eos_token_id] if token is not None})
 
 
-def from_endpoint(options: Evaluation) -> Callable[[Sequence[Row]], Answers]:
+def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[Row]], AnswerBatches]:
     """What answers rows through an OpenAI-compatible endpoint, `batch_size` at a time.
 
     Raises: UsageError if the endpoint does not answer as it should.
@@ -137,7 +137,7 @@ def from_endpoint(options: Evaluation) -> Callable[[Sequence[Row]], Answers]:
         except (openai.OpenAIError, AttributeError, IndexError, TypeError, ValueError) as error:
             return error
 
-    def answer(rows: Sequence[Row]) -> Answers:
+    def answer(rows: Sequence[Row]) -> AnswerBatches:
         with ThreadPoolExecutor(options.batch_size) as pool:
             for batch in batches(rows, options.batch_size):
                 replies = list(zip(batch, pool.map(ask, batch), strict=True))

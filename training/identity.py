@@ -1,16 +1,16 @@
 """What data, models and adapters are known by, so that a run is never mixed with another."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
+from synthctx_data.dataset import Address, parse_variant_address
 from synthctx_data.errors import UsageError, first_line
-from training.config import Applied
-from training.data import Address, parse_address
+from synthctx_data.manifest import MANIFEST, read_manifest
+from training.options import ReadingOptions
 
 _SAMPLE = 2**20  # bytes at either end of a file of weights: reading billions of them would take minutes
 
@@ -20,16 +20,14 @@ def identify_data(address: Address) -> dict[str, str]:
 
     Raises: UsageError if there is no such data set.
     """
-    folder = Path(address.place)
-    if folder.is_dir():
-        manifest = folder / address.variant / "build.json"
-        try:
-            fingerprint = json.loads(manifest.read_text())["fingerprint"] if manifest.is_file() else "unknown"
-        except (ValueError, TypeError, KeyError) as error:
+    if address.is_local:
+        folder = Path(address.place) / str(address.variant)
+        fingerprint = read_manifest(folder).get("fingerprint")
+        if fingerprint is None and (folder / MANIFEST).is_file():
             raise UsageError(
-                f"--data: expected {manifest} to be as `synthctx build` wrote it; build the variant again"
-            ) from error
-        return {"address": str(address), "fingerprint": fingerprint}
+                f"--data: expected {folder / MANIFEST} to be as `synthctx build` wrote it; build the variant again"
+            )
+        return {"address": str(address), "fingerprint": fingerprint or "unknown"}
     try:
         return {
             "address": str(address),
@@ -40,11 +38,11 @@ def identify_data(address: Address) -> dict[str, str]:
         raise UsageError(f"--data: expected a folder or a Hub id of a data set, got {address}: {reason}") from error
 
 
-def identify(options: Applied) -> dict[str, Any]:
+def identify(options: ReadingOptions) -> dict[str, Any]:
     """What a model, an adapter and the data that they are applied to are known by."""
     served = getattr(options, "endpoint", None)  # whose model is a name there, and no folder here
     weights = [] if served else [identify_model(options.model, options.model_revision), identify_model(options.adapter)]
-    return {"weights": weights, "data": identify_data(parse_address(options.data))}
+    return {"weights": weights, "data": identify_data(parse_variant_address(options.data))}
 
 
 def identify_model(name: str | None, revision: str | None = None) -> str | None:

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from trl import SFTTrainer
 
-from training.data import IGNORED
+from training.sequences import IGNORED
 
 
 def labelled_loss(

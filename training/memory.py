@@ -7,8 +7,8 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from synthctx_data.errors import UsageError
-from training.config import Recipe
 from training.model import choose_dtype
+from training.options import Recipe
 
 _GIB = 2**30
 

@@ -9,12 +9,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Pre
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from synthctx_data.errors import UsageError, first_line
-from training.config import Applied, Extended, Recipe
-from training.data import load_tokenizer
+from training.options import ModelOptions, ReadingOptions, Recipe
 from training.rope import check_positions, extend
+from training.sequences import load_tokenizer
 
 
-def load_config(recipe: Extended) -> PreTrainedConfig:
+def load_config(recipe: ModelOptions) -> PreTrainedConfig:
     """The configuration of the recipe's model, its context extended to `max_tokens`.
 
     Raises: UsageError if the model cannot be had, or if its positions cannot be extended like this.
@@ -27,7 +27,7 @@ def load_config(recipe: Extended) -> PreTrainedConfig:
     return config
 
 
-def load_model(recipe: Extended, config: PreTrainedConfig) -> PreTrainedModel:
+def load_model(recipe: ModelOptions, config: PreTrainedConfig) -> PreTrainedModel:
     """The model with this configuration, its positions as configured."""
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
@@ -49,7 +49,7 @@ def load_model(recipe: Extended, config: PreTrainedConfig) -> PreTrainedModel:
     return model
 
 
-def load_applied(options: Applied) -> tuple[PreTrainedModel, Tokenizer]:
+def load_for_reading(options: ReadingOptions) -> tuple[PreTrainedModel, Tokenizer]:
     """The model of the options, with its adapter if it has one, ready to read; and its tokenizer.
 
     Raises: UsageError if one of them cannot be had.
@@ -60,7 +60,7 @@ def load_applied(options: Applied) -> tuple[PreTrainedModel, Tokenizer]:
     return model, load_tokenizer(str(options.model), options.model_revision)
 
 
-def load_config_of(options: Applied) -> PreTrainedConfig:
+def load_config_of(options: ReadingOptions) -> PreTrainedConfig:
     """The configuration under which the model of the options reads: that beside its adapter, or its own, extended.
 
     Raises: UsageError if it cannot be had.
@@ -78,7 +78,7 @@ def load_config_of(options: Applied) -> PreTrainedConfig:
         raise UsageError(_no_adapter(options.adapter, error)) from error
 
 
-def load_adapted(options: Applied) -> PreTrainedModel:
+def load_adapted(options: ReadingOptions) -> PreTrainedModel:
     """The model, with its adapter if it has one; positions are then as the adapter was trained.
 
     Raises: UsageError if one of them cannot be had.
@@ -86,7 +86,7 @@ def load_adapted(options: Applied) -> PreTrainedModel:
     if options.adapter is None:
         return load_model(options, load_config_of(options)).to(_device())
     for name in ("max_tokens", "trained_tokens", "sliding_window", "rope"):
-        if getattr(options, name) != Applied.model_fields[name].default:
+        if getattr(options, name) != ReadingOptions.model_fields[name].default:
             raise UsageError(
                 f"--{name.replace('_', '-')}: an adapter brings the context that it was trained with; leave it out"
             )

@@ -8,7 +8,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from synthctx_data.errors import UsageError
-from training.config import Extended
+from training.options import ModelOptions
 
 
 def extended_theta(theta: float, trained_tokens: int, tokens: int) -> float:
@@ -19,7 +19,7 @@ def extended_theta(theta: float, trained_tokens: int, tokens: int) -> float:
     return float(theta ** (math.log(tokens / (2 * math.pi)) / math.log(trained_tokens / (2 * math.pi))))
 
 
-def extend(config: PreTrainedConfig, recipe: Extended) -> None:
+def extend(config: PreTrainedConfig, recipe: ModelOptions) -> None:
     """Writes the recipe's RoPE, longest position and sliding window into a configuration, before a model is made from it."""
     text = config.get_text_config()
     if recipe.sliding_window is not None:

@@ -7,19 +7,21 @@ question: it has yet to learn where an answer begins. What its 16 heads do is kn
 Its tokens are the words of mdqa_synth's symbolic variants (--key-style word).
 """
 
-import argparse
 import re
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from cyclopts import Parameter
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from synthctx_data.entities import words
+from synthctx_data.command import command_line, run
 from synthctx_data.layout import Layout
-from synthctx_data.padding import padding
 from synthctx_data.prompts import ROOT
 from synthctx_data.tokens import load_counter
+from synthctx_data.world.entities import words
+from synthctx_data.world.padding import padding
 
 PREVIOUS = (0, 0)  # the (layer, head) of the head that looks back
 INDUCTION = ((1, 0), (1, 2), (2, 1), (2, 3), (3, 0))  # those of the heads that copy; the others do nothing
@@ -128,7 +130,14 @@ def _set_weights(model: LlamaForCausalLM, asks: torch.Tensor) -> None:
         copying.o_proj.weight[following, output] = identity
 
 
+app = command_line("tiny", (__doc__ or "").split(": ", 1)[0] + ".\n\n  python training/tiny.py models/tiny")
+
+
+@app.default
+def main(folder: Annotated[Path, Parameter(help="The folder to write the model into.")], /) -> None:
+    """Makes the model, and prints its folder."""
+    print(make_tiny(folder))
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    print(make_tiny(parser.parse_args().folder))
+    run(app)

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from builders.llm import LlmConcept, Order, Place, Told
-from synthctx_data.briefs import Brief
-from synthctx_data.example import Concept, Needle, Span
-from synthctx_data.passages import (
+from builders.writing.briefs import Brief
+from builders.writing.checks import (
     Line,
     Written,
     WrittenDocuments,
@@ -16,8 +14,10 @@ from synthctx_data.passages import (
     check_without,
     find_answer,
 )
+from builders.writing.concept import CheckedPrompt, ExampleUnit, LlmConcept, WrittenExample
+from builders.writing.requests import Stage
+from synthctx_data.example import Concept, Needle, Span
 from synthctx_data.prompts import render
-from synthctx_data.writing import Stage
 
 _ADDRESS = "mdqa_synth/llm"
 
@@ -37,31 +37,35 @@ class Llm(LlmConcept[Asked]):
         Stage(_ADDRESS, "distractors", WrittenDocuments, 650, 2048),
     )
 
-    def order(self, place: Place, brief: Brief, number: int) -> Order[Asked]:
+    def order(self, place: ExampleUnit, brief: Brief, number: int) -> CheckedPrompt[Asked]:
         def check(form: Asked) -> None:
             check_documents([form], [brief.subject])
             check_question(form.question, brief.subject, [form.answer])
             find_answer(form.answer, form, brief.subject)
 
-        return Order(render(_ADDRESS, "needle", it=brief), check)
+        return CheckedPrompt(render(_ADDRESS, "needle", it=brief), check)
 
-    def distractor_order(self, place: Place, told: Told[Asked], number: int) -> Order[WrittenDocuments]:
-        kinds = [told.brief.kind] * 2
+    def distractor_order(
+        self, place: ExampleUnit, written: WrittenExample[Asked], number: int
+    ) -> CheckedPrompt[WrittenDocuments]:
+        kinds = [written.brief.kind] * 2
         others = self.briefs.names(place.split, place.index, f"distractors {number}", kinds)
 
         def check(form: WrittenDocuments) -> None:
-            check_documents(form.documents, [told.brief.subject, *others])
-            check_without(form.documents, [told.form.answer])
+            check_documents(form.documents, [written.brief.subject, *others])
+            check_without(form.documents, [written.form.answer])
 
-        return Order(render(_ADDRESS, "distractors", it=told.brief, needle=told.form, others=others), check)
+        return CheckedPrompt(
+            render(_ADDRESS, "distractors", it=written.brief, needle=written.form, others=others), check
+        )
 
     def needles(self, form: Asked) -> Sequence[Written]:
         return (form,)
 
     def concept(self, split: str, index: int) -> Concept:
-        told = self.told(split, index)
-        form = told.form
+        written = self.written_example(split, index)
+        form = written.form
         page = self.setting.layout.page(form.document)
-        answer = find_answer(form.answer, form, told.brief.subject).shift(page.text.start)
+        answer = find_answer(form.answer, form, written.brief.subject).shift(page.text.start)
         needle = Needle(page, Span(0, page.text.end), answer)
-        return Concept(form.question, form.answer, (form.answer,), (needle,), writer=told.writer)
+        return Concept(form.question, form.answer, (form.answer,), (needle,), writer=written.writer)

@@ -1,6 +1,6 @@
 """Real needles: the questions and gold passages of a corpus in the format of Lost in the Middle (Liu et al. 2024)."""
 
-from builders.real import RealQuestions, covered
+from builders.real_questions import RealQuestions, covered
 from synthctx_data.corpora import Question
 from synthctx_data.example import Span
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from synthctx_data import keys
 from synthctx_data.example import Concept, Page
 from synthctx_data.prompts import wordings
 from synthctx_data.task import ConceptExpression, Setting
+from synthctx_data.world import keys
 
 _BATCH = 8  # documents drawn at once: what is drawn and not needed has been counted in vain
 

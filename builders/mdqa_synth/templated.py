@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import chain
 
-from synthctx_data.articles import ARTICLES, Chapter, make_chapter, split_wordings, world_size
 from synthctx_data.example import Concept, Page
 from synthctx_data.task import ConceptExpression, Setting
+from synthctx_data.world.articles import ARTICLES, Chapter, make_chapter, split_wordings, world_size
 
 _NEAR = 4  # distractors that state the same relation of an easily confused subject, and of any other
 

@@ -5,14 +5,9 @@ from itertools import pairwise
 
 from pydantic import Field
 
-from builders.llm import LlmConcept, Order, Place, Told
 from builders.musique_synth.hops import draw_hops
-from synthctx_data.briefs import KIND_WORDS, Brief
-from synthctx_data.checks import common_words
-from synthctx_data.entities import KINDS
-from synthctx_data.example import Concept, Needle, Span, Step
-from synthctx_data.metrics import normalize_answer
-from synthctx_data.passages import (
+from builders.writing.briefs import KIND_WORDS, Brief
+from builders.writing.checks import (
     Form,
     Line,
     Written,
@@ -22,9 +17,14 @@ from synthctx_data.passages import (
     check_without,
     find_answer,
 )
+from builders.writing.concept import CheckedPrompt, ExampleUnit, LlmConcept, WrittenExample
+from builders.writing.requests import RejectedError, Stage
+from synthctx_data.checks import common_words
+from synthctx_data.example import Concept, Needle, Span, Step
+from synthctx_data.metrics import normalize_answer
 from synthctx_data.prompts import render
 from synthctx_data.seeding import rng
-from synthctx_data.writing import RejectedError, Stage
+from synthctx_data.world.entities import KINDS
 
 _ADDRESS = "musique_synth/llm"
 
@@ -52,43 +52,45 @@ class Llm(LlmConcept[Chain]):
     )
     reads = LlmConcept.reads | {"hops"}
 
-    def order(self, place: Place, brief: Brief, number: int) -> Order[Chain]:
+    def order(self, place: ExampleUnit, brief: Brief, number: int) -> CheckedPrompt[Chain]:
         kinds = self._kinds(place, brief.kind)
         names = [brief.subject, *self.briefs.names(place.split, place.index, f"chain {number}", kinds[1:])]
         values = {"it": brief, "hops": len(kinds), "chain": names, "kinds": [KIND_WORDS[kind] for kind in kinds]}
-        return Order(render(_ADDRESS, "needle", **values), lambda form: check_chain(form, names))
+        return CheckedPrompt(render(_ADDRESS, "needle", **values), lambda form: check_chain(form, names))
 
-    def distractor_order(self, place: Place, told: Told[Chain], number: int) -> Order[WrittenDocuments]:
-        kinds = self._kinds(place, told.brief.kind)
+    def distractor_order(
+        self, place: ExampleUnit, written: WrittenExample[Chain], number: int
+    ) -> CheckedPrompt[WrittenDocuments]:
+        kinds = self._kinds(place, written.brief.kind)
         others = self.briefs.names(place.split, place.index, f"distractors {number}", kinds)
-        chain, forbidden = subjects(told), [hop.answer for hop in told.form.hops]
+        chain, forbidden = subjects(written), [hop.answer for hop in written.form.hops]
         kind_words = [KIND_WORDS[kind] for kind in kinds]
-        values = {"it": told.brief, "needle": told.form, "others": others, "kinds": kind_words, "chain": chain}
+        values = {"it": written.brief, "needle": written.form, "others": others, "kinds": kind_words, "chain": chain}
 
         def check(form: WrittenDocuments) -> None:
             check_documents(form.documents, others)
             check_without(form.documents, forbidden)
 
-        return Order(render(_ADDRESS, "distractors", **values, forbidden=forbidden), check)
+        return CheckedPrompt(render(_ADDRESS, "distractors", **values, forbidden=forbidden), check)
 
     def needles(self, form: Chain) -> Sequence[Written]:
         return form.hops
 
-    def links(self, told: Told[Chain]) -> Iterable[tuple[str, str]]:
-        return pairwise([*subjects(told), told.form.hops[-1].answer])
+    def links(self, written: WrittenExample[Chain]) -> Iterable[tuple[str, str]]:
+        return pairwise([*subjects(written), written.form.hops[-1].answer])
 
     def concept(self, split: str, index: int) -> Concept:
-        told = self.told(split, index)
+        written = self.written_example(split, index)
         needles = []
-        for hop, subject in zip(told.form.hops, subjects(told), strict=True):
+        for hop, subject in zip(written.form.hops, subjects(written), strict=True):
             page = self.setting.layout.page(hop.document)
             answer = find_answer(hop.answer, hop, subject).shift(page.text.start)
             needles.append(Needle(page, Span(0, page.text.end), answer))
-        answer_text = told.form.hops[-1].answer
-        steps = tuple(Step(hop.question, hop.answer) for hop in told.form.hops)
-        return Concept(told.form.question, answer_text, (answer_text,), tuple(needles), steps, writer=told.writer)
+        answer_text = written.form.hops[-1].answer
+        steps = tuple(Step(hop.question, hop.answer) for hop in written.form.hops)
+        return Concept(written.form.question, answer_text, (answer_text,), tuple(needles), steps, writer=written.writer)
 
-    def _kinds(self, place: Place, first: str) -> list[str]:
+    def _kinds(self, place: ExampleUnit, first: str) -> list[str]:
         """What the subject of every hop is: never twice the same in a row."""
         stream = rng(self.setting.options.seed, self.setting.task, place.split, place.index, self.name, "kinds")
         kinds = [first]
@@ -97,9 +99,9 @@ class Llm(LlmConcept[Chain]):
         return kinds
 
 
-def subjects(told: Told[Chain]) -> list[str]:
+def subjects(written: WrittenExample[Chain]) -> list[str]:
     """What each hop is about: the first subject, then the answer of the hop before."""
-    return [told.brief.subject, *(hop.answer for hop in told.form.hops[:-1])]
+    return [written.brief.subject, *(hop.answer for hop in written.form.hops[:-1])]
 
 
 def check_chain(form: Chain, names: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from builders.musique_synth.hops import draw_hops
-from builders.real import RealQuestions, covered
+from builders.real_questions import RealQuestions, covered
 from synthctx_data.corpora import Question
 from synthctx_data.example import Span
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from itertools import chain, islice
 
 from builders.musique_synth.hops import draw_hops
-from synthctx_data import keys
 from synthctx_data.example import Concept, Page, Step
 from synthctx_data.prompts import wordings
 from synthctx_data.seeding import Stream
 from synthctx_data.task import ConceptExpression, Setting
+from synthctx_data.world import keys
 
 _BATCH = 8  # documents drawn at once
 

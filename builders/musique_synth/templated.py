@@ -6,14 +6,14 @@ from functools import lru_cache
 from itertools import chain, count, pairwise
 
 from builders.musique_synth.hops import draw_hops
-from synthctx_data.articles import Chapter, make_chapter, split_wordings, world_size
 from synthctx_data.distractors import interleave
-from synthctx_data.entities import BY_SUBJECT, KINDS
 from synthctx_data.example import Concept, Page, Step
 from synthctx_data.metrics import holds, normalize_answer
 from synthctx_data.prompts import Wording
 from synthctx_data.seeding import Stream
 from synthctx_data.task import ConceptExpression, Setting
+from synthctx_data.world.articles import Chapter, make_chapter, split_wordings, world_size
+from synthctx_data.world.entities import BY_SUBJECT, KINDS
 
 _STATED = "mdqa_synth/templated"  # words the sentences, and the question for the last hop
 _NEAR = 3  # distractors for each hop that state its relation of an easily confused subject, and of any other

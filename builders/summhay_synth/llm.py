@@ -5,14 +5,14 @@ from itertools import combinations
 
 from pydantic import Field
 
-from builders.llm import LlmConcept, Order, Place, Told
 from builders.summhay_synth.citing import citing_concept, draw_citations
-from synthctx_data.briefs import Brief
+from builders.writing.briefs import Brief
+from builders.writing.checks import Form, Line, Written, WrittenDocuments, check_documents
+from builders.writing.concept import CheckedPrompt, ExampleUnit, LlmConcept, WrittenExample
+from builders.writing.requests import RejectedError, Stage
 from synthctx_data.example import Concept, Span
 from synthctx_data.metrics import normalize_answer
-from synthctx_data.passages import Form, Line, Written, WrittenDocuments, check_documents
 from synthctx_data.prompts import render
-from synthctx_data.writing import RejectedError, Stage
 
 _ADDRESS = "summhay_synth/llm"
 _INSIGHT_WORDS = 6, 40
@@ -42,24 +42,28 @@ class Llm(LlmConcept[Insight]):
         Stage(_ADDRESS, "distractors", WrittenDocuments, 850, 3072),
     )
 
-    def order(self, place: Place, brief: Brief, number: int) -> Order[Insight]:
+    def order(self, place: ExampleUnit, brief: Brief, number: int) -> CheckedPrompt[Insight]:
         wanted = draw_citations(self.setting, place.split, place.index)
 
         def check(form: Insight) -> None:
             check_documents(form.documents, [brief.subject] * wanted)
             check_insight(form, brief.subject)
 
-        return Order(render(_ADDRESS, "needle", it=brief, documents=wanted), check)
+        return CheckedPrompt(render(_ADDRESS, "needle", it=brief, documents=wanted), check)
 
-    def distractor_order(self, place: Place, told: Told[Insight], number: int) -> Order[WrittenDocuments]:
-        kinds = [told.brief.kind] * 2
+    def distractor_order(
+        self, place: ExampleUnit, written: WrittenExample[Insight], number: int
+    ) -> CheckedPrompt[WrittenDocuments]:
+        kinds = [written.brief.kind] * 2
         others = self.briefs.names(place.split, place.index, f"distractors {number}", kinds)
 
         def check(form: WrittenDocuments) -> None:
-            check_documents(form.documents, [told.brief.subject, told.brief.subject, *others])
-            check_not_stated(form.documents, told.form.insight)
+            check_documents(form.documents, [written.brief.subject, written.brief.subject, *others])
+            check_not_stated(form.documents, written.form.insight)
 
-        return Order(render(_ADDRESS, "distractors", it=told.brief, needle=told.form, others=others), check)
+        return CheckedPrompt(
+            render(_ADDRESS, "distractors", it=written.brief, needle=written.form, others=others), check
+        )
 
     def needles(self, form: Insight) -> Sequence[Written]:
         return form.documents
@@ -68,13 +72,13 @@ class Llm(LlmConcept[Insight]):
         return [needle.text for needle in concept.needles]
 
     def concept(self, split: str, index: int) -> Concept:
-        told = self.told(split, index)
+        written = self.written_example(split, index)
         found = []
-        for document in told.form.documents:
+        for document in written.form.documents:
             page = self.setting.layout.page(document.document)
             start = page.text.start + document.passage.index(document.statement)
             found.append((page, Span(start, start + len(document.statement))))
-        return citing_concept(self.setting, told.form.insight, found, told.writer)
+        return citing_concept(self.setting, written.form.insight, found, written.writer)
 
 
 def check_insight(form: Insight, subject: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from builders.real import distinct, set_apart
+from builders.real_questions import distinct, set_apart
 from builders.summhay_synth.citing import citing_concept, draw_citations
 from synthctx_data.corpora import read_corpus
 from synthctx_data.distractors import Pool, make_ranker

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from itertools import islice
 
 from builders.summhay_synth.citing import citing_concept, draw_citations
-from synthctx_data import keys
 from synthctx_data.example import Concept, Page
 from synthctx_data.prompts import wordings
 from synthctx_data.task import ConceptExpression, Setting
+from synthctx_data.world import keys
 
 _BATCH = 8  # documents drawn at once
 _SAME_KEY = 2  # documents that give another value to the same key

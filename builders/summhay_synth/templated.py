@@ -6,13 +6,13 @@ from functools import lru_cache
 from itertools import chain
 
 from builders.summhay_synth.citing import citing_concept, draw_citations
-from synthctx_data.articles import split_wordings, world_size
 from synthctx_data.distractors import Pool
-from synthctx_data.entities import BY_SUBJECT, KINDS, World, make_world
 from synthctx_data.example import Concept, Document, Page, Span
 from synthctx_data.prompts import Wording, wordings
 from synthctx_data.seeding import Stream, rng
 from synthctx_data.task import ConceptExpression, Setting
+from synthctx_data.world.articles import split_wordings, world_size
+from synthctx_data.world.entities import BY_SUBJECT, KINDS, World, make_world
 
 _STATED = "mdqa_synth/templated"  # words the sentences
 _SENTENCES = 4  # in a digest

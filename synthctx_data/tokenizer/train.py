@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from synthctx_data.entities import RELATIONS, make_world
+from synthctx_data.world.entities import RELATIONS, make_world
 
 VOCABULARY = 8192
 PASSAGES = 2000

@@ -1,0 +1,1 @@
+"""The work behind the commands of the same names in `analysis/`."""

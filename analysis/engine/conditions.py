@@ -1,0 +1,127 @@
+"""ConditionAnswers under several conditions, each kept as soon as it is made, and how good they are."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from analysis.heads import Head, HeadScores
+from analysis.interventions import MeanOutputs, Positions, intervene
+from analysis.options import ConditionOptions
+from analysis.spans import Tokens, tokens_of
+from synthctx_data.dataset import load_rows, parse_variant_address
+from synthctx_data.errors import UsageError
+from synthctx_data.files import write_text
+from synthctx_data.seeding import rng
+from training import run_folder
+from training.answer_scores import Mean, mean, score
+from training.evaluate import PREDICTIONS, predict, read_predictions
+from training.generate import Batch, answering
+from training.identity import identify
+from training.model import load_config_of, load_for_reading
+from training.sequences import prompt_ids
+
+Row = dict[str, Any]
+_ROWS_OF_MEANS = 16
+Generate = Callable[..., torch.Tensor]  # what stands in for the model's own `generate`, see training/generate.py
+
+
+class ConditionAnswers:
+    """The answers of a model to the rows of a data set, under whatever condition: `output/CONDITION/predictions.jsonl`.
+
+    Raises: UsageError if model or data cannot be had, ConflictError if the folder holds answers of something else.
+    """
+
+    def __init__(self, options: ConditionOptions, output: Path, run: Mapping[str, Any]) -> None:
+        self.options, self.output = options, output
+        self.rows: list[Row] = list(load_rows(parse_variant_address(options.data), options.split, options.limit))
+        self.run = {**options.decisive(), **identify(options), **run}
+        run_folder.check(output, self.run, holding=f"*/{PREDICTIONS}")
+
+    @cached_property
+    def loaded(self) -> tuple[Any, Tokenizer]:
+        """The model and its tokenizer, when they are needed; from then on the folder is this experiment's."""
+        loaded = load_for_reading(self.options)
+        run_folder.record(self.output, self.run)
+        return loaded
+
+    @cached_property
+    def mean_outputs(self) -> torch.Tensor:
+        """The mean output (layer, head, dimension) of each head over the prompts of the first rows of the split."""
+        model, tokenizer = self.loaded
+        means = MeanOutputs()
+        with torch.no_grad(), intervene(model, means):
+            for row in load_rows(parse_variant_address(self.options.data), self.options.split, _ROWS_OF_MEANS):
+                model(input_ids=torch.tensor([prompt_ids(tokenizer, row)], device=model.device), use_cache=False)
+        return means.means()
+
+    def f1(self, condition: str, generate: Generate | None = None) -> list[float]:
+        """The F1 of each row's answer under a condition; answers that are there already are not asked for again."""
+        file = self.output / condition / PREDICTIONS
+        known = read_predictions(file)
+        missing = [row for row in self.rows if row["id"] not in known]
+        if missing:
+            model, tokenizer = self.loaded
+            file.parent.mkdir(exist_ok=True)
+            answer = answering(model, tokenizer, self.options.batch_size, self.options.max_new_tokens, generate)
+            known |= predict(answer, missing, file)
+        return [score(row, known[row["id"]])["f1"] for row in self.rows]
+
+    def require_shape(self, heads: HeadScores, flag: str) -> None:
+        """Raises: UsageError if the scores are of other layers and heads than the model has."""
+        config = load_config_of(self.options).get_text_config()
+        shape = (config.num_hidden_layers, config.num_attention_heads)
+        if heads.values.shape != shape:
+            raise UsageError(
+                f"{flag}: expected scores of the model's {shape[0]} layers of {shape[1]} heads, got scores of {heads.values.shape[0]} "
+                f"of {heads.values.shape[1]}; make them:  python analysis/detect.py --help"
+            )
+
+    def mean(self, draws: Sequence[Sequence[float]], name: str) -> Mean:
+        """The mean over rows, each the mean of its draws, with its interval."""
+        rows = [sum(values) / len(values) for values in zip(*draws, strict=True)]
+        return mean(rows, self.options.resamples, (name,))
+
+
+def name_of(heads: Iterable[Head]) -> str:
+    """A short name for a set of heads: the same set, the same name."""
+    listed = ",".join(f"{layer}-{head}" for layer, head in sorted(heads))
+    return listed if len(listed) < 40 else hashlib.sha256(listed.encode()).hexdigest()[:16]
+
+
+def spans(tokenizer: Tokenizer, batch: Batch, part: Callable[[Tokens], Iterable[range]]) -> torch.Tensor:
+    """True at (row, column) of a batch's prompts where a part of the row stands."""
+    columns = torch.zeros(len(batch.rows), batch.width, dtype=torch.bool)
+    for i, (row, prompt) in enumerate(zip(batch.rows, batch.prompts, strict=True)):
+        padding = batch.width - len(prompt)
+        for span in part(tokens_of(tokenizer, row)):
+            columns[i, padding + span.start : padding + span.stop] = True
+    return columns
+
+
+def positions(tokenizer: Tokenizer, batch: Batch, name: str) -> Positions:
+    """The positions of a name: prefill, answer (from the last token of the prompt on), both (or all), question or needle."""
+    if name == "question":
+        return Positions(spans(tokenizer, batch, lambda tokens: [tokens.question]), False)
+    if name == "needle":
+        return Positions(spans(tokenizer, batch, lambda tokens: tokens.needles), False)
+    columns = torch.zeros(len(batch.rows), batch.width, dtype=torch.bool)
+    columns[:, : batch.width - 1] = name != "answer"
+    columns[:, batch.width - 1] = name != "prefill"
+    return Positions(columns, name != "prefill")
+
+
+def draw_heads(heads: Sequence[Head], number: int, *name: str | int) -> list[Head]:
+    """So many of the heads, drawn from the stream of this name."""
+    return rng("heads", *name).shuffled(heads)[:number]
+
+
+def write_found(output: Path, name: str, found: Mapping[str, Any]) -> None:
+    """Writes what was found as JSON."""
+    write_text(output / name, json.dumps(found, indent=2, default=asdict) + "\n")

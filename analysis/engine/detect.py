@@ -1,0 +1,198 @@
+"""Scores of the heads of a model on the rows of a data set."""
+
+import json
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from analysis.attention_scores import logit, mass, shared_prefix, wu_forced
+from analysis.branches import one_at_a_time
+from analysis.causal_scores import causal
+from analysis.figures import depths, heatmap, histogram
+from analysis.heads import FILE, HeadScores, Scored
+from analysis.interventions import transformers_model
+from analysis.options import DetectOptions
+from analysis.spans import Tokens, neutral, tokens_of
+from analysis.wu_score import wu
+from synthctx_data.checks import cites
+from synthctx_data.command import out, table, with_progress
+from synthctx_data.dataset import load_rows, parse_variant_address
+from synthctx_data.errors import UsageError
+from synthctx_data.files import whole, write_text
+from synthctx_data.metrics import answer_recall, citation_score
+from training import run_folder
+from training.answer_scores import depth, mean
+from training.generate import ends
+from training.identity import identify
+from training.model import load_for_reading
+
+_BRANCHES = 16  # questions on one context that are read at once
+
+
+def find_heads(options: DetectOptions) -> HeadScores:
+    """The scores of the heads of a model on a data set; they and their figures are in the folder `output` then.
+
+    Raises: UsageError if model or data cannot be had, ConflictError if the folder holds scores of something else.
+    """
+    if not options.model and not options.adapter:
+        raise UsageError("expected --model or --adapter, got neither")
+    output = scores_folder(options)
+    rows = list(load_rows(parse_variant_address(options.data), options.split, options.limit))
+    run = {**options.decisive(), **identify(options)}
+    run_folder.check(output, run, holding="rows/*")
+    missing = [i for i, row in enumerate(rows) if not _is_kept(_file(output, i), row["id"])]
+    if missing:
+        model, tokenizer = load_for_reading(options)
+        run_folder.record(output, {**run, "kv_heads": _kv_heads(model)})
+        (output / "rows").mkdir(exist_ok=True)
+        scored = score_rows(model, tokenizer, [rows[i] for i in missing], options.score, options.calibrate)
+        for i, one in zip(missing, with_progress(scored, "scoring heads", len(missing)), strict=True):
+            _keep(_file(output, i), one)
+    about = json.loads((output / run_folder.FILE).read_text())
+    heads = HeadScores.of([_kept(_file(output, i)) for i in range(len(rows))], about)
+    write_scores(heads, output)
+    draw_scores(heads, rows, options, output)
+    return heads
+
+
+def scores_folder(options: DetectOptions) -> Path:
+    """Where the scores lie: as asked for, or by the names of model, data, split and score."""
+    return Path(options.output) if options.output else run_folder.default_folder("heads", options, options.score)
+
+
+def score_rows(
+    model: Any, tokenizer: Tokenizer, rows: Sequence[dict[str, Any]], score: str = "wu", calibrate: bool = True
+) -> Iterator[Scored]:
+    """The scores of each row, in order. Rows that follow each other and share their documents are read together.
+
+    Raises: UsageError if a row is longer than what the model reads.
+    """
+    window = transformers_model(model).config.get_text_config().max_position_embeddings
+    for group in _groups(tokenizer, rows, window, 1 if one_at_a_time(model) else _BRANCHES):
+        yield from _score(model, tokenizer, group, score, calibrate)
+
+
+def _score(model: Any, tokenizer: Tokenizer, group: "Group", score: str, calibrate: bool) -> list[Scored]:
+    questions = [question for _, question in group]
+    if score == "wu":
+        rows = {question.id: row for row, question in group}
+        return wu(model, questions, ends(model, tokenizer), _judge(tokenizer, rows))
+    if score == "wu_forced":
+        return wu_forced(model, questions)
+    if score == "logit":
+        return logit(model, questions)
+    if score == "mass":
+        return mass(model, questions, [neutral(tokenizer, row) for row, _ in group] if calibrate else [])
+    return [causal(model, question, score) for question in questions]  # type: ignore[arg-type]
+
+
+Group = list[tuple[dict[str, Any], Tokens]]
+
+
+def _groups(tokenizer: Tokenizer, rows: Sequence[dict[str, Any]], window: int | None, most: int) -> Iterator[Group]:
+    group: Group = []
+    for row in rows:
+        question = tokens_of(tokenizer, row)
+        if window is not None and len(question.ids) > window:
+            raise UsageError(
+                f"{question.id} has {len(question.ids)} tokens under this tokenizer, and the model reads {window}; raise --max-tokens, "
+                "or, for an adapter, take data that were built for its context"
+            )
+        if group and (len(group) == most or not _on_one_context(group[0][1], question)):
+            yield group
+            group = []
+        group.append((row, question))
+    if group:
+        yield group
+
+
+def _on_one_context(first: Tokens, second: Tokens) -> bool:
+    ends = {question.documents[-1].stop for question in (first, second)}
+    return len(ends) == 1 and shared_prefix(first.ids, second.ids) >= ends.pop()
+
+
+def _judge(tokenizer: Tokenizer, rows: dict[str, dict[str, Any]]) -> Callable[[Tokens, list[int]], bool]:
+    """Whether an answer counts: if it holds more than half of the words of a right one (or of its citations), as in Wu et al.'s code."""
+
+    def judge(question: Tokens, tokens: list[int]) -> bool:
+        row, text = rows[question.id], tokenizer.decode(tokens, skip_special_tokens=True)
+        if cites(row):
+            return citation_score(text, row["completion"][0]["content"]).recall > 0.5
+        return answer_recall(text, row["answers"]) > 0.5
+
+    return judge
+
+
+def _kv_heads(model: Any) -> int:
+    text = transformers_model(model).config.get_text_config()
+    return int(getattr(text, "num_key_value_heads", None) or text.num_attention_heads)
+
+
+def _file(output: Path, row: int) -> Path:
+    return output / "rows" / f"{row:06}.npz"
+
+
+def _keep(file: Path, one: Scored) -> None:
+    with whole(file) as aside, aside.open("wb") as content:
+        np.savez(content, id=one.id, total=one.total, steps=one.steps, needles=one.needles)
+
+
+def _is_kept(file: Path, name: str) -> bool:
+    """Whether a file holds the scores of the row of this name; one that is torn is made anew."""
+    try:
+        return _kept(file).id == name
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        return False
+
+
+def _kept(file: Path) -> Scored:
+    with file.open("rb") as content, np.load(content) as kept:
+        return Scored(str(kept["id"]), kept["total"], kept["steps"], kept["needles"])
+
+
+def write_scores(heads: HeadScores, output: Path) -> None:
+    """Writes scores and exports into a folder."""
+    low, high = heads.intervals()
+    ranked = [
+        {
+            "layer": head[0],
+            "head": head[1],
+            "score": float(heads.values[head]),
+            "low": float(low[head]),
+            "high": float(high[head]),
+        }
+        for head in heads.ranked()
+    ]
+    heads.save(output / FILE)
+    write_text(output / "heads.json", json.dumps({"about": heads.about, "heads": ranked}, indent=1) + "\n")
+    write_text(output / "by_head.json", json.dumps(heads.by_head()) + "\n")
+    write_text(output / "by_kv_head.json", json.dumps(heads.by_kv_head()) + "\n")
+
+
+def draw_scores(heads: HeadScores, rows: Sequence[dict[str, Any]], options: DetectOptions, output: Path) -> None:
+    """Draws the scores: by layer and head, how many heads have which, and those of the highest heads by the needles' depth."""
+    title = f"{options.adapter or options.model}\n{options.data}"
+    heatmap(heads, output / "heatmap", title)
+    histogram(heads, output / "histogram", title)
+    retrieving = [head for head in heads.top(options.top) if heads.values[head] > 0] or heads.top(1)
+    layers, numbers = np.array(retrieving).T
+    of_row = dict(zip(heads.ids, heads.examples[:, layers, numbers].mean(1).tolist(), strict=True))
+    groups: dict[str, list[float]] = {}
+    for row in rows:
+        if row["id"] in of_row:
+            groups.setdefault(depth(row), []).append(of_row[row["id"]])
+    means = {name: mean(groups[name], 1000, ("heads", name)) for name in sorted(groups)}
+    depths(means, output / "depth", f"{options.score}, mean of {len(layers)} heads", title)
+
+
+def show_heads(heads: HeadScores, top: int, output: Path) -> None:
+    """Prints the highest heads in a table."""
+    low, high = heads.intervals()
+    rows = [(*head, f"{heads.values[head]:.3g}", f"[{low[head]:.3g}, {high[head]:.3g}]") for head in heads.top(top)]
+    out.print(table(dict.fromkeys(("layer", "head", str(heads.about["score"]), "95 %"), "right"), rows))
+    out.print(f"{heads.about['counted']} of {heads.about['asked']} rows count", soft_wrap=True)
+    out.print(f"{output}: {FILE}, heads.json, by_head.json, by_kv_head.json, heatmap, histogram, depth", soft_wrap=True)

@@ -1,0 +1,121 @@
+"""F1 without the highest heads, and without as many others."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from analysis.engine.conditions import ConditionAnswers, Generate, draw_heads, name_of, positions, spans, write_found
+from analysis.figures import curves
+from analysis.heads import Head, HeadScores
+from analysis.interventions import Knockout, intervene
+from analysis.options import KnockoutOptions
+from synthctx_data.command import err, out, table
+from synthctx_data.errors import UsageError
+from training import run_folder
+from training.answer_scores import Mean
+from training.generate import Batch
+
+CONTROLS = ("same layers", "other layers", "all layers")
+Curves = dict[str, dict[int, Mean]]
+
+
+def knockout_folder(options: KnockoutOptions) -> Path:
+    """Where the experiment lies: as asked for, or by the names of model, data and mode."""
+    return (
+        Path(options.output)
+        if options.output
+        else run_folder.default_folder("knockout", options, options.mode, options.phase)
+    )
+
+
+def knock_out(options: KnockoutOptions) -> Curves:
+    """F1 by the number of heads that are knocked out (0: none): of the highest, and of each control.
+
+    Raises: UsageError if model, data or scores cannot be had, ConflictError if the folder holds another experiment.
+    """
+    heads, output = HeadScores.load(options.heads), knockout_folder(options)
+    ranked = heads.ranked()
+    if max(options.top) >= len(ranked):
+        raise UsageError(f"--top: expected fewer than the {len(ranked)} heads that have scores, got {max(options.top)}")
+    answers = ConditionAnswers(options, output, {})
+    answers.require_shape(heads, "--heads")
+    untouched = answers.mean([answers.f1("none")], "none")
+    found: Curves = {name: {0: untouched} for name in ("highest heads", *CONTROLS)}
+    drawn: dict[str, dict[int, list[float]]] = {control: {} for control in CONTROLS}
+    for number in sorted(options.top):
+        top = ranked[:number]
+        found["highest heads"][number], _ = _measure(answers, [top], options, f"{number} highest heads")
+        for control in CONTROLS:
+            sets = [
+                one
+                for seed in range(options.seeds)
+                if (one := controls(ranked, number, max(options.top), control, options.exclude_layers, seed))
+            ]
+            if sets:
+                name = f"{number} random heads of {control}"
+                found[control][number], drawn[control][number] = _measure(answers, sets, options, name)
+    about = {**options.model_dump(), "of": heads.about}
+    write_found(output, "knockout.json", {"about": about, "f1": found, "f1_of_each_draw": drawn})
+    curves(
+        found, output / "knockout", ("heads knocked out", "F1"), f"{options.adapter or options.model}\n{options.data}"
+    )
+    return found
+
+
+def controls(
+    ranked: Sequence[Head], number: int, most: int, control: str, excluded: Sequence[int], seed: int
+) -> list[Head]:
+    """As many random heads as the `number` highest of `ranked`, none of them among the `most` highest; empty if there are not enough."""
+    top = ranked[:number]
+    layers = Counter(layer for layer, _ in top)
+    others = sorted(head for head in ranked[most:] if head[0] not in excluded)
+    if control == "same layers":
+        drawn = [
+            head
+            for layer, count in sorted(layers.items())
+            for head in draw_heads([head for head in others if head[0] == layer], count, control, number, seed, layer)
+        ]
+    else:
+        pool = [head for head in others if control == "all layers" or head[0] not in layers]
+        drawn = draw_heads(pool, number, control, number, seed)
+    return drawn if len(drawn) == number else []
+
+
+def _measure(
+    answers: ConditionAnswers, sets: Sequence[Sequence[Head]], options: KnockoutOptions, name: str
+) -> tuple[Mean, list[float]]:
+    """F1 without the sets of heads: over all of them, and without each."""
+    scores = [answers.f1(name_of(heads), without(heads, options, answers)) for heads in sets]
+    found = answers.mean(scores, name)
+    err.print(f"knockout: {name}: F1 {found.mean:.3f}", soft_wrap=True)
+    return found, [fmean(each) for each in scores]
+
+
+def without(heads: Sequence[Head], options: KnockoutOptions, answers: ConditionAnswers) -> Generate:
+    """What generates without some heads, as the options say."""
+
+    def generate(batch: Batch, **arguments: Any) -> torch.Tensor:
+        model, tokenizer = answers.loaded
+        means = answers.mean_outputs if options.mode == "mean" else None
+        hidden = spans(tokenizer, batch, lambda tokens: tokens.needles) if options.mode == "edge" else None
+        where = positions(tokenizer, batch, options.phase)
+        with intervene(model, Knockout(heads, options.mode, where, means, hidden)):
+            written: torch.Tensor = model.generate(**arguments)
+        return written
+
+    return generate
+
+
+def show_knockout(found: Curves, output: Path) -> None:
+    """Prints a table: a row for each number of heads."""
+    rows = []
+    for number in sorted({number for line in found.values() for number in line}):
+        top, *others = (line.get(number) for line in found.values())
+        interval = f"{top.mean:.3f} [{top.low:.2f}, {top.high:.2f}]" if top else "-"
+        rows.append((number, interval, *(f"{m.mean:.3f}" if m else "-" for m in others)))
+    out.print(table(dict.fromkeys(("heads", *found), "right"), rows))
+    out.print(f"{output}: knockout.json, knockout.svg, knockout.png", soft_wrap=True)

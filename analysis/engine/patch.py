@@ -1,0 +1,196 @@
+"""F1 of a model with heads of another."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftConfig
+from transformers import AutoConfig, LogitsProcessor, LogitsProcessorList
+
+from analysis.engine.conditions import ConditionAnswers, Generate, draw_heads, name_of, positions, write_found
+from analysis.figures import bars
+from analysis.heads import Head, HeadScores
+from analysis.interventions import TwinPatch, intervene, patched
+from analysis.options import PatchOptions
+from synthctx_data.command import out, table
+from synthctx_data.errors import UsageError, first_line
+from training import run_folder
+from training.answer_scores import Mean
+from training.generate import Batch
+from training.identity import identify_model
+from training.model import load_for_reading
+from training.sequences import prompt_ids
+
+
+def patch_folder(options: PatchOptions) -> Path:
+    """Where the experiment lies: as asked for, or by the names of model, data and positions."""
+    if options.output:
+        return Path(options.output)
+    donor = Path(str(options.donor_adapter or options.donor_model)).name
+    return run_folder.default_folder("patch", options, donor, options.positions)
+
+
+def sets_of(recipient: HeadScores, donor: HeadScores, top: int, seeds: int) -> dict[str, list[list[Head]]]:
+    """The heads that are patched, by the name of the condition; of "random", a draw for each seed."""
+    mine, theirs = ({head for head in scores.top(top) if scores.values[head] > 0} for scores in (recipient, donor))
+    shared = sorted(mine & theirs)
+    others = sorted(set(donor.ranked()) - mine - theirs)
+    random = [draw_heads(others, len(shared), "patch", seed) for seed in range(seeds)]
+    sets = {"intersect": [shared], "complement": [sorted(theirs - mine)], "random": random}
+    return {
+        name: drawn
+        for name, drawn in sets.items()
+        if drawn[0] and len(drawn[0]) >= (len(shared) if name == "random" else 1)
+    }
+
+
+def patch_heads(options: PatchOptions) -> dict[str, Mean]:
+    """F1 of the recipient, of the donor, and of the recipient with each set of the donor's heads.
+
+    Raises: UsageError if models, data or scores cannot be had, ConflictError if the folder holds another experiment.
+    """
+    if not options.donor_adapter and not options.donor_model:
+        raise UsageError("expected --donor-adapter or --donor-model, got neither")
+    recipient, donor = HeadScores.load(options.heads), HeadScores.load(options.donor_heads)
+    if recipient.values.shape != donor.values.shape:
+        raise UsageError(
+            f"--donor-heads: expected scores of as many layers and heads as the recipient's {recipient.values.shape}, "
+            f"got {donor.values.shape}"
+        )
+    sets = sets_of(recipient, donor, options.top, options.seeds)
+    output = patch_folder(options)
+    known = [identify_model(options.donor_model), identify_model(options.donor_adapter)]
+    answers = ConditionAnswers(options, output, {"donor_weights": known})
+    answers.require_shape(recipient, "--heads")
+    pair = _Twins(options, answers) if _fit_one_batch(options) else _TwoModels(options, answers)
+    found = {"recipient": answers.mean([answers.f1("recipient")], "recipient")}
+    found["donor"] = answers.mean([answers.f1("donor", pair.alone)], "donor")
+    for name, drawn in sets.items():
+        found[name] = answers.mean([answers.f1(name_of(heads), pair.with_heads(heads)) for heads in drawn], name)
+    about = {"options": options.model_dump(), "heads": sets}
+    write_found(output, "patch.json", {"about": about, "f1": found})
+    bars(
+        found,
+        output / "patch",
+        "F1",
+        f"{options.donor_adapter or options.donor_model} into {options.adapter or options.model}",
+    )
+    return found
+
+
+def _fit_one_batch(options: PatchOptions) -> bool:
+    """Whether both are LoRA adapters on one model whose positions are extended alike."""
+    if not options.adapter or not options.donor_adapter or options.donor_model not in (None, options.model):
+        return False
+    try:
+        mine, theirs = (_kind(place) for place in (options.adapter, options.donor_adapter))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"--donor-adapter: expected adapters with the config.json that `training/finetune.py` puts beside them: {first_line(error)}"
+        ) from error
+    return mine == theirs
+
+
+def _kind(adapter: str) -> tuple[Any, ...]:
+    text = AutoConfig.from_pretrained(adapter).get_text_config()
+    base = PeftConfig.from_pretrained(adapter)
+    return base.base_model_name_or_path, base.peft_type, text.rope_parameters, getattr(text, "sliding_window", None)
+
+
+class _Twins:
+    """Two adapters on one model: every row stands twice in a batch, first for the donor, and both go on with the recipient's tokens."""
+
+    def __init__(self, options: PatchOptions, answers: ConditionAnswers) -> None:
+        self.options, self.answers = options, answers
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        model, tokenizer = self.answers.loaded
+        model.load_adapter(self.options.donor_adapter, adapter_name="donor")
+        model.set_adapter("default")
+        return model, tokenizer
+
+    def alone(self, batch: Batch, **arguments: Any) -> torch.Tensor:
+        """Generates with the donor."""
+        written: torch.Tensor = self._loaded[0].generate(**arguments, adapter_names=["donor"] * len(batch.rows))
+        return written
+
+    def with_heads(self, heads: Sequence[Head]) -> Generate:
+        """What generates with the recipient, these heads being the donor's."""
+
+        def generate(
+            batch: Batch, input_ids: torch.Tensor, attention_mask: torch.Tensor, **arguments: Any
+        ) -> torch.Tensor:
+            (model, tokenizer), half = self._loaded, len(batch.rows)
+            with intervene(model, TwinPatch(heads, positions(tokenizer, batch, self.options.positions))):
+                written: torch.Tensor = model.generate(
+                    input_ids=input_ids.repeat(2, 1),
+                    attention_mask=attention_mask.repeat(2, 1),
+                    adapter_names=["donor"] * half + ["default"] * half,
+                    logits_processor=LogitsProcessorList([_SecondHalf()]),
+                    **arguments,
+                )
+            return written[half:]
+
+        return generate
+
+
+class _SecondHalf(LogitsProcessor):  # type: ignore[misc]
+    """The first half of a batch goes on as the second does."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        return scores.chunk(2)[1].repeat(2, 1)
+
+
+class _TwoModels:
+    """Two models side by side: the donor reads whatever the recipient reads."""
+
+    def __init__(self, options: PatchOptions, answers: ConditionAnswers) -> None:
+        self.options, self.answers = options, answers
+
+    @cached_property
+    def _donor(self) -> tuple[Any, Any]:
+        change = {"adapter": self.options.donor_adapter, "model": self.options.donor_model}
+        return load_for_reading(self.options.model_copy(update=change))
+
+    def _able(self, batch: Batch, most: int) -> Any:
+        """The donor, if it reads the same tokens, and as many."""
+        model, tokenizer = self._donor
+        window = model.config.get_text_config().max_position_embeddings
+        if batch.width + most > window:
+            raise UsageError(
+                f"--donor-model: expected a donor that reads {batch.width} tokens ({batch.rows[0]['id']}) and an answer, and it reads "
+                f"{window}; take an adapter that was trained for them, or a model of that context"
+            )
+        if [prompt_ids(tokenizer, row) for row in batch.rows] != list(batch.prompts):
+            raise UsageError(
+                "--donor-model: expected a donor with the recipient's tokenizer and chat template, and it reads other tokens: "
+                f"{batch.rows[0]['id']}"
+            )
+        return model
+
+    def alone(self, batch: Batch, **arguments: Any) -> torch.Tensor:
+        """Generates with the donor."""
+        written: torch.Tensor = self._able(batch, arguments["max_new_tokens"]).generate(**arguments)
+        return written
+
+    def with_heads(self, heads: Sequence[Head]) -> Generate:
+        """What generates with the recipient, these heads being the donor's."""
+
+        def generate(batch: Batch, **arguments: Any) -> torch.Tensor:
+            model, tokenizer = self.answers.loaded
+            donor = self._able(batch, arguments["max_new_tokens"])
+            with patched(model, donor, heads, positions(tokenizer, batch, self.options.positions)):
+                written: torch.Tensor = model.generate(**arguments)
+            return written
+
+        return generate
+
+
+def show_patching(found: dict[str, Mean], output: Path) -> None:
+    """Prints a table: a row for each condition."""
+    rows = [(name, f"{mean.mean:.3f}", f"[{mean.low:.2f}, {mean.high:.2f}]") for name, mean in found.items()]
+    out.print(table({"": "left", "F1": "right", "95 %": "right"}, rows))
+    out.print(f"{output}: patch.json, patch.svg, patch.png", soft_wrap=True)

@@ -1,0 +1,140 @@
+"""Which data promise most, by what a short tuning on each does to the heads."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.engine.compare import cosine
+from analysis.engine.detect import find_heads
+from analysis.figures import bars
+from analysis.heads import HeadScores
+from analysis.options import DetectOptions, RankOptions
+from synthctx_data.command import out, table
+from synthctx_data.dataset import has_split, parse_variant_address
+from synthctx_data.errors import UsageError
+from synthctx_data.files import write_text
+from training.answer_scores import Mean
+from training.finetune import finetune
+from training.options import ModelOptions, Recipe
+from training.sequences import parse_mixture
+
+BASE, TARGET = "none", "target"
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A candidate: its reach with interval, the cosine of its scores with the reference's, and how often it comes first."""
+
+    name: str
+    reach: float
+    low: float
+    high: float
+    cosine: float
+    sure: float
+
+
+def rank_data(options: RankOptions) -> list[Ranked]:
+    """The candidates and the untuned model, those first that promise most.
+
+    Raises: UsageError if model or data cannot be had.
+    """
+    names = [str(part.address) for part in parse_mixture(options.data)]
+    if len(names) < 2:
+        raise UsageError(f"--data: expected two candidates or more, got {' '.join(options.data)}")
+    target = parse_variant_address(options.target)
+    reference = _tuned(options, options.target, TARGET) if has_split(target, "train") else None
+    candidates = {BASE: _scores(options, BASE, None)}
+    for number, (name, data) in enumerate(zip(names, options.data, strict=True)):
+        candidates[name] = reference if reference and name == str(target) else _tuned(options, data, f"{number}")
+    ranked = order(candidates, reference or candidates[BASE])
+    output = Path(options.output)
+    about = {**options.model_dump(), "reference": options.target if reference else BASE}
+    write_text(
+        output / "ranking.json", json.dumps({"about": about, "ranked": [asdict(r) for r in ranked]}, indent=1) + "\n"
+    )
+    bars(
+        {r.name: Mean(r.reach, r.low, r.high, options.limit) for r in ranked},
+        output / "ranking",
+        "reach",
+        options.target,
+    )
+    return ranked
+
+
+def _tuned(options: RankOptions, data: str, name: str) -> HeadScores:
+    return _scores(options, name, _tune(options, data, name))
+
+
+def _tune(options: RankOptions, data: str, name: str) -> Path:
+    """The adapter of a short tuning on a data set."""
+    chosen = {field: getattr(options, field) for field in Recipe.model_fields}
+    return finetune(
+        Recipe(**{**chosen, "data": [data], "output": str(Path(options.output) / "runs" / name), "push_to": None})
+    )
+
+
+def _scores(options: RankOptions, name: str, adapter: Path | None) -> HeadScores:
+    """The scores of the heads of a tuned model, or of the model itself, on the rows of the target."""
+    model = (
+        {"adapter": str(adapter)}
+        if adapter
+        else {field: getattr(options, field) for field in ModelOptions.model_fields}
+    )
+    return find_heads(
+        DetectOptions(
+            **model,
+            data=options.target,
+            split=options.target_split,
+            limit=options.limit,
+            score=options.score,
+            output=str(Path(options.output) / "heads" / name),
+        )
+    )
+
+
+def order(candidates: Mapping[str, HeadScores], reference: HeadScores) -> list[Ranked]:
+    """The candidates by their reach, with what resampling the rows (the same ones for all) makes of it."""
+    reaches = {name: reach(heads, reference) for name, heads in candidates.items()}
+    resampled = {name: _resampled_reaches(heads, reference) for name, heads in candidates.items()}
+    first = np.argmax(np.stack(list(resampled.values())), axis=0)
+    found = []
+    for number, (name, heads) in enumerate(candidates.items()):
+        low, high = np.quantile(resampled[name], [0.025, 0.975])
+        alike = cosine(reference.values, heads.values)
+        found.append(Ranked(name, reaches[name], float(low), float(high), alike, float((first == number).mean())))
+    return sorted(found, key=lambda r: -r.reach)
+
+
+def reach(heads: HeadScores, reference: HeadScores) -> float:
+    """How much of the reference's scores these have, head by head: 1 for the same, 0 for none; it may be above 1.
+
+    Raises: UsageError if no head of the reference scores anything.
+    """
+    own = float(np.nansum(reference.values.astype(float) ** 2))
+    if not own:
+        raise UsageError(
+            "--target: expected heads that retrieve in the reference, and none scores anything; raise --max-steps or --learning-rate"
+        )
+    return float(np.nansum(heads.values.astype(float) * reference.values)) / own
+
+
+def _resampled_reaches(heads: HeadScores, reference: HeadScores) -> NDArray[np.float64]:
+    """The reach over resampled rows: the same ones in both, where both count as many."""
+    theirs, mine = (h.resampled("ranking").reshape(-1, reference.values.size).astype(float) for h in (reference, heads))
+    own = np.nansum(theirs**2, axis=1)
+    return np.asarray(np.nansum(mine * theirs, axis=1) / np.where(own, own, np.inf))
+
+
+def show_ranking(ranked: list[Ranked], output: Path) -> None:
+    """Prints the ranking."""
+    rows = [
+        (r.name, f"{r.reach:.2f}", f"[{r.low:.2f}, {r.high:.2f}]", f"{r.cosine:.2f}", f"{r.sure:.0%}") for r in ranked
+    ]
+    shown = table({"train on": "left", **dict.fromkeys(("reach", "95 %", "cosine", "sure"), "right")}, rows)
+    shown.columns[0].no_wrap = False
+    out.print(shown)
+    out.print(f"{output}: ranking.json, ranking.svg, ranking.png, runs/, heads/", soft_wrap=True)

@@ -1,0 +1,107 @@
+"""The retrieval score of Wu et al. (2024): what heads copy while the model writes its own answer, greedily."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from analysis.attention_scores import Reader, attended, common_prefix, copies, scored, starts
+from analysis.branches import Branches
+from analysis.heads import Scored
+from analysis.spans import Tokens
+
+_MOST = 50  # tokens that a model may write, as in Wu et al.'s code
+
+
+@dataclass
+class _Answer:
+    """An answer as it is being written: its tokens, and what each head attends to most when each is: (layer, head) a token."""
+
+    tokens: list[int] = field(default_factory=list)
+    attended: list[Tensor] = field(default_factory=list)
+    ended: bool = False
+
+    def add(self, token: int, attended: Tensor, ends: Sequence[int]) -> None:
+        self.tokens.append(token)
+        self.attended.append(attended)
+        self.ended = token in ends or len(self.tokens) >= _MOST
+
+
+def wu(
+    model: PreTrainedModel,
+    questions: Sequence[Tokens],
+    ends: Sequence[int],
+    answers: Callable[[Tokens, list[int]], bool],
+) -> list[Scored]:
+    """The share of the tokens of the model's answer that each head copies from a needle, in [0, 1].
+
+    A head copies a token if, where it is predicted, it attends most to that token in a needle. The right answer serves as a draft: one
+    pass says how far the model would have written it, and only from the first other token on it writes one by one. A
+    question that it does not answer, by `answers`, does not count (NaN).
+    Source: retrieval_head_detection.py of github.com/nightdessert/Retrieval_Head.
+    """
+    common = common_prefix(questions, min(question.prompt for question in questions) - 1)
+    writing = Branches(model, questions[0].ids[:common], keep=True)
+    written = [_Answer() for _ in questions]
+    _verify(writing, questions, common, ends, written)
+    while not all(answer.ended for answer in written):
+        _go_on(writing, ends, written)
+    results = []
+    for question, answer in zip(questions, written, strict=True):
+        tokens = answer.tokens[:-1] if answer.tokens[-1] in ends else answer.tokens
+        if tokens and answers(question, tokens):
+            results.append(scored(question, copies(question, torch.stack(answer.attended[: len(tokens)], 2), tokens)))
+        else:
+            results.append(_uncounted(question, answer.attended[0]))
+    return results
+
+
+def _uncounted(question: Tokens, like: Tensor) -> Scored:
+    nothing = np.full(like.shape, np.nan, np.float32)
+    return Scored(question.id, nothing, nothing[None], nothing[None].repeat(len(question.needles), 0))
+
+
+def _draft(question: Tokens) -> tuple[int, ...]:
+    """The right answer and the token that ends it."""
+    return question.ids[question.prompt : question.answer.stop + 1]
+
+
+def _verify(
+    writing: Branches, questions: Sequence[Tokens], common: int, ends: Sequence[int], written: list[_Answer]
+) -> None:
+    """Takes each draft as far as the model would have written it, and the first token that it writes instead."""
+    branches = [question.ids[common : question.prompt] + _draft(question)[:-1] for question in questions]
+    first = [start + question.prompt - common - 1 for start, question in zip(starts(branches), questions, strict=True)]
+    rows = torch.tensor(
+        [start + i for start, question in zip(first, questions, strict=True) for i in range(len(_draft(question)))],
+        device=writing.device,
+    )
+    reader = Reader(rows, attended)
+    likeliest = writing.go_on(branches, reader, rows).argmax(-1).tolist()
+    wrong: list[int] = []
+    seen, at = reader.result(writing.model), 0
+    for start, question, answer in zip(first, questions, written, strict=True):
+        draft = _draft(question)
+        for i, drafted in enumerate(draft):
+            answer.add(likeliest[at + i], seen[:, :, at + i], ends)
+            if answer.ended or likeliest[at + i] != drafted:
+                break
+        wrong += range(start + len(answer.tokens), start + len(draft))
+        at += len(draft)
+    if wrong and not all(answer.ended for answer in written):
+        writing.turn_down(torch.tensor(wrong, device=writing.device))
+
+
+def _go_on(writing: Branches, ends: Sequence[int], written: list[_Answer]) -> None:
+    """One more token for every answer that has not ended."""
+    branches = [[] if answer.ended else answer.tokens[-1:] for answer in written]
+    rows = torch.arange(sum(map(len, branches)), device=writing.device)
+    reader = Reader(rows, attended)
+    likeliest = writing.go_on(branches, reader, rows).argmax(-1).tolist()
+    seen = reader.result(writing.model)
+    unfinished = [answer for answer in written if not answer.ended]
+    for i, answer in enumerate(unfinished):
+        answer.add(likeliest[i], seen[:, :, i], ends)

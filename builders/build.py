@@ -1,0 +1,143 @@
+"""A variant built: its missing shards are written, and the finished folder takes its place.
+
+While a build runs, its shards lie in a hidden folder beside the place where they belong; the folder moves there once it is
+complete. So a reader never sees half a variant, and a build that was interrupted goes on where it stopped.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from builders.shards import Build, Progress, Shard, examples_of, write_shard
+from builders.workers import write_by_processes, write_by_ray
+from synthctx_data.errors import ConflictError
+from synthctx_data.manifest import MANIFEST, Manifest, differing, make_manifest, read_manifest, write_manifest
+
+_PARTS = 2  # shards for each worker in a part of a build
+
+
+def build_variant(
+    build: Build, workers: int = 1, ray: str | None = None, progress: Progress = lambda rows: None
+) -> bool:
+    """True if the variant was built now, False if it was there already.
+
+    `progress` is told, again and again, how many more rows are there. `ray` is the address of a Ray cluster whose machines
+    see the same folder.
+
+    Raises: ConflictError if the folder holds another configuration; BuildError if workers die again and again.
+    """
+    manifest = manifest_of(build)
+    if is_built(build):
+        _refuse_other(build.target, manifest)
+        _refuse_incomplete(build.target, build.planned)
+        return False
+    with _alone(build):
+        _open_staging(build, manifest)
+        _write_missing(build, build.planned, workers, ray, progress)
+        examples_of(build).expression.keep(build.staging)
+        if build.target.exists():
+            build.target.rmdir()
+        build.staging.rename(build.target)
+    return True
+
+
+def build_in_parts(
+    build: Build, done: Collection[str], workers: int = 1, progress: Progress = lambda rows: None
+) -> Iterator[Sequence[Shard]]:
+    """Every shard of the variant in order, a few at a time: those that are `done` (by their names), or that lie in the staging folder.
+
+    Whoever takes shards may move or delete their files before taking the next ones. At the end, what else belongs to the variant lies
+    in the staging folder too.
+
+    Raises: ConflictError if the staging folder holds another configuration; BuildError if workers die again and again.
+    """
+    with _alone(build):
+        _open_staging(build, manifest_of(build))
+        for is_done, group in groupby(build.planned, key=lambda shard: shard.name in done):
+            together = list(group)
+            for first in range(0, len(together), _PARTS * workers):
+                part = together[first : first + _PARTS * workers]
+                if not is_done:
+                    _write_missing(build, part, workers, None, progress)
+                yield part
+        examples_of(build).expression.keep(build.staging)
+
+
+def manifest_of(build: Build) -> dict[str, Any]:
+    """The manifest of the variant: everything that its rows follow from."""
+    return make_manifest(examples_of(build).description(), build.shards)
+
+
+def is_built(build: Build) -> bool:
+    """True if the variant's folder holds something already."""
+    return build.target.exists() and any(build.target.iterdir())
+
+
+@contextmanager
+def _alone(build: Build) -> Iterator[None]:
+    build.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(build.folder / f".{build.variant}.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise ConflictError(
+            f"another process is building {build.target} at this moment; wait until it is done, or choose another --output"
+        ) from error
+
+
+def _write_missing(build: Build, shards: Sequence[Shard], workers: int, ray: str | None, progress: Progress) -> None:
+    missing = [shard for shard in shards if not (build.staging / shard.name).exists()]
+    progress(sum(shard.rows for shard in shards if shard not in missing))
+    if ray is not None:
+        write_by_ray(build, missing, ray, progress)
+    elif workers == 1 or len(missing) == 1:
+        for shard in missing:
+            write_shard(build, shard, progress)
+    else:
+        write_by_processes(build, missing, workers, progress)
+
+
+def _open_staging(build: Build, manifest: Manifest) -> None:
+    if any(build.staging.glob("*.parquet")):
+        _refuse_other(build.staging, manifest)
+    for stale in build.staging.glob(".*.parquet.*"):
+        stale.unlink()
+    build.staging.mkdir(parents=True, exist_ok=True)
+    write_manifest(build.staging, manifest)
+
+
+def _refuse_other(folder: Path, manifest: Manifest) -> None:
+    known = read_manifest(folder)
+    if not known:
+        if any(folder.glob("*.parquet")):
+            raise ConflictError(
+                f"expected {folder / MANIFEST} to say what these files were built from, and it is missing or does not parse; "
+                "remove that folder, or choose another --output"
+            )
+        return
+    changed = [
+        f"{name} {known.get(name)!r} there, {manifest.get(name)!r} asked for"
+        for name in differing(known, manifest, ("synthctx", "fingerprint"))
+    ]
+    if changed:
+        raise ConflictError(
+            f"{folder} was built with another configuration ({'; '.join(changed)}); "
+            "remove that folder, or choose another --output"
+        )
+
+
+def _refuse_incomplete(folder: Path, shards: Sequence[Shard]) -> None:
+    damaged = f"{folder} is damaged, remove it and build again: "
+    for shard in shards:
+        try:
+            rows = pq.read_metadata(folder / shard.name).num_rows
+        except (OSError, pa.ArrowException) as error:
+            raise ConflictError(f"{damaged}{shard.name} does not open: {error}") from error
+        if rows != shard.rows:
+            raise ConflictError(f"{damaged}expected {shard.rows} examples in {shard.name}, found {rows}")

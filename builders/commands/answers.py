@@ -1,0 +1,104 @@
+"""synthctx answers: what a store of answers holds, and its way out and in as JSON lines."""
+
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.table import Table
+
+from builders.writing.store import Answer, AnswerStore, export, exported
+from synthctx_data.command import command_line, out, table
+from synthctx_data.errors import DatasetError, UsageError
+
+_Store = Annotated[Path, Parameter(help="A store of answers, e.g. synthctx/answers.sqlite.")]
+_File = Annotated[Path, Parameter(help="A file of answers as JSON lines.")]
+
+app = command_line(
+    "answers",
+    "List, export and import the answers of language models.\n\n"
+    "  synthctx answers list synthctx/answers.sqlite\n"
+    "  synthctx answers export synthctx/answers.sqlite answers.jsonl",
+)
+
+
+@app.command(name="list")
+def list_answers(
+    store: _Store,
+    /,
+    *,
+    unit: Annotated[
+        str | None, Parameter(help="Show the answers whose unit begins so, e.g. mdqa_synth/train/000007.")
+    ] = None,
+) -> None:
+    """List the answers of a store by task, kind of request and model; with --unit, show the answers themselves.
+
+    synthctx answers list synthctx/answers.sqlite
+    synthctx answers list synthctx/answers.sqlite --unit mdqa_synth/train/000007
+    """
+    answers = _open(store)
+    if unit is None:
+        out.print(_table(answers))
+        return
+    wanted = [answer for answer in answers if answer.unit.startswith(unit)]
+    if not wanted:
+        raise UsageError(
+            f"--unit: no answer in {store} has a unit that begins with {unit!r}; units look like mdqa_synth/train/000007"
+        )
+    for answer in wanted:
+        said = f"{answer.unit}, by {answer.model} ({answer.finish_reason}, {answer.completion_tokens} tokens)"
+        out.print(f"{said}\n{answer.text}\n", soft_wrap=True)
+
+
+@app.command(name="export")
+def export_answers(store: _Store, file: _File, /) -> None:
+    """Write all answers as JSON lines: enough to build the same rows anywhere, without a network.
+
+    synthctx answers export synthctx/answers.sqlite answers.jsonl
+    """
+    if file.expanduser().resolve() == store.expanduser().resolve():
+        raise UsageError(f"expected another file than the store to write to, got {file} for both")
+    count = export(_open(store), file.expanduser())
+    out.print(f"{file}: {count} answers", soft_wrap=True)
+
+
+@app.command(name="import")
+def import_answers(store: _Store, file: _File, /) -> None:
+    """Add exported answers to a store. A store that does not exist is made; an answer that is there already stays.
+
+    synthctx answers import elsewhere.sqlite answers.jsonl
+    """
+    answers = AnswerStore(store.expanduser())
+    count = answers.keep_all(exported(file.expanduser()))
+    out.print(f"{store}: {count} new answers, {len(answers)} in all", soft_wrap=True)
+    asked = sorted({answer.asked for answer in answers})
+    out.print(f"Build with --store {store} and the --model that was asked: {', '.join(asked)}", soft_wrap=True)
+
+
+def _open(store: Path) -> AnswerStore:
+    if not store.expanduser().exists():
+        raise DatasetError(
+            f"expected a store of answers, and there is no {store}; synthctx build --model makes one, and so does import"
+        )
+    return AnswerStore(store.expanduser())
+
+
+def _table(answers: AnswerStore) -> Table:
+    groups: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    for answer in answers:
+        groups[_kind(answer), answer.asked, answer.model, answer.finish_reason].update(
+            {"answers": 1, "in": answer.prompt_tokens, "out": answer.completion_tokens}
+        )
+    columns = dict.fromkeys(("for", "--model", "answered by", "ended by"), "left")
+    columns |= dict.fromkeys(("answers", "tokens in", "tokens out"), "right")
+    rows = [
+        [*names, *(f"{counts[name]:,}" for name in ("answers", "in", "out"))]
+        for names, counts in sorted(groups.items())
+    ]
+    return table(columns, rows)
+
+
+def _kind(answer: Answer) -> str:
+    """The task and the kind of request: "mdqa_synth/needle"."""
+    parts = answer.unit.split("/")
+    return "/".join(dict.fromkeys([parts[0], parts[-1]]))

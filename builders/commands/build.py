@@ -1,0 +1,83 @@
+"""synthctx build"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from builders import find_task
+from builders.commands import writing_tables
+from builders.planned_build import PlannedBuild, RunOptions, plan_builds, require_use
+from builders.writing.options import WritingOptions
+from builders.writing.prices import Spending
+from synthctx_data.command import OptionsFile, out, progress_bar
+from synthctx_data.errors import BuildError
+from synthctx_data.options import Options
+
+
+def build(
+    task: Annotated[str, Parameter(help="A task, e.g. mdqa_synth.")],
+    variants: Annotated[tuple[str, ...], Parameter(help="Variants, e.g. symbolic_haystack.")],
+    /,
+    *,
+    options: Annotated[Options, Parameter(name="*")] = Options(),
+    writing: Annotated[WritingOptions, Parameter(name="*")] = WritingOptions(),
+    where: Annotated[RunOptions, Parameter(name="*")] = RunOptions(),
+    config: OptionsFile = None,
+) -> None:
+    """Build variants of a task as Parquet files that load_dataset opens.
+
+    synthctx build mdqa_synth symbolic_haystack templated_haystack --max-tokens 4096
+    synthctx build mdqa_synth templated_haystack --corpus my_docs/ --tokenizer my_model/
+
+    Called again after an interruption, it goes on where it stopped. "synthctx list" names tasks and variants.
+    """
+    found = find_task(task)
+    planned = plan_builds(found, variants, options, where)
+    require_use(planned, writing, where.estimate or options.store is not None)
+    spending = writing.spending(str(options.model))
+    if where.estimate:
+        _say_estimate(planned, spending)
+        return
+    for one in planned:
+        if one.is_to_be_written:
+            write_answers(one, writing, spending)
+        _build(one, where)
+    out.print(f'Load one:  load_dataset("{where.output / task}", "{variants[0]}")', soft_wrap=True)
+
+
+def _build(planned: PlannedBuild, where: RunOptions) -> None:
+    from builders.build import build_variant
+    from builders.hub.card import update_card
+
+    job, rows = planned.build, planned.rows
+    try:
+        with progress_bar(planned.name, rows) as progress:
+            fresh = build_variant(job, where.processes, where.ray, progress)
+    except KeyboardInterrupt:
+        raise BuildError(
+            f"interrupted; what is done lies in {job.staging}, and the same command goes on from there"
+        ) from None
+    with progress_bar(f"describing {job.variant}", rows) as progress:
+        update_card(planned.task, job, progress)
+    was = "" if fresh else " were there already, from the same configuration"
+    source = ", from the sample that is built in" if planned.is_from_sample else ""
+    out.print(f"{job.target}: {rows} examples{source}{was}", soft_wrap=True)
+
+
+def _say_estimate(planned: Sequence[PlannedBuild], spending: Spending) -> None:
+    from builders.writing.run import estimate
+
+    written = [one.examples for one in planned if one.is_written]
+    out.print(writing_tables.cost(estimate(written), spending, str(written[0].options.model)))
+
+
+def write_answers(planned: PlannedBuild, writing: WritingOptions, spending: Spending) -> None:
+    """Asks a language model for what the variant misses, and prints what came of it."""
+    from builders.writing.run import write
+
+    with writing_tables.watching(planned.name) as watch:
+        last, status = write(planned.examples, writing, spending, watch)
+    out.print(f"{planned.name}: {writing_tables.progress_line(status)}", soft_wrap=True)
+    if last.editor.rejected:
+        out.print(writing_tables.rejections(last.editor))

@@ -1,0 +1,50 @@
+"""synthctx check"""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+from pydantic import Field
+
+from builders.commands.tables import report
+from synthctx_data.command import OptionsFile, out, progress_bar
+from synthctx_data.dataset import find_variants, parse_address
+from synthctx_data.examine import examine, expected
+from synthctx_data.option_model import OptionModel, option
+
+
+class CheckOptions(OptionModel):
+    """The options of `synthctx check`."""
+
+    max_tokens: Annotated[int | None, Field(ge=1)] = option(
+        None, "The budget. Default: what build.json says, else the tokens of the largest row."
+    )
+    depth: str | None = option(None, "The depths that were asked for. Default: what build.json says, else uniform.")
+    tokenizer: str | None = option(
+        None, "The tokenizer, to count num_tokens again. Default: the bundled one, where it was used."
+    )
+    revision: str | None = option(None, "The revision on the Hub: a tag such as v1.0.0, a branch, or a commit.")
+
+
+def check(
+    place: Annotated[str, Parameter(help="PLACE, PLACE:VARIANT or PLACE:VARIANT@REVISION.")],
+    variants: Annotated[tuple[str, ...], Parameter(help="Variants. Default: all of PLACE.")] = (),
+    /,
+    *,
+    options: Annotated[CheckOptions, Parameter(name="*")] = CheckOptions(),
+    config: OptionsFile = None,
+) -> int:
+    """Check a data set for faults: leaks, repetitions, skewed depths, underfull contexts, wrong spans.
+
+    synthctx check synthctx/mdqa_synth
+    synthctx check me/mdqa_synth:symbolic_haystack@v1.0.0
+
+    PLACE is a built folder or a Hub id. The exit code is 1 if there is a fault.
+    """
+    ok = True
+    for variant in find_variants(parse_address(place, options.revision), list(variants)):
+        asked = expected(variant.manifest, options.max_tokens, options.depth, options.tokenizer)
+        with progress_bar(f"checking {variant.name}", variant.count()) as progress:
+            examined = examine(variant, asked, progress)
+        out.print(report(variant.name, examined))
+        ok = ok and examined.report.ok
+    return 0 if ok else 1

@@ -1,0 +1,14 @@
+"""synthctx list"""
+
+from builders import TASKS
+from builders.commands.tables import grid
+from synthctx_data.command import out
+
+
+def list_variants() -> None:
+    """List tasks and variants, and what each needs."""
+    out.print(grid(TASKS.values()))
+    out.print("A real variant has at most as many examples as its corpus has questions: see --train and --validation.")
+    out.print(
+        "Build:  synthctx build mdqa_synth templated_haystack symbolic_haystack --max-tokens 4096", soft_wrap=True
+    )

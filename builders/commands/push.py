@@ -1,0 +1,180 @@
+"""synthctx push: a built folder, or a variant that is built on the way, onto a Hub."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from huggingface_hub.utils.tqdm import disable_progress_bars
+
+from builders import find_task
+from builders.commands.build import write_answers
+from builders.commands.tables import report
+from builders.hub.built_folder import folder_card, offer_of, require_same_rows, task_of
+from builders.hub.publish import Publication, Sent
+from builders.hub.relay import Relay
+from builders.hub.repository import MAIN, Repository
+from builders.planned_build import PlannedBuild, RunOptions, plan_builds, require_use
+from builders.writing.options import WritingOptions
+from synthctx_data.command import OptionsFile, err, out, progress_bar
+from synthctx_data.dataset import Address, find_variants, parse_address
+from synthctx_data.errors import DatasetError, HubError, UsageError
+from synthctx_data.examine import Examined, examine, expected
+from synthctx_data.option_model import OptionModel, flag, option, panel
+from synthctx_data.options import Options
+
+_PANEL = panel("What to push, and where to", 0)
+_NOT_READ = ("output", "ray", "estimate")  # options of a build that --from-variant has no use for
+
+
+class PushOptions(OptionModel):
+    """The options of `synthctx push`, beside those of a build."""
+
+    repo: Annotated[str | None, _PANEL] = option(None, "The repository, OWNER/NAME. Default: synthctx/TASK.")
+    variant: Annotated[tuple[str, ...], _PANEL] = option(
+        (), "A variant to push. Can be given several times. Default: all of the folder."
+    )
+    branch: Annotated[str, Parameter(name=["--branch", "--revision"]), _PANEL] = option(
+        MAIN, "The branch to push to. It is made if it is missing. Only main has versions."
+    )
+    private: Annotated[bool, _PANEL] = option(False, "Make the repository private, if it is made now.")
+    dry_run: Annotated[bool, _PANEL] = option(False, "Say what would be sent, and send nothing.")
+    force: Annotated[bool, _PANEL] = option(
+        False, "Push variants in which synthctx check finds faults. Their card lists the faults."
+    )
+    from_variant: Annotated[str | None, _PANEL] = option(
+        None,
+        "Build this variant and push it shard by shard, for sets that are larger than the disk. Takes the options of a build.",
+    )
+
+
+def push(
+    place: Annotated[str, Parameter(help="FOLDER or FOLDER:VARIANT; with --from-variant OUTPUT/TASK.")],
+    /,
+    *,
+    push: Annotated[PushOptions, Parameter(name="*")] = PushOptions(),
+    options: Annotated[Options, Parameter(name="*")] = Options(),
+    writing: Annotated[WritingOptions, Parameter(name="*")] = WritingOptions(),
+    where: Annotated[RunOptions, Parameter(name="*")] = RunOptions(),
+    config: OptionsFile = None,
+) -> None:
+    """Put variants on the Hugging Face Hub, where load_dataset finds them.
+
+    synthctx push synthctx/mdqa_synth:symbolic_haystack --repo me/mdqa_synth --dry-run
+    synthctx push big/mdqa_synth --repo me/mdqa_synth_128k --from-variant symbolic_haystack --max-tokens 131072
+
+    Each variant goes in one commit, with its part of the card. What is there already is not sent again. Then the whole gets a version: a
+    tag such as v1.0.0, and a section in CHANGELOG.md. Called again after an interruption, the command goes on where it stopped.
+
+    The token is the one of "hf auth login", or HF_TOKEN. HF_ENDPOINT names another Hub.
+    """
+    if not err.is_terminal:
+        disable_progress_bars()
+    address = parse_address(place)
+    folder = Path(os.path.abspath(address.place))  # noqa: PTH100  # a link keeps its name
+    task = find_task(folder.name) if push.from_variant else task_of(folder)
+    repository = Repository(push.repo if push.repo is not None else f"synthctx/{task.name}", push.branch)
+    publication = Publication(task, repository, push.private, push.dry_run)
+    try:
+        repository.require_branch()
+        if push.private:
+            repository.require_private()
+        if push.from_variant is None:
+            _require_no_build(options, writing, where)
+            names = [*push.variant, *([address.variant] if address.variant else [])]
+            _push_folder(publication, folder, names, push.force)
+        else:
+            _require_alone(push, address, options, where)
+            built_into = where.model_copy(update={"output": folder.parent})
+            (planned,) = plan_builds(task, [push.from_variant], options, built_into)
+            require_use([planned], writing, options.store is not None)
+            if planned.is_to_be_written:
+                write_answers(planned, writing, writing.spending(str(options.model)))
+            _relay(publication, planned, where.processes, push.force)
+        version = publication.finish()
+    except KeyboardInterrupt:
+        raise HubError("interrupted; the same command goes on from there, and sends nothing twice") from None
+    _say_version(publication, version)
+
+
+def _require_no_build(*given: OptionModel) -> None:
+    for options in given:
+        for name in options.changed():
+            raise UsageError(f"{flag(name)}: it is an option of a build, and is read with --from-variant only")
+
+
+def _require_alone(push: PushOptions, address: Address, options: Options, where: RunOptions) -> None:
+    if push.variant or address.variant:
+        raise UsageError("--variant: it names built variants; --from-variant builds its own")
+    if push.dry_run and options.model is not None:
+        raise UsageError(
+            "--dry-run: a model would be asked, and paid; synthctx build --estimate says what it would cost"
+        )
+    for name in where.changed():
+        if name in _NOT_READ:
+            raise UsageError(
+                f"{flag(name)}: it is not read with --from-variant; FOLDER says where shards lie until they are sent"
+            )
+
+
+def _push_folder(publication: Publication, folder: Path, names: list[str], force: bool) -> None:
+    """Sends the variants of a folder, after all that would be sent were found without fault."""
+    mine = folder_card(folder)
+    found = find_variants(Address(str(folder)), names)
+    offers = [(variant, offer_of(publication, mine, variant)) for variant in found]
+    for variant, offer in offers:
+        if publication.has_rows(offer):
+            continue
+        with progress_bar(f"checking {variant.name}", variant.count()) as progress:
+            examined = examine(variant, expected(variant.manifest), progress)
+        require_same_rows(variant, mine, examined)
+        _require_sound(variant.name, examined, force)
+        publication.faults[variant.name] = examined.faults
+    for _, offer in offers:
+        _say(publication, publication.send(offer))
+
+
+def _relay(publication: Publication, planned: PlannedBuild, workers: int, force: bool) -> None:
+    """Builds a variant and sends it shard by shard."""
+    variant = planned.build.variant
+    relay = Relay(planned.task, planned.build, publication.repository)
+    if relay.is_done(publication):
+        relay.clear()
+        out.print(f"{variant}: unchanged")
+        return
+    if publication.dry_run:
+        _say(publication, publication.would_send(relay.manifest))
+        return
+    with progress_bar(planned.name, planned.rows) as progress:
+        examined = relay.gather(publication.private, workers, progress)
+    _require_sound(variant, examined, force)
+    _say(publication, publication.send(relay.offer(examined)))
+    relay.clear()
+
+
+def _require_sound(name: str, examined: Examined, force: bool) -> None:
+    if examined.report.ok:
+        return
+    out.print(report(name, examined))
+    if not force:
+        raise DatasetError(
+            f"{name} has faults, and nothing of it was published; build it anew, or push it as it is with --force"
+        )
+
+
+def _say(publication: Publication, sent: Sent) -> None:
+    files = "1 file" if sent.files == 1 else f"{sent.files} files"
+    size = f"; {files}, {sent.size / 1e6:,.2f} MB" if sent.files else ""
+    would = "would be " if publication.dry_run and sent.what != "unchanged" else ""
+    with suppress(SystemExit):  # of rich, where nobody reads any more: a push does not stop half way for that
+        out.print(f"{sent.variant}: {would}{sent.what}{size}", soft_wrap=True)
+
+
+def _say_version(publication: Publication, version: str | None) -> None:
+    repository = publication.repository
+    would = "would be" if publication.dry_run else "is"
+    state = f"{would} {version}" if version else f"on branch {repository.branch} has no version"
+    out.print(f"{repository.name} {state}:  {repository.url}", soft_wrap=True)
+    for note in publication.notes:
+        err.print(f"synthctx: note: {note}", soft_wrap=True)

@@ -1,0 +1,51 @@
+"""synthctx show"""
+
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from pydantic import Field
+
+from builders.commands.tables import example
+from synthctx_data.command import OptionsFile, out
+from synthctx_data.dataset import find_variants, parse_address
+from synthctx_data.errors import UsageError
+from synthctx_data.option_model import OptionModel, option
+
+
+class ShowOptions(OptionModel):
+    """The options of `synthctx show`."""
+
+    split: Literal["train", "validation"] = option("train", "The split of the example.")
+    index: Annotated[int, Field(ge=0)] = option(0, "The index of the example in its split, from 0.")
+    revision: str | None = option(None, "The revision on the Hub: a tag such as v1.0.0, a branch, or a commit.")
+
+
+def show(
+    place: Annotated[str, Parameter(help="PLACE:VARIANT@REVISION, e.g. synthctx/mdqa_synth:symbolic_haystack.")],
+    variant: Annotated[str | None, Parameter(help="The variant, if PLACE does not name it.")] = None,
+    /,
+    *,
+    options: Annotated[ShowOptions, Parameter(name="*")] = ShowOptions(),
+    config: OptionsFile = None,
+) -> None:
+    """Show one example: its needles coloured, the haystack folded.
+
+    synthctx show synthctx/mdqa_synth:symbolic_haystack --index 7
+    synthctx show me/mdqa_synth:symbolic_haystack@v1.0.0 --split validation
+
+    PLACE is a built folder or a Hub id.
+    """
+    address = parse_address(place, options.revision)
+    name = variant or address.variant
+    if name is None:
+        raise UsageError(f"expected a variant, as in {address.place}:symbolic_haystack; got {place!r}")
+    (found,) = find_variants(address, [name])
+    seen = 0
+    for split, row in found.rows():
+        if split == options.split and seen == options.index:
+            out.print(example(row), soft_wrap=True)
+            return
+        seen += split == options.split
+    raise UsageError(
+        f"expected an --index below the examples of the split; {name} has {seen} in {options.split}, got {options.index}"
+    )

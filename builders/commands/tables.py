@@ -1,0 +1,95 @@
+"""What the terminal shows of data sets: the grid of variants, an example, a report of faults."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from synthctx_data.checks import KINDS
+from synthctx_data.command import table
+from synthctx_data.task import Task
+
+if TYPE_CHECKING:
+    from synthctx_data.examine import Examined
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_MESSAGES = 3  # of each kind of fault
+
+
+def grid(tasks: Iterable[Task]) -> Table:
+    """Every variant with its examples (to train + to validate on), and what it needs."""
+    rows = [
+        (task.name, name, f"{task.train} + {task.validation}", variant.expression.needs or "nothing")
+        for task in tasks
+        for name, variant in task.variants.items()
+    ]
+    shown = table(dict.fromkeys(("task", "variant", "examples", "needs"), "left"), rows)
+    shown.columns[-1].no_wrap = False
+    return shown
+
+
+def example(row: dict[str, Any]) -> Text:
+    """The example with its needles coloured, its answers inverse, and the documents between the needles folded."""
+    prompt = row["prompt"][0]["content"]
+    documents, needles = row["documents"], row["needles"]
+    text = Text(f"{row['id']}\n", style="bold")
+    for needle in needles:
+        depth = needle["document"] / max(len(documents) - 1, 1)
+        text.append(f"needle in document {needle['document'] + 1} of {len(documents)} (depth {depth:.2f})\n", "dim")
+    text.append(f"{row['num_tokens']:,} tokens\n\n", "dim")
+    text.append(prompt[: documents[0]["start"]].rpartition("\n\n")[0] + "\n\n")
+    shown = sorted({needle["document"] for needle in needles})
+    before = 0
+    for number in shown:
+        _fold(text, number - before)
+        body = Text(prompt[documents[number]["start"] : documents[number]["end"]])
+        for needle in (n for n in needles if n["document"] == number):
+            at = documents[number]["start"]
+            body.stylize("green", needle["start"] - at, needle["end"] - at)
+            body.stylize("reverse bold green", needle["answer_start"] - at, needle["answer_end"] - at)
+        text.append(f"[{number + 1}] ", "dim")
+        text.append_text(body)
+        text.append("\n")
+        before = number + 1
+    _fold(text, len(documents) - before)
+    text.append("\n" + prompt[documents[-1]["end"] :].strip() + "\n\n")
+    text.append(row["completion"][0]["content"], "bold green")
+    return text
+
+
+def report(name: str, examined: "Examined") -> Table:
+    """What was checked, what was found, how full and how deep the examples are, and hashes of their rows."""
+    found = examined.report
+    rows = ", ".join(f"{count} {split}" for split, count in found.rows.items())
+    shown = table(
+        dict.fromkeys(("check", "faults", "what is right, or what was found"), "left"), [], title=f"{name}: {rows}"
+    )
+    for column in shown.columns:
+        column.no_wrap = False
+    for kind, right in KINDS.items():
+        faults = found.faults.get(kind, [])
+        if faults:
+            said = "\n".join(faults[:_MESSAGES])
+            more = f"\n... and {len(faults) - _MESSAGES} more" if len(faults) > _MESSAGES else ""
+            shown.add_row(Text(kind, "bold red"), Text(str(len(faults)), "bold red"), Text(said + more))
+        elif kind == "tokens" and not examined.recounted:
+            shown.add_row(kind, "-", "not counted again: give the --tokenizer of the build")
+        else:
+            shown.add_row(kind, Text("0", "green"), right)
+    shown.add_section()
+    shown.add_row("depth 0 to 1", "", f"[{_bars(found.depth)}] needles by tenth of the context")
+    shown.add_row("fill 99 to 100 %", "", f"[{_bars(found.fill)}] examples by tenth of a percent")
+    for split, survey in examined.survey.splits.items():
+        shown.add_row("SHA-256", "", f"{survey.hash} of the {split} rows")
+    return shown
+
+
+def _bars(counts: list[int]) -> str:
+    most = max(counts) or 1
+    return "".join(_BARS[-(-count * (len(_BARS) - 1) // most)] for count in counts)
+
+
+def _fold(text: Text, documents: int) -> None:
+    if documents:
+        text.append(f"··· {documents} document{'s' if documents > 1 else ''} ···\n", "dim")

@@ -1,0 +1,1 @@
+"""Data sets on a Hub: repository, publishing, versions, and the card."""

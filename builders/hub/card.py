@@ -1,0 +1,315 @@
+"""The README.md of a data set: one for all its configs, brought up to date as they change, and never written over.
+
+A text that a person has edited stays, whatever synthctx would write today: in a card, everything but the part between two
+comments belongs to whoever edits it. The first of them holds a hash of the text, so that an edited one is known.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import yaml
+from filelock import FileLock
+from huggingface_hub import CardData
+
+from builders.hub.card_picture import PLOT
+from builders.hub.card_section import LICENSES, describe, license_of, templates
+from builders.shards import Build
+from synthctx_data import __version__
+from synthctx_data.dataset import Address, find_variants
+from synthctx_data.errors import DatasetError
+from synthctx_data.files import write_text
+from synthctx_data.manifest import read_manifest
+from synthctx_data.schema import SCHEMA
+from synthctx_data.survey import Survey
+from synthctx_data.task import Task
+
+CARD = "README.md"
+_FRONT_MATTER = re.compile(r"\s*---[ \t]*\n(?P<yaml>.*?\n)??---[ \t]*(\n|$)", re.DOTALL)
+_REGION = re.compile(
+    r"<!-- configs: synthctx writes them anew, and leaves the rest to you \(text (?P<by>synthctx|yours) (?P<hash>\w+)\) -->[ \t]*\n"
+    r"(?P<blocks>.*?)<!-- end of configs -->",
+    re.DOTALL,
+)
+_BLOCK = re.compile(r"<!-- config (?P<variant>\w+) -->[ \t]*\n(?P<text>.*?)<!-- end of config -->[ \t]*\n", re.DOTALL)
+_FAULTS = re.compile(r"^\| faults \|.*\n", re.MULTILINE)
+_HASH = re.compile(r"`[0-9a-f]{16}`")
+_ADDRESS = re.compile(r'(?<=load_dataset\(")[^"\n]*(?=", ")|(?<=hf download )\S+|(?<=which version: `)[^`\n]*')
+_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
+_LARGEST = "10M<n<100M"
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card: its YAML, and its text."""
+
+    data: dict[str, Any]
+    text: str
+
+    def __str__(self) -> str:
+        return f"---\n{CardData(**self.data).to_yaml()}\n---\n{self.text}"
+
+    @property
+    def blocks(self) -> dict[str, str]:
+        """The text on each config, by its name."""
+        region = _REGION.search(self.text)
+        return {block["variant"]: block["text"] for block in _BLOCK.finditer(region["blocks"])} if region else {}
+
+    @property
+    def prose(self) -> str:
+        """A hash of the text without what it says of configs, and without the address that it is at."""
+        outside = _ADDRESS.sub("", _REGION.sub("", self.text)).strip()
+        return hashlib.sha256(outside.encode()).hexdigest()[:8]
+
+    @property
+    def changed(self) -> bool:
+        """Whether somebody edited the text after synthctx wrote it."""
+        region = _REGION.search(self.text)
+        return region is None or region["hash"] != self.prose
+
+    @property
+    def edited(self) -> bool:
+        """Whether a person has edited the text at any time."""
+        region = _REGION.search(self.text)
+        return self.changed or region is None or region["by"] == "yours"
+
+    def entries(self, key: str) -> dict[str, dict[str, Any]]:
+        """Of `configs` or `dataset_info`: the entries by config."""
+        return {entry["config_name"]: entry for entry in self.data.get(key) or []}
+
+    def part(self, variant: str) -> "Part":
+        """What the card says of one config.
+
+        Raises: DatasetError if its YAML says nothing.
+        """
+        for key in ("configs", "dataset_info"):
+            if variant not in self.entries(key):
+                raise DatasetError(
+                    f"expected the card to have {variant} among its {key}; call synthctx build again with the same options, which adds it"
+                )
+        return Part(
+            variant,
+            self.entries("configs")[variant],
+            self.entries("dataset_info")[variant],
+            self.blocks.get(variant, ""),
+        )
+
+
+@dataclass(frozen=True)
+class Footer:
+    """Of a Parquet file: its rows, their bytes in memory, and the file's bytes."""
+
+    rows: int
+    memory: int
+    size: int
+
+    @classmethod
+    def of(cls, metadata: pq.FileMetaData, size: int) -> "Footer":
+        """What a file of this size says at its end."""
+        memory = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+        return cls(metadata.num_rows, memory, size)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a card says of one config: its entries in the YAML, and its text."""
+
+    variant: str
+    config: dict[str, Any]
+    info: dict[str, Any]
+    block: str
+
+
+def read_card(content: str | bytes, where: str) -> Card:
+    """The card of this text, or of these bytes.
+
+    Raises: DatasetError if its YAML is none, or not of the form that configs need.
+    """
+    try:
+        text = (content.encode() if isinstance(content, str) else content).decode("utf-8-sig").replace("\r\n", "\n")
+        head = _FRONT_MATTER.match(text)
+        found = Card(dict(yaml.safe_load(head["yaml"]) or {}) if head else {}, text[head.end() :] if head else text)
+        for key in ("configs", "dataset_info"):
+            found.entries(key)
+    except (ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        raise DatasetError(
+            f"expected {where} to begin with YAML that lists configs and dataset_info with a config_name each; mend or remove it, "
+            f"and call again: {type(error).__name__}: {error}"
+        ) from error
+    return found
+
+
+def update_card(task: Task, build: Build, progress: Callable[[int], None] = lambda rows: None) -> Path:
+    """Describes a built variant in the card of its folder, and returns the card.
+
+    `progress` is told how many more rows were read. A variant that the card describes already is not read again.
+    """
+    address = "/".join(build.folder.parts[-2:]) if build.folder.is_absolute() else build.folder.as_posix()
+    block = _known_block(build) or describe(task, build, _survey(build, progress), address, build.target)
+    path = build.folder / CARD
+    with FileLock(build.folder / ".lock"):
+        old = _read(path)
+        card = join(
+            task,
+            address,
+            old,
+            old if old and old.edited else None,
+            make_part(build.variant, _footers(build.target), block),
+        )
+        built = {variant.name: variant.manifest for variant in find_variants(Address(str(build.folder)))}
+        write_text(path, str(finish(task, card, built, built)))
+    return path
+
+
+def merge(task: Task, address: str, theirs: Card | None, mine: Card, variant: str, faults: str = "") -> Card:
+    """Their card with my description of one config: their other configs stay, and so does a text that a person edited.
+
+    What was edited in theirs counts before what was edited in mine, and both before what synthctx writes. Faults that the config
+    is published with are told, as long as it has the same rows.
+    """
+    part = with_faults(mine.part(variant), faults, theirs)
+    if theirs is not None and theirs.changed:
+        return join(task, address, theirs, theirs, part)
+    if mine.edited:
+        return _signed(join(task, address, theirs, Card(mine.data, _ADDRESS.sub(address, mine.text)), part))
+    return join(task, address, theirs, theirs if theirs and theirs.edited else None, part)
+
+
+def with_faults(part: Part, faults: str, theirs: Card | None = None) -> Part:
+    """The part with these faults told, or else those that their card tells of the same rows."""
+    told = theirs.blocks.get(part.variant, "") if theirs else ""
+    known = _FAULTS.search(told)
+    line = f"| faults | found by `synthctx check`: {faults} |\n" if faults else ""
+    if not line and known and _HASH.findall(told) == _HASH.findall(part.block):
+        line = known[0]
+    return replace(part, block=part.block + line)
+
+
+def join(task: Task, address: str, card: Card | None, text: Card | None, part: Part) -> Card:
+    """The card with this part in place of its own on that config; with the text of `text`, or (None) with the one that synthctx writes."""
+    card = card or Card({}, "")
+    blocks = {**card.blocks, **({part.variant: _ADDRESS.sub(address, part.block)} if part.block else {})}
+    ordered = {variant: blocks[variant] for variant in sorted(blocks, key=_order(task))}
+    fresh = _fresh(task, address, ordered, part.variant)
+    data = {**fresh.data, **(text.data if text else {}), **card.data}
+    for key, entry in (("configs", part.config), ("dataset_info", part.info)):
+        entries = {**card.entries(key), part.variant: entry}
+        data[key] = [entries[variant] for variant in sorted(entries, key=_order(task))]
+    return Card(data, _with_blocks(text.text, ordered) if text else fresh.text)
+
+
+def finish(task: Task, card: Card, there: Collection[str], manifests: Mapping[str, Mapping[str, Any]]) -> Card:
+    """The card with what follows from its configs together, by the manifests of those that have one: licences, and a size.
+
+    What it says of variants that are not `there` (the names of folders) goes.
+    """
+    gone = set(task.variants) - {*there}
+    data = {
+        key: [e for name, e in card.entries(key).items() if name not in gone] for key in ("configs", "dataset_info")
+    }
+    blocks = {variant: block for variant, block in card.blocks.items() if variant not in gone}
+    card = Card({**card.data, **data}, _with_blocks(card.text, blocks))
+    licenses = {license_of(task, manifest) for manifest in manifests.values() if manifest}
+    given = card.data.get("license") or []
+    of_others = {*([given] if isinstance(given, str) else given)} - LICENSES
+    infos = card.entries("dataset_info").values()
+    rows = sum(split.get("num_examples", 0) for info in infos for split in info.get("splits") or [])
+    size = next((name for most, name in _SIZES if rows < most), _LARGEST)
+    return Card({**card.data, "license": sorted(licenses | of_others), "size_categories": [size]}, card.text)
+
+
+def _read(path: Path) -> Card | None:
+    return read_card(path.read_bytes(), str(path)) if path.exists() else None
+
+
+def _order(task: Task) -> Callable[[str], tuple[int, str]]:
+    known = list(task.variants)
+    return lambda variant: (known.index(variant) if variant in known else len(known), variant)
+
+
+def _known_block(build: Build) -> str | None:
+    """What the card says of the variant, if it is the one that is there."""
+    card = _read(build.folder / CARD)
+    block = card.blocks.get(build.variant) if card else None
+    same = block and f"`{read_manifest(build.target).get('fingerprint')}`" in block and (build.target / PLOT).exists()
+    return block if same else None
+
+
+def _survey(build: Build, progress: Callable[[int], None]) -> Survey:
+    survey = Survey()
+    for split, row in find_variants(Address(str(build.folder), build.variant))[0].rows():
+        survey.add(split, row)
+        progress(1)
+    return survey
+
+
+def _fresh(task: Task, address: str, blocks: Mapping[str, str], variant: str) -> Card:
+    example = next(iter(blocks), variant)
+    values = {
+        "task": task.name,
+        "address": address,
+        "example": example,
+        "version": __version__,
+        "configs": _region(blocks),
+    }
+    return _signed(read_card(templates.get_template(f"{task.name}.md").render(values), f"{task.name}.md"), "synthctx")
+
+
+def _region(blocks: Mapping[str, str], by: str = "synthctx", mark: str = "0") -> str:
+    texts = "".join(f"<!-- config {variant} -->\n{text}<!-- end of config -->\n\n" for variant, text in blocks.items())
+    head = f"<!-- configs: synthctx writes them anew, and leaves the rest to you (text {by} {mark}) -->\n"
+    here = ", ".join(f"[`{variant}`](#{variant})" for variant in blocks)
+    return f"{head}Here: {here}.\n\n{texts}<!-- end of configs -->"
+
+
+def _with_blocks(text: str, blocks: Mapping[str, str]) -> str:
+    """The text with these blocks, if it has a place for them."""
+    return _REGION.sub(lambda region: _region(blocks, region["by"], region["hash"]), text)
+
+
+def _signed(card: Card, by: str = "yours") -> Card:
+    """The card with the hash of its prose in it."""
+    return Card(card.data, _REGION.sub(lambda region: _region(card.blocks, by, card.prose), card.text))
+
+
+def make_part(variant: str, footers: Mapping[str, Sequence[Footer]], block: str) -> Part:
+    """What a card says of a config whose splits have files with these footers."""
+    files = [{"split": split, "path": f"{variant}/{split}-*.parquet"} for split in footers]
+    name = {"config_name": variant}
+    return Part(variant, {**name, "data_files": files}, {**name, **_info(footers)}, block)
+
+
+def _footers(folder: Path) -> dict[str, list[Footer]]:
+    footers: dict[str, list[Footer]] = {}
+    for file in sorted(folder.glob("*.parquet")):
+        footers.setdefault(file.name.split("-")[0], []).append(Footer.of(pq.read_metadata(file), file.stat().st_size))
+    return footers
+
+
+def _info(footers: Mapping[str, Sequence[Footer]]) -> dict[str, Any]:
+    from datasets import Features
+
+    sizes = [
+        {
+            "name": split,
+            "num_bytes": sum(file.memory for file in files),
+            "num_examples": sum(file.rows for file in files),
+        }
+        for split, files in footers.items()
+    ]
+    return {
+        "features": Features.from_arrow_schema(SCHEMA)._to_yaml_list(),
+        "splits": sizes,
+        "download_size": sum(file.size for files in footers.values() for file in files),
+        "dataset_size": sum(size["num_bytes"] for size in sizes),
+    }

@@ -1,0 +1,92 @@
+"""What a card says of one config: its sizes, the command that makes it again, and what it was made from."""
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from builders.hub.card_picture import PLOT, draw
+from builders.shards import Build
+from builders.writing.sample import MODEL
+from builders.writing.store import ANSWERS
+from synthctx_data import __version__
+from synthctx_data.manifest import read_manifest
+from synthctx_data.option_model import flag
+from synthctx_data.prompts import environment, source_hash
+from synthctx_data.survey import Survey
+from synthctx_data.task import Task
+
+ROOT = Path(__file__).resolve().parents[2] / "dataset_cards"
+STORE = "answers.sqlite"  # what commands in a card call a store of answers
+LICENSES = frozenset({"apache-2.0", "cc-by-4.0", "cc-by-sa-3.0", "other", "unknown"})  # that `license_of` may come to
+_PATHS = ("corpus", "tokenizer", "dense_model")  # options that may name a file of this machine
+templates = environment(ROOT)
+
+
+def citation() -> str:
+    """What to cite, as BibTeX: the paper, and this software."""
+    return templates.get_template("_citation.bib").render(version=__version__)
+
+
+def describe(task: Task, build: Build, survey: Survey, address: str, folder: Path) -> str:
+    """The text on a built variant as Markdown; its picture is written into the folder, where the rest of it lies."""
+    draw(survey, f"{task.name}: {build.variant}", folder / PLOT)
+    manifest = read_manifest(folder)
+    tokenizer = build.options.tokenizer
+    answers = ANSWERS if (folder / ANSWERS).exists() else None
+    return templates.get_template("_config.md").render(
+        task=task.name,
+        variant=build.variant,
+        address=address,
+        survey=survey,
+        manifest=manifest,
+        command=command(task, build, answers),
+        tokenizer=code(_name(tokenizer)) if tokenizer else "the one that comes with synthctx",
+        corpus=", ".join(code(_name(corpus)) for corpus in build.options.corpus),
+        license=license_of(task, manifest),
+        prompts=source_hash("llm", f"{task.name}/llm"),
+        answers=answers,
+        store=STORE,
+        plot=PLOT,
+    )
+
+
+def command(task: Task, build: Build, answers: str | None) -> str:
+    """The command that makes the variant again, without the paths of this machine."""
+    given = {**{name: getattr(build.options, name) for name in ("max_tokens", "seed")}, **build.options.changed()}
+    sizes = task.sizes(build.options)
+    given |= {"train": sizes.get("train", 0), "validation": sizes.get("validation", 0)}
+    given.pop("store", None)
+    words = ["synthctx", "build", task.name, build.variant]
+    for option, value in given.items():
+        for one in value if isinstance(value, tuple) else (value,):
+            words += [flag(option), _name(one) if option in _PATHS else str(one)]
+    return shlex.join([*words, *(["--store", STORE] if answers else [])])
+
+
+def license_of(task: Task, manifest: Mapping[str, Any]) -> str:
+    """The licence of a built variant, as Hubs name it."""
+    if manifest["variant"] not in task.variants:
+        return "unknown"
+    expression = task.variant(manifest["variant"]).expression
+    if manifest.get("model") not in (None, MODEL):
+        return "other"
+    return "unknown" if manifest.get("corpus") and "corpus" not in expression.reads else expression.license
+
+
+def code(text: str) -> str:
+    """The text as code in a table of Markdown, whatever is in it."""
+    plain = " ".join(text.split()).replace("`", "'").replace("|", "\\|").replace("<!--", "<! --")
+    return f"`{plain}`"
+
+
+def _name(place: str) -> str:
+    """A Hub id as it is, and of a path the last part; a tokenizer.json with its folder, which says more."""
+    path = Path(os.path.abspath(Path(place).expanduser()))  # noqa: PTH100  # a link keeps its name
+    if not path.exists():
+        return place
+    return "/".join(path.parts[-2:]) if path.name == "tokenizer.json" else path.name
+
+
+templates.filters["code"] = code

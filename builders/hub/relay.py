@@ -1,0 +1,129 @@
+"""Build a variant and push it shard by shard, so that the disk need not hold it.
+
+Shards go, a few at a time, to a branch of their own, whose name says what they are built from; when all are there, one commit brings
+them to where they belong, and the branch is deleted. So the branch is the memory of a push that was interrupted.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from builders.build import build_in_parts, manifest_of
+from builders.hub.card import CARD, Card, Footer, join, make_part, with_faults
+from builders.hub.card_picture import PLOT
+from builders.hub.card_section import describe
+from builders.hub.publish import Offer, Publication, persist
+from builders.hub.repository import Change, Content, Repository, State
+from builders.shards import Build, Progress, Shard
+from builders.writing.store import ANSWERS
+from synthctx_data.dataset import file_rows
+from synthctx_data.errors import HubError
+from synthctx_data.examine import Examined, Examiner, expected
+from synthctx_data.manifest import MANIFEST
+from synthctx_data.task import Task
+
+
+class Relay:
+    """A variant on its way into a repository, while it is built."""
+
+    def __init__(self, task: Task, build: Build, repository: Repository) -> None:
+        self.manifest = manifest_of(build)
+        self._task = task
+        self._build = build
+        self._name = f"build-{build.variant}-{self.manifest['fingerprint']}-{build.shards or 'auto'}"
+        self._side = Repository(repository.name, self._name)
+        self._footers: dict[str, list[Footer]] = {}
+
+    def is_done(self, publication: Publication) -> bool:
+        """Whether the repository has every shard of it, built from the same, and a card."""
+        state = publication.repository.state()
+        if (
+            state is None
+            or publication.manifest(self._build.variant).get("fingerprint") != self.manifest["fingerprint"]
+        ):
+            return False
+        shards = {f"{self._build.variant}/{name}" for name in (shard.name for shard in self._build.planned)}
+        there = {path for path in state.under(self._build.variant) if path.endswith(".parquet")}
+        return shards == there and CARD in state.files
+
+    def gather(self, private: bool, workers: int, progress: Progress) -> Examined:
+        """Builds what the side branch misses, and brings it there; returns what was found in all rows.
+
+        Raises: HubError if the Hub refuses or cannot be reached; errors of a build.
+        """
+        self._side.create(private)
+        examiner = Examiner(expected(self.manifest))
+        done = {path.rpartition("/")[2] for path in self._state().under(self._name)}
+        for part in build_in_parts(self._build, done, workers):
+            here = [shard for shard in part if shard.name not in done]
+            for shard in part:
+                self._examine(shard, here=shard in here, examiner=examiner, progress=progress)
+            if here:
+                self._bring(here)
+        return examiner.done()
+
+    def offer(self, examined: Examined) -> Offer:
+        """The config with its shards on the side branch."""
+        folder, variant = self._build.staging, self._build.variant
+        block = describe(self._task, self._build, examined.survey, self._side.name, folder)
+        part = with_faults(make_part(variant, self._footers, block), examined.faults)
+
+        def card(theirs: Card | None) -> Card:
+            return join(self._task, self._side.name, theirs, theirs if theirs and theirs.edited else None, part)
+
+        here = {f"{variant}/{file.name}": file for file in folder.iterdir() if file.name in (MANIFEST, ANSWERS, PLOT)}
+        return Offer(
+            variant, self.manifest, here, card, dict(map(self._place, self._state().under(self._name).items()))
+        )
+
+    def clear(self) -> None:
+        """Removes what is left of the side branch, and of the staging folder."""
+        if self._side.find(self._name) is not None:
+            self._side.drop_branch()
+        shutil.rmtree(self._build.staging, ignore_errors=True)
+
+    def _place(self, file: tuple[str, Content]) -> tuple[str, tuple[str, str, Content]]:
+        path, content = file
+        return f"{self._build.variant}/{path.rpartition('/')[2]}", (path, self._name, content)
+
+    def _state(self) -> State:
+        state = self._side.state()
+        if state is None:
+            raise HubError(
+                f"{self._side.name}: the branch {self._name} is gone; another push of the same has finished, perhaps: call again"
+            )
+        return state
+
+    def _examine(self, shard: Shard, here: bool, examiner: Examiner, progress: Progress) -> None:
+        if here:
+            path = self._build.staging / shard.name
+            with path.open("rb") as file:
+                self._read(shard, pq.ParquetFile(file), path.stat().st_size, examiner, progress)
+            return
+        state, there = self._state(), f"{self._name}/{shard.name}"
+        with self._side.open(there, state.sha) as remote:
+            self._read(shard, pq.ParquetFile(remote), state.files[there].size, examiner, progress)
+
+    def _read(self, shard: Shard, parquet: pq.ParquetFile, size: int, examiner: Examiner, progress: Progress) -> None:
+        if parquet.metadata.num_rows != shard.rows:
+            raise HubError(
+                f"{self._side.name}: expected {shard.rows} rows in {shard.name} on the branch {self._name}, "
+                f"found {parquet.metadata.num_rows}; delete that branch, and call again"
+            )
+        examiner.add(((shard.split, row) for row in file_rows(parquet)), progress)
+        self._footers.setdefault(shard.split, []).append(Footer.of(parquet.metadata, size))
+
+    def _bring(self, shards: Sequence[Shard]) -> None:
+        files = {f"{self._name}/{shard.name}": self._build.staging / shard.name for shard in shards}
+
+        def send() -> None:
+            state = self._state()
+            missing: dict[str, Path | bytes] = {path: file for path, file in files.items() if path not in state.files}
+            if missing:
+                self._side.commit(state.sha, Change(f"{len(missing)} shards of {self._build.variant}", missing))
+
+        persist(self._side, send)
+        for file in files.values():
+            file.unlink()

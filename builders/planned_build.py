@@ -1,0 +1,109 @@
+"""From options to planned builds: what `synthctx build` and `synthctx push --from-variant` begin with."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from builders.build import is_built
+from builders.examples import Examples
+from builders.shards import Build
+from builders.writing.options import WritingOptions
+from builders.writing.run import expression_of
+from synthctx_data.errors import UsageError
+from synthctx_data.option_model import OptionModel, option, panel
+from synthctx_data.options import Options
+from synthctx_data.task import Task
+
+_PANEL = panel("Where and how", 6)
+
+
+class RunOptions(OptionModel):
+    """Where a data set is built, and how. Nothing of this decides a row."""
+
+    output: Annotated[Path, _PANEL] = option(
+        Path("synthctx"), "The folder that the data set goes into, as OUTPUT/TASK."
+    )
+    workers: Annotated[int | None, Field(ge=1), _PANEL] = option(
+        None, "Processes. Any number gives the same rows. Default: one for each core."
+    )
+    shards: Annotated[int | None, Field(ge=1), _PANEL] = option(
+        None, "Parquet files of each split. Any number gives the same rows. Default: one for 2**24 tokens."
+    )
+    ray: Annotated[str | None, _PANEL] = option(
+        None, "Build on the Ray cluster of this address, e.g. auto, instead of in processes."
+    )
+    estimate: Annotated[bool, _PANEL] = option(
+        False, "Say how many requests to the language model are missing, with their tokens and cost, and stop."
+    )
+
+    @property
+    def processes(self) -> int:
+        """The number of processes to build with."""
+        if self.workers:
+            return self.workers
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class PlannedBuild:
+    """A variant that is about to be built, with its examples, which have been found to be possible."""
+
+    task: Task
+    build: Build
+    examples: Examples
+
+    @property
+    def name(self) -> str:
+        """Task and variant, for messages."""
+        return f"{self.task.name} {self.build.variant}"
+
+    @property
+    def rows(self) -> int:
+        """The number of rows of all splits."""
+        return sum(self.examples.sizes.values())
+
+    @cached_property
+    def is_written(self) -> bool:
+        """True if a language model writes its documents."""
+        return expression_of(self.examples) is not None
+
+    @property
+    def is_to_be_written(self) -> bool:
+        """True if a language model writes its documents, and they are not built yet."""
+        return self.is_written and not is_built(self.build)
+
+    @property
+    def is_from_sample(self) -> bool:
+        """True if its documents come from the sample that is built in."""
+        return "model" in self.examples.reads and self.examples.options.model is None
+
+
+def plan_builds(task: Task, variants: Sequence[str], options: Options, where: RunOptions) -> list[PlannedBuild]:
+    """The builds of some variants of a task, in order.
+
+    Raises: SynthctxError for a variant, an option or a corpus that cannot be used.
+    """
+    planned = []
+    for variant in variants:
+        mine = options
+        if "store" in task.variant(variant).expression.reads:
+            mine = options.model_copy(update={"store": options.store or str(where.output / "answers.sqlite")})
+        elif options.store:
+            mine = options.model_copy(update={"store": None})
+        build = Build(task.name, variant, mine, where.output.expanduser() / task.name, where.shards)
+        planned.append(PlannedBuild(task, build, Examples(task, variant, mine)))
+    return planned
+
+
+def require_use(planned: Sequence[PlannedBuild], writing: WritingOptions, asked: bool) -> None:
+    """Raises: UsageError for options that only writing reads, where nothing is to be written."""
+    if not any(one.is_written for one in planned) and (asked or writing != WritingOptions()):
+        raise UsageError(
+            "--estimate, --store, --endpoint, --budget-usd and so on are read where a language model writes: name an llm variant and "
+            "a --model"
+        )

@@ -1,0 +1,186 @@
+"""Real needles of any number of hops: the questions and gold passages of a corpus."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
+from math import ceil
+from typing import Any, ClassVar
+
+from synthctx_data.corpora import Corpus, Question, read_corpus
+from synthctx_data.distractors import Pool, make_ranker
+from synthctx_data.errors import CorpusError, UsageError
+from synthctx_data.example import Concept, Needle, Page, Span, Step
+from synthctx_data.metrics import holds, normalize_answer, normalize_answers
+from synthctx_data.options import CORPUS_OPTIONS
+from synthctx_data.seeding import Stream, rng
+from synthctx_data.task import ConceptExpression, Setting
+from synthctx_data.world.entities import RELATIONS
+
+_TENTH = 10  # the paper's share of validation, too
+_COVERED = tuple(re.compile(relation.asks) for relation in RELATIONS)
+
+
+class RealQuestions(ConceptExpression):
+    """Real questions; a needle is a whole gold passage, the haystack the rest of the corpus.
+
+    Questions are asked once each, and of those with the same words or gold passages one. A tenth of them, drawn at random, is
+    set apart for validation, whatever the sizes, and whichever questions this expression wants: so a question that one real
+    variant trains on is in no other's validation. No gold passage of that tenth stands in a context of train.
+
+    source: the file that such questions are known from, for messages.
+    """
+
+    source: ClassVar[str]
+    name = "real"
+    reads = CORPUS_OPTIONS
+    needs = "--corpus: questions with gold passages"
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        options = setting.options
+        if not options.corpus:
+            raise UsageError(
+                f"{self.name} variants of {setting.task} need --corpus with questions, such as {self.source}"
+            )
+        self._corpus = read_corpus(options.corpus, options.corpus_text_column)
+        self._usable = self._find_usable()
+        self._parts = self._divide()
+        self._chosen = {split: self._take(split, self._parts[split]) for split in setting.sizes}
+        self._pool = Pool(setting.layout, self._corpus.documents)
+        self._ranker = make_ranker(options.distractors, self._corpus.documents, options.dense_model)
+        self._validation_gold = _gold(self._parts["validation"])
+
+    def hops(self, split: str, index: int) -> int:
+        """How many hops the example has."""
+        return 1
+
+    def wants(self, question: Question) -> bool:
+        """Whether a usable question belongs to this expression."""
+        return True
+
+    def find(self, question: Question) -> tuple[Span, ...] | None:
+        """Where the answer of every hop stands in its gold passage; None if the question cannot be used."""
+        return find_chain(self._corpus, question)
+
+    def sources(self) -> dict[str, Any]:
+        return {"corpus": self._corpus.identity}
+
+    def concept(self, split: str, index: int) -> Concept:
+        question = self._chosen[split][index]
+        needles = []
+        for hop, found in zip(question.hops, self._usable[question], strict=True):
+            page = self._pool.page(hop.gold)
+            needles.append(Needle(page, Span(0, page.text.end), found.shift(page.text.start)))
+        steps = [Step(hop.question, hop.answers[0]) for hop in question.hops if len(needles) > 1]
+        return Concept(question.text, needles[-1].text, question.hops[-1].answers, tuple(needles), tuple(steps))
+
+    def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
+        question = self._chosen[split][index]
+        own = (question.own[i] for i in self.rng(split, index, "own").order(len(question.own)))
+        ranked = self._ranker.order(question.text, self.rng(split, index, "haystack"))
+        without = self._validation_gold.union(question.gold) if split == "train" else question.gold
+        answers = [answer for hop in question.hops for answer in hop.answers]
+        return self._pool.pages(chain(own, ranked), answers, without)
+
+    def _find_usable(self) -> dict[Question, tuple[Span, ...]]:
+        """The questions that can be asked, the first of those with the same words or the same gold passages."""
+        found = {question: spans for question in self._corpus.questions if (spans := self.find(question))}
+        return {q: found[q] for q in distinct(found, lambda q: {q.gold, normalize_answer(q.text)})}
+
+    def _divide(self) -> dict[str, list[Question]]:
+        """The questions that each split may ask, in their order; validation has a tenth of each number of hops."""
+        by_hops = defaultdict(list)
+        for question in self._usable:
+            by_hops[len(question.hops)].append(question)
+        order = rng(self.setting.options.seed, self.setting.task, "real", "questions")
+        divided = [set_apart(by_hops[hops], order) for hops in sorted(by_hops)]
+        validation = [question for _, held_out in divided for question in held_out]
+        apart = _gold(validation)
+        train = [question for kept, _ in divided for question in kept if apart.isdisjoint(question.gold)]
+        return {"train": train, "validation": validation}
+
+    def _take(self, split: str, questions: Sequence[Question]) -> list[Question]:
+        """The questions of a split, by index."""
+        by_hops = defaultdict(list)
+        for question in reversed(questions):
+            if self.wants(question):
+                by_hops[len(question.hops)].append(question)
+        there = {hops: len(found) for hops, found in sorted(by_hops.items())}
+        asked = self.setting.sizes[split]
+        taken: list[Question] = []
+        for hops in map(self.hops, repeat(split), range(asked)):
+            if not by_hops[hops]:
+                have = ", ".join(f"{count} of {hops} hop{'s'[: hops > 1]}" for hops, count in there.items()) or "none"
+                raise CorpusError(
+                    f"--corpus: expected {asked} usable questions for the {split} split of {self.name}, and there are {have} "
+                    f"(of {len(self._corpus.questions)} in the corpus; a tenth is set apart for validation); "
+                    f"{self.advice(split, len(taken), there)}, or give a larger --corpus"
+                )
+            taken.append(by_hops[hops].pop())
+        return taken
+
+    def advice(self, split: str, enough: int, there: Mapping[int, int]) -> str:
+        """What to ask for instead, when there are questions enough for the first examples only, by their hops."""
+        return f"they are enough for --{split} {enough}"
+
+
+def distinct(questions: Iterable[Question], known: Callable[[Question], set[Any]]) -> list[Question]:
+    """The questions, without those that share with an earlier one any of what they are `known` by."""
+    taken: set[Any] = set()
+    found = []
+    for question in questions:
+        if taken.isdisjoint(marks := known(question)):
+            found.append(question)
+            taken |= marks
+    return found
+
+
+def set_apart(questions: Sequence[Question], order: Stream) -> tuple[list[Question], list[Question]]:
+    """The questions in random order: nine tenths for train, and a tenth for validation."""
+    shuffled = [questions[i] for i in order.order(len(questions))]
+    cut = ceil(len(shuffled) / _TENTH)
+    return shuffled[cut:], shuffled[:cut]
+
+
+def covered(text: str) -> bool:
+    """Whether a question asks for a relation that templates cover."""
+    return any(asks.search(text.lower()) for asks in _COVERED)
+
+
+def find_chain(corpus: Corpus, question: Question) -> tuple[Span, ...] | None:
+    """Where the answer of every hop stands in its gold passage.
+
+    None if one does not stand there, or if the chain can be cut short: two hops in one passage, or an answer that an
+    earlier passage or (of several hops) the question holds.
+    """
+    texts = [corpus.documents[number] for number in question.gold]
+    found = [find_answer(hop.answers, document.text) for hop, document in zip(question.hops, texts, strict=True)]
+    if not all(found) or len(set(question.gold)) < len(found):
+        return None
+    known = [normalize_answer(f"{document.title} {document.text}") for document in texts]
+    for i, hop in enumerate(question.hops):
+        answers = normalize_answers(hop.answers)
+        if not holds(known[i], answers):
+            return None
+        if len(found) > 1:
+            others = [text for j, text in enumerate(known) if j not in (i, i + 1)]
+            if any(holds(text, answers) for text in [normalize_answer(question.text), *others]):
+                return None
+    return tuple(span for span in found if span)
+
+
+def find_answer(answers: Sequence[str], text: str) -> Span | None:
+    """The first answer that stands in the text as whole words, as it is written if possible, else in any case."""
+    for flags in (re.NOFLAG, re.IGNORECASE):
+        for answer in answers:
+            match = re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text, flags)
+            normal = normalize_answer(answer)
+            # Not every letter that compares equal in any case is the same in lower case: the Turkish i is not.
+            if normal and match and normalize_answer(match.group()) == normal:
+                return Span(*match.span())
+    return None
+
+
+def _gold(questions: Sequence[Question]) -> frozenset[int]:
+    return frozenset(number for question in questions for number in question.gold)

@@ -1,0 +1,1 @@
+"""Documents by a language model: requests, checks, endpoint, store of answers, prices, and the sample."""

@@ -1,0 +1,305 @@
+"""Needles and haystacks that a language model wrote: what all tasks share."""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from itertools import accumulate, chain
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from builders.writing.briefs import Brief, Briefs
+from builders.writing.checks import Form, Written, WrittenDocuments, check_documents
+from builders.writing.requests import AnswerLookup, Asking, Editor, Pass, Stage, Unit
+from builders.writing.sample import MODEL, load_sample, refusal
+from builders.writing.store import ANSWERS, Answer, AnswerStore, export
+from synthctx_data.distractors import Pool
+from synthctx_data.errors import WriterError
+from synthctx_data.example import Concept, Document, Page
+from synthctx_data.options import CORPUS_OPTIONS, Options, pool_documents
+from synthctx_data.prompts import render
+from synthctx_data.task import ConceptExpression, Setting
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Form)
+
+_POOL = "llm"  # the template of haystack documents, which all tasks share
+_TOGETHER = 4  # haystack documents in one request
+_POOL_STAGE = Stage(_POOL, "pool", WrittenDocuments, 900, 3072)
+
+
+@dataclass(frozen=True)
+class ExampleUnit:
+    """An example, and the name under which requests are made for it."""
+
+    split: str
+    index: int
+    unit: str
+
+
+@dataclass(frozen=True)
+class CheckedPrompt(Generic[T]):
+    """What is asked for, and what raises a RejectedError for a form that cannot be used."""
+
+    prompt: str
+    check: Callable[[T], None]
+
+
+@dataclass(frozen=True)
+class WrittenExample(Generic[F]):
+    """What was written for one example: what its task asked for, the distractors written for it, and the model that wrote it."""
+
+    form: F
+    brief: Brief
+    distractors: tuple[Written, ...]
+    writer: str
+
+
+@dataclass(frozen=True)
+class WrittenVariant(Generic[F]):
+    """Everything that was written for a variant: haystack documents, examples by split, what the answers were like, and their keys."""
+
+    pool: Sequence[Document]
+    examples: Mapping[str, Sequence[WrittenExample[F]]]
+    identity: str
+    rejected: dict[str, int]
+    used: Sequence[str]
+
+
+class LlmConcept(ConceptExpression, Generic[F]):
+    """Needles that a language model wrote about made-up subjects, with distractors that it wrote for each.
+
+    The haystack of an example is its own distractors, then haystack documents and the needles of earlier examples of its split,
+    mixed: so a needle is not known by being seen only once. Units are written in the order: haystack documents, validation, train.
+    So rows do not change when `train` grows, and a passage for train does not repeat one for validation.
+
+    Both contexts have the same needles. Only where no distractors could be written for a needle, its row is drawn anew, for the
+    haystack alone.
+
+    stages: the requests that write an example.
+    """
+
+    stages: ClassVar[tuple[Stage, ...]]
+    name = "llm"
+    reads = frozenset({"model", "store"})
+    haystack_reads = CORPUS_OPTIONS | {"pool_size"}
+    needs = "nothing for a few (a sample is built in); for more, --model and an endpoint"
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self.briefs = Briefs(setting.options.seed, setting.task, self.name)
+        self._pool_briefs = Briefs(setting.options.seed, self.name, "pool")
+        self._shared = lru_cache(maxsize=2)(self._make_shared)
+
+    @abstractmethod
+    def order(self, place: ExampleUnit, brief: Brief, number: int) -> CheckedPrompt[F]:
+        """What draw `number` of an example asks for: its needles and its question."""
+
+    @abstractmethod
+    def distractor_order(
+        self, place: ExampleUnit, written: WrittenExample[F], number: int
+    ) -> CheckedPrompt[WrittenDocuments]:
+        """What draw `number` of the distractors of an example asks for."""
+
+    @abstractmethod
+    def needles(self, form: F) -> Sequence[Written]:
+        """The documents that the answer needs."""
+
+    def units(self) -> Iterator[Unit[Any]]:
+        """All that has to be written, in order."""
+        if self.setting.context == "haystack":
+            wanted = pool_documents(self.setting.options)
+            for first in range(0, wanted, _TOGETHER):
+                yield self._pool_unit(first, min(_TOGETHER, wanted - first))
+        for split in sorted(self.setting.sizes, reverse=True):
+            for index in range(self.setting.sizes[split]):
+                yield self._example_unit(split, index)
+
+    @cached_property
+    def written(self) -> WrittenVariant[F]:
+        """What was written, read from the store or the sample.
+
+        Raises: WriterError if something is missing.
+        """
+        editor = Editor(asked_model(self.setting.options))
+        pool: list[Document] = []
+        examples: dict[str, list[WrittenExample[F]]] = {split: [] for split in self.setting.sizes}
+        digest = hashlib.sha256()
+        with stored_answers(self.setting.options) as answers:
+            used = _Used(answers)
+            for draft in Pass(editor, used).drafts(self.units()):
+                if draft.result is None:
+                    raise WriterError(self._missing(draft.unit.name, given_up=draft.request is None))
+                digest.update(_hashed(draft.result).encode())
+                if isinstance(draft.result, WrittenExample):
+                    examples[draft.unit.name.split("/")[1]].append(draft.result)
+                else:
+                    pool += [document.document for document in draft.result]
+        return WrittenVariant(pool, examples, digest.hexdigest(), dict(sorted(editor.rejected.items())), used.keys)
+
+    def sources(self) -> dict[str, Any]:
+        return {
+            "model": asked_model(self.setting.options),
+            "answers": self.written.identity,
+            "rejected_answers": self.written.rejected,
+        }
+
+    def keep(self, folder: Path) -> None:
+        """The answers that were used, unless they come with this package."""
+        if self.setting.options.model is not None:
+            with stored_answers(self.setting.options) as answers:
+                export(filter(None, map(answers.get, self.written.used)), folder / ANSWERS)
+
+    def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
+        written = self.written_example(split, index)
+        own = self.setting.layout.pages([document.document for document in written.distractors])
+        earlier = self._before[split][index]
+        order = self.rng(split, index, "haystack").order(len(self.written.pool) + earlier)
+        return chain(own, self._shared(split).pages(order, self.kept_out(concept), links=self.links(written)))
+
+    def kept_out(self, concept: Concept) -> Sequence[str]:
+        """What no haystack document may hold."""
+        return concept.answers
+
+    def links(self, written: WrittenExample[F]) -> Iterable[tuple[str, str]]:
+        """Pairs of which no haystack document may hold both."""
+        return ()
+
+    def written_example(self, split: str, index: int) -> WrittenExample[F]:
+        """What was written for an example."""
+        return self.written.examples[split][index]
+
+    def _make_shared(self, split: str) -> Pool:
+        """Haystack documents, then the needles of the split in their order."""
+        needles = [needle.document for one in self.written.examples[split] for needle in self.needles(one.form)]
+        return Pool(self.setting.layout, [*self.written.pool, *needles])
+
+    @cached_property
+    def _before(self) -> dict[str, list[int]]:
+        """By split and index, how many needles there are of earlier examples."""
+        counts = {split: [len(self.needles(one.form)) for one in ones] for split, ones in self.written.examples.items()}
+        return {split: list(accumulate(each, initial=0)) for split, each in counts.items()}
+
+    def _example_unit(self, split: str, index: int) -> Unit[WrittenExample[F]]:
+        place = ExampleUnit(split, index, f"{self.setting.task}/{split}/{index:06d}")
+        among = self.setting.context == "haystack"
+
+        def write(editor: Editor, number: int) -> Asking[WrittenExample[F]]:
+            written = yield from self._write(editor, place, number)
+            if not among:
+                return written
+            distractors = yield from editor.draw(lambda again: self._distract(editor, place, written, again))
+            return replace(written, distractors=distractors)
+
+        def asking(editor: Editor) -> Asking[WrittenExample[F]]:
+            return editor.draw(lambda number: write(editor, number))
+
+        def passages_of(written: WrittenExample[F]) -> dict[str, list[str]]:
+            return {"needles": passages(self.needles(written.form)), "distractors": passages(written.distractors)}
+
+        return Unit(place.unit, self.stages if among else self.stages[:1], asking, passages_of)
+
+    def _write(self, editor: Editor, place: ExampleUnit, number: int) -> Asking[WrittenExample[F]]:
+        brief = self.briefs.draw(place.split, place.index, number)
+        order = self.order(place, brief, number)
+
+        def check(form: F) -> F:
+            order.check(form)
+            editor.refuse_copies("needles", passages(self.needles(form)))
+            return form
+
+        form, writer = yield from editor.ask(place.unit, self.stages[0], order.prompt, check)
+        return WrittenExample(form, brief, (), writer)
+
+    def _distract(
+        self, editor: Editor, place: ExampleUnit, written: WrittenExample[F], number: int
+    ) -> Asking[tuple[Written, ...]]:
+        order = self.distractor_order(place, written, number)
+
+        def check(form: WrittenDocuments) -> tuple[Written, ...]:
+            order.check(form)
+            editor.refuse_copies("distractors", passages([*self.needles(written.form), *form.documents]))
+            return form.documents
+
+        documents, _ = yield from editor.ask(place.unit, self.stages[1], order.prompt, check)
+        return documents
+
+    def _pool_unit(self, first: int, count: int) -> Unit[tuple[Written, ...]]:
+        name = f"pool/{first:06d}"
+
+        def write(editor: Editor, number: int) -> Asking[tuple[Written, ...]]:
+            briefs = [self._pool_briefs.draw("train", first + i, number) for i in range(count)]
+
+            def check(form: WrittenDocuments) -> tuple[Written, ...]:
+                check_documents(form.documents, [brief.subject for brief in briefs])
+                editor.refuse_copies("pool", passages(form.documents))
+                return form.documents
+
+            documents, _ = yield from editor.ask(name, _POOL_STAGE, render(_POOL, "pool", briefs=briefs), check)
+            return documents
+
+        def asking(editor: Editor) -> Asking[tuple[Written, ...]]:
+            return editor.draw(lambda number: write(editor, number))
+
+        return Unit(name, (_POOL_STAGE,), asking, lambda documents: {"pool": passages(documents)})
+
+    def _missing(self, unit: str, given_up: bool) -> str:
+        options = self.setting.options
+        if given_up:
+            return f"{unit}: none of the stored answers of {options.model} to its requests can be used; take another --seed or --model"
+        if options.model is None:
+            return refusal(self.setting.task, unit)
+        return (
+            f"{unit}: {options.answer_store} has no answer of {options.model} to one of its requests; import the answers that "
+            "the variant was built from, or have them written by synthctx build, with an --output that does not hold the variant yet"
+        )
+
+
+class _Used:
+    """AnswerLookup, and the keys of those that were taken, in the order of their first use."""
+
+    def __init__(self, answers: AnswerLookup) -> None:
+        self._answers = answers
+        self._keys: dict[str, None] = {}
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(self._keys)
+
+    def get(self, key: str) -> Answer | None:
+        answer = self._answers.get(key)
+        if answer is not None:
+            self._keys[key] = None
+        return answer
+
+
+def _hashed(result: Any) -> str:
+    """The text that fingerprints are made of. It must not change within a content version, whatever classes are called."""
+    if not isinstance(result, WrittenExample):
+        return repr(result)
+    return f"Told(form={result.form!r}, brief={result.brief!r}, distractors={result.distractors!r}, writer={result.writer!r})"
+
+
+def passages(documents: Iterable[Written]) -> list[str]:
+    """The passages of documents."""
+    return [document.passage for document in documents]
+
+
+def asked_model(options: Options) -> str:
+    """The model that requests are addressed to."""
+    return options.model or MODEL
+
+
+@contextmanager
+def stored_answers(options: Options) -> Iterator[AnswerLookup]:
+    """The answers that there are: the sample's, or those in the user's store."""
+    file = Path(options.answer_store).expanduser()
+    if options.model is None:
+        yield load_sample()
+    elif not file.exists():
+        yield {}
+    else:
+        with closing(AnswerStore(file)) as store:
+            yield store

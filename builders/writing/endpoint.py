@@ -1,0 +1,311 @@
+"""One request to an OpenAI-compatible endpoint: sent again where that helps, within limits, and without telling the key to anybody."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeGuard
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx2
+import openai
+
+from builders.writing.options import NO_KEY, WritingOptions
+from builders.writing.store import Answer, Request
+from synthctx_data.errors import UsageError, WriterError, first_line
+from synthctx_data.tokens import load_counter
+
+_TRIES = 8  # of a request to an endpoint that has answered before
+_FIRST_TRIES = 3  # of one that never has
+_PAUSES = 30  # that an endpoint may ask for, request by request
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds between tries
+_LONGEST_PAUSE = 600.0  # seconds that an endpoint may ask for
+_AGAIN = {408, 409, 425, 429}  # and all from 500
+_NO_SCHEMA = {400, 415, 422, 500, 501}  # what servers say that cannot do structured output
+_SECRET = 8  # characters from which a key is looked for in what is said and kept: a shorter one is a word like "none"
+_CHAT = "/chat/completions"
+_FILTERED = {
+    "content_filter",
+    "content_policy_violation",
+    "invalid_prompt",
+}  # codes of a request that will never be answered
+_LONGEST_TEXT = 100_000  # characters that are kept: more than the longest answer that is asked for
+_COUNTS = 2**31  # beyond any count of tokens
+_MORE = 1.5  # tokens that a request may have for one that the bundled tokenizer counts, until the endpoint has said
+_STOPPED = "stopped; what was answered is kept"
+_UNKNOWN_TO_SERVERS = {"maxLength", "minLength", "maxItems", "title", "description"}  # of JSON schema
+
+
+class Limit:
+    """Spreads what is taken evenly over time, so that no minute has more than it may."""
+
+    def __init__(self, per_minute: float | None) -> None:
+        self._seconds = 60 / per_minute if per_minute else 0.0
+        self._next = 0.0
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a limit at all."""
+        return self._seconds > 0
+
+    def wait(self, amount: float) -> float:
+        """The seconds after which this much may be taken; it is taken then."""
+        now = time.monotonic()
+        start = max(now, self._next)
+        self._next = start + amount * self._seconds
+        return start - now
+
+
+class Endpoint:
+    """AnswerLookup requests; made inside of a running event loop, and closed by `close`."""
+
+    def __init__(self, options: WritingOptions) -> None:
+        self._key = options.key
+        self.shown = _address(options.address)
+        try:
+            self.client = openai.AsyncOpenAI(
+                base_url=self.shown,
+                api_key=self._key,
+                max_retries=0,
+                timeout=options.timeout,
+                http_client=openai.DefaultAioHttpClient(
+                    limits=httpx2.Limits(
+                        max_connections=options.concurrency, max_keepalive_connections=options.concurrency
+                    )
+                ),
+            )
+        except (openai.OpenAIError, httpx2.InvalidURL, ValueError) as error:
+            raise UsageError(f"--endpoint {self.shown}: {self.scrub(first_line(error))}") from None
+        self._requests, self._tokens = Limit(options.requests_per_minute), Limit(options.tokens_per_minute)
+        self._resume_at = 0.0
+        self._stopped = asyncio.Event()
+        self._timeout = options.timeout
+        self._more = _MORE
+        self._counts = False  # whether anybody wants to know the tokens of requests: to count takes as long as to send
+        self._answered = False  # whether it ever has
+        self._structured = True  # whether to ask for structured output
+        self._counter = load_counter(None)
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self.client.close()
+
+    def stop(self) -> None:
+        """Sends nothing more: what is under way is waited for, and what waits for its turn is given up."""
+        self._stopped.set()
+
+    def tokens(self, request: Request) -> tuple[int, int]:
+        """About how many tokens a request has, rather more than fewer, and how many its answer can have at most."""
+        self._counts = True
+        return int(self._counted(request) * self._more) + 1, int(request.body["max_tokens"])
+
+    async def ask(self, request: Request) -> Answer:
+        """The answer to a request, good or bad.
+
+        Raises: WriterError if there is none, and asking again does not help, or after `stop`.
+        """
+        tries = pauses = 0
+        amount = sum(self.tokens(request)) if self._tokens.is_set else 0
+        without = False  # whether structured output is left out for once, to see whether it is that
+        while True:
+            await self._sleep(self._resume_at - time.monotonic())
+            await self._sleep(max(self._requests.wait(1), self._tokens.wait(amount)))
+            try:
+                reply = await self._send(request, without)
+                self._structured = self._structured and not without
+                self._answered = True
+                return self.answer(request, reply)
+            except openai.APIStatusError as error:
+                if self._structured and not self._answered and not without and error.status_code in _NO_SCHEMA:
+                    without = True
+                    continue
+                without = False
+                if is_filtered(error.body):
+                    return self.refused(request)
+                if not _helps(error):
+                    raise WriterError(self._said(error)) from None
+                pause = _asked_pause(error.response.headers)
+                if pause is not None and pauses < _PAUSES:
+                    pauses += 1
+                    self._pause(pause, error)
+                    continue
+                problem: Exception = error
+            except (openai.APIError, httpx2.HTTPError, ValueError, OSError, RecursionError) as error:
+                problem = error
+            tries += 1
+            if self._stopped.is_set() or tries >= (_TRIES if self._answered else _FIRST_TRIES):
+                raise WriterError(self._said(problem)) from None
+            await self._sleep(min(_FIRST_WAIT * 2**tries, _LONGEST_WAIT) * random.uniform(0.5, 1))
+
+    def answer(self, request: Request, reply: Mapping[str, Any]) -> Answer:
+        """A reply of the endpoint as the answer to a request: one that lacks a text is an answer without one."""
+        choice = reply["choices"][0] if reply["choices"] else {}
+        message = choice.get("message") if isinstance(choice, dict) else None
+        content = message.get("content") if isinstance(message, dict) else None
+        text = self._kept(content) if isinstance(content, str) else ""
+        reason = self._kept(str(choice.get("finish_reason") or "none")) if isinstance(choice, dict) else "none"
+        if len(text) > _LONGEST_TEXT:
+            text, reason = text[:_LONGEST_TEXT], "length"
+        model = self._kept(str(reply.get("model") or request.body["model"]))
+        return self._made(request, text, reason, model, *self._usage(request, reply, text))
+
+    def refused(self, request: Request) -> Answer:
+        """The answer to a request that a filter of the endpoint does not let through."""
+        return self._made(request, "", "refused", str(request.body["model"]), 0, 0)
+
+    def _made(self, request: Request, text: str, reason: str, model: str, sent: int, written: int) -> Answer:
+        return Answer(
+            key=request.key,
+            template=request.template,
+            unit=request.unit,
+            text=text,
+            finish_reason=reason,
+            asked=str(request.body["model"]),
+            model=model,
+            endpoint=self.shown,
+            prompt_tokens=sent,
+            completion_tokens=written,
+            time=time.time(),
+        )
+
+    def scrub(self, text: str) -> str:
+        """The text without the key; to be called before a text is cut."""
+        return text.replace(self._key, "***") if len(self._key) >= _SECRET else text
+
+    def _kept(self, text: str) -> str:
+        """What a store can hold: without the key, and without halves of characters."""
+        return self.scrub(text).encode("utf-8", "replace").decode()
+
+    def _counted(self, request: Request) -> int:
+        return request.tokens(self._counter)
+
+    async def _send(self, request: Request, without: bool) -> Mapping[str, Any]:
+        if self._stopped.is_set():
+            raise WriterError(_STOPPED)
+        body = dict(request.body)
+        if self._structured and not without and request.form is not None:
+            body["response_format"] = _response_format(request.form)
+        # Not `chat.completions.create`: what it adds, types on both sides, takes longer than all else, and is not trusted anyway.
+        async with asyncio.timeout(self._timeout):
+            reply = await self.client.post(_CHAT, body=body, cast_to=object)
+        if not isinstance(reply, dict) or not isinstance(reply.get("choices"), list):
+            raise ValueError(f"expected a chat completion in JSON, got {self.scrub(str(reply))[:80]!r}")
+        return reply
+
+    def _usage(self, request: Request, reply: Mapping[str, Any], text: str) -> tuple[int, int]:
+        """The tokens that were paid for, as the endpoint says, or else as they count here."""
+        usage = reply.get("usage")
+        said = usage if isinstance(usage, dict) else {}
+        prompt, completion = said.get("prompt_tokens"), said.get("completion_tokens")
+        counted = self._counted(request) if self._counts or not _is_count(prompt) else 0
+        sent = prompt if _is_count(prompt) else counted
+        if counted:
+            self._more = max(self._more, sent / counted)
+        return sent, completion if _is_count(completion) else self._counter.raw(text)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Waits, if there is something to wait for.
+
+        Raises: WriterError after `stop`.
+        """
+        if seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), seconds)
+        if self._stopped.is_set():
+            raise WriterError(_STOPPED)
+
+    def _pause(self, seconds: float, error: openai.APIStatusError) -> None:
+        if seconds > _LONGEST_PAUSE:
+            raise WriterError(f"{self._said(error)} (it asks to wait {seconds:.0f} seconds)") from None
+        self._resume_at = max(self._resume_at, time.monotonic() + seconds)
+
+    def _said(self, error: Exception) -> str:
+        """What went wrong, for the user."""
+        name = type(error).__name__
+        said = self.scrub(first_line(error))[:300]
+        if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError)):
+            key = "no key is given" if self._key == NO_KEY else "the key is refused"
+            return f"{self.shown}: {key} ({name}: {said}); set OPENAI_API_KEY or --api-key-file"
+        if isinstance(error, openai.APIConnectionError):
+            cause = f": {self.scrub(first_line(error.__cause__))}" if isinstance(error.__cause__, Exception) else ""
+            return f"{self.shown} cannot be reached ({name}: {said}{cause}); is --endpoint (or OPENAI_BASE_URL) right, and its server up?"
+        return f"{self.shown} gives no answer ({name}: {said})"
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _COUNTS
+
+
+def is_filtered(body: Any) -> bool:
+    """Whether an error says that this request will never be answered, whatever others are."""
+    inner = body.get("error", body) if isinstance(body, dict) else None
+    return isinstance(inner, dict) and inner.get("code") in _FILTERED
+
+
+def _helps(error: openai.APIStatusError) -> bool:
+    """Whether sending the request again may help."""
+    return (error.status_code in _AGAIN or error.status_code >= 500) and error.code != "insufficient_quota"
+
+
+def _asked_pause(headers: Mapping[str, str]) -> float | None:
+    """The seconds that an endpoint asks to wait; None if it does not."""
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        value = headers.get(name, "")
+        try:
+            seconds = float(value) / unit
+        except ValueError:
+            continue
+        return seconds if 0 <= seconds < float("inf") else None
+    try:
+        then = parsedate_to_datetime(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return max((then - datetime.now(then.tzinfo or UTC)).total_seconds(), 0.0) if then.tzinfo else None
+
+
+def _address(url: str) -> str:
+    """The address of an API, which goes into the store and into messages.
+
+    Raises: UsageError if it is none, or if it holds more than an address: that would be a secret.
+    """
+    # What came is not repeated where it may be a key in the wrong place.
+    none = UsageError("--endpoint: expected an address such as http://localhost:8000/v1, and got something else")
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        raise none from None
+    if not known:
+        raise none
+    shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise UsageError(
+            f"--endpoint: expected an address without user name, password and query, such as {shown}; a key goes into OPENAI_API_KEY or "
+            "--api-key-file"
+        )
+    return shown
+
+
+def _response_format(form: Any) -> dict[str, Any]:
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": form.__name__, "strict": True, "schema": _plain(form.model_json_schema())},
+    }
+
+
+def _plain(schema: Any) -> Any:
+    """The schema without what servers refuse in one."""
+    if isinstance(schema, list):
+        return [_plain(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    named = "properties" in schema  # the names of properties are no words of the schema's
+    plain = {
+        name: {key: _plain(item) for key, item in value.items()} if name in ("properties", "$defs") else _plain(value)
+        for name, value in schema.items()
+        if name not in _UNKNOWN_TO_SERVERS
+    }
+    return {**plain, "additionalProperties": False} if named else plain

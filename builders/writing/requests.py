@@ -1,0 +1,261 @@
+"""What a language model is asked to write, and what may be used of its answers.
+
+An *asking* is a generator that yields requests, is sent their answers, and returns what they came to. It never sees where an answer
+comes from: the same answers give the same texts, whether they were just paid for, lie in a store, or came in an exported file.
+"""
+
+import json
+import re
+import sqlite3
+import zlib
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from builders.writing.store import Answer, Request
+from synthctx_data.prompts import render, source_hash
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+Asking = Generator[Request, Answer, T]
+
+MOST_ATTEMPTS = 3  # answers to one request; each but the first is asked for with what was wrong before
+MOST_DRAWS = 3  # of what a row asks for
+_SHARED = "llm"  # the template with what all requests share
+_SKETCH = 16  # shingles of a passage that are remembered
+_SHINGLE = 5  # words
+_NEAR = _SKETCH // 2  # shingles that a copy shares with one earlier passage
+_ERROR_CHARACTERS = 120  # of an error that the model is written
+
+
+class RejectedError(Exception):
+    """An answer that cannot be used: `kind` in a few words, for the table, and the reason, which the model is written."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+class GivenUpError(Exception):
+    """All draws of a row were rejected."""
+
+
+class AnswerLookup(Protocol):
+    """AnswerLookup by the key of their request."""
+
+    def get(self, key: str) -> Answer | None:
+        """The answer to the request of this key, if there is one."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A request that a unit makes: its template and block, the form of its answer, and tokens of the answer: expected, and at most."""
+
+    address: str
+    block: str
+    form: type[BaseModel]
+    expected: int
+    most: int
+
+
+@dataclass(frozen=True)
+class Unit(Generic[T]):
+    """Something that has to be written: its name, the requests that it makes if nothing is rejected, and its asking.
+
+    `passages` gives the passages of what was written, by their kind: later units may not write copies of any of the same kind.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    asking: "Callable[[Editor], Asking[T]]"
+    passages: Callable[[T], Mapping[str, Sequence[str]]]
+
+
+class Editor:
+    """Asks for answers and judges them, in one pass over all units.
+
+    model: the name that requests are addressed to.
+    copies: the passages that were accepted so far.
+    accepted, rejected: answers that could be used, by stage, and that could not, by the kind of reason.
+    in_vain: answers since the last one that could be used.
+    """
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.copies = PassageCopies()
+        self.accepted: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()
+        self.in_vain = 0
+
+    def ask(self, unit: str, stage: Stage, prompt: str, check: Callable[[M], T]) -> Asking[tuple[T, str]]:
+        """What `check` makes of the first answer that it does not reject, and the model that wrote it.
+
+        Raises: RejectedError if the last attempt was rejected too.
+        """
+        messages = [
+            {"role": "system", "content": render(_SHARED, "system").strip()},
+            {"role": "user", "content": prompt.strip()},
+        ]
+        for attempt in range(1, MOST_ATTEMPTS + 1):
+            body = {"model": self.model, "messages": list(messages), "max_tokens": stage.most}
+            answer = yield Request(body, source_hash(_SHARED, stage.address), f"{unit}/{stage.block}", stage.form)
+            try:
+                made = check(parse(stage.form, answer))  # type: ignore[arg-type]
+            except RejectedError as error:
+                self.rejected[error.kind] += 1
+                self.in_vain += 1
+                if attempt == MOST_ATTEMPTS:
+                    raise
+                messages[2:] = _again(answer, str(error), attempt + 1)
+            else:
+                self.accepted[stage.block] += 1
+                self.in_vain = 0
+                return made, answer.model
+        raise AssertionError
+
+    def draw(self, write: Callable[[int], Asking[T]]) -> Asking[T]:
+        """What the first draw comes to whose requests have answers that can be used.
+
+        Raises: GivenUpError if none has.
+        """
+        for number in range(MOST_DRAWS):
+            try:
+                return (yield from write(number))
+            except (RejectedError, GivenUpError):
+                continue
+        raise GivenUpError
+
+    def refuse_copies(self, kind: str, passages: Iterable[str]) -> None:
+        """Raises: RejectedError for a passage that nearly repeats one of its kind that was accepted, or one before it."""
+        these: list[frozenset[int]] = []
+        for passage in passages:
+            mine = sketch(passage)
+            if self.copies.has_near(kind, mine) or any(len(mine & other) >= _NEAR for other in these):
+                raise RejectedError(
+                    "copies another",
+                    f"the passage that begins {passage[:60]!r} nearly repeats another one; write a new one",
+                )
+            these.append(mine)
+
+
+def _again(answer: Answer, reason: str, attempt: int) -> list[dict[str, str]]:
+    """The messages that ask once more. What was cut off is not shown: it may be long; nor what is empty: some servers refuse that."""
+    shown = "(cut off)" if answer.finish_reason == "length" else answer.text.strip() or "(no answer)"
+    asked = render(_SHARED, "again", reason=reason.rstrip("."), attempt=attempt, most=MOST_ATTEMPTS).strip()
+    return [{"role": "assistant", "content": shown}, {"role": "user", "content": asked}]
+
+
+def parse(form: type[M], answer: Answer) -> M:
+    """The answer in its form, whatever stands around the JSON.
+
+    Raises: RejectedError if it was cut off, is empty, or has another form.
+    """
+    if answer.finish_reason == "length":
+        raise RejectedError("cut off", "it was cut off before its end; keep to the lengths that are asked for")
+    found = answer.text[answer.text.find("{") : answer.text.rfind("}") + 1]
+    if not found.startswith("{"):
+        kind = "not JSON" if answer.text.strip() else "empty"
+        raise RejectedError(
+            kind, "it holds no JSON object; answer with the JSON object that was described and nothing else"
+        )
+    try:
+        return form.model_validate(json.loads(found, strict=False))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the object"
+        reason = f"in the JSON object, {place}: {first['msg']}"[:_ERROR_CHARACTERS]
+        raise RejectedError("other JSON", reason) from error
+    except (ValueError, RecursionError) as error:
+        raise RejectedError("not JSON", f"the JSON object does not parse: {error}"[:_ERROR_CHARACTERS]) from error
+
+
+class Draft(Generic[T]):
+    """A unit that is being written: it misses the answer to `request`; or its `result` is there; or it was given up (neither is)."""
+
+    def __init__(self, unit: Unit[T], editor: Editor) -> None:
+        self.unit = unit
+        self.request: Request | None = None
+        self.result: T | None = None
+        self._asking = unit.asking(editor)
+        self._step(None)
+
+    def give(self, answer: Answer) -> None:
+        """Goes on with the answer to `request`."""
+        self._step(answer)
+
+    def feed(self, answers: AnswerLookup) -> None:
+        """Goes on as far as there are answers."""
+        while self.request and (answer := answers.get(self.request.key)):
+            self.give(answer)
+
+    def _step(self, answer: Answer | None) -> None:
+        self.request = None
+        try:
+            self.request = self._asking.send(answer)  # type: ignore[arg-type]  # None starts a generator
+        except StopIteration as done:
+            self.result = done.value
+        except GivenUpError:
+            pass
+
+
+@dataclass
+class Pass:
+    """One pass over the units, in their order: what each of them came to with the answers there are.
+
+    Whether a passage repeats another is judged against the units before it, so the order of the units decides, and never the order
+    in which answers came.
+    """
+
+    editor: Editor
+    answers: AnswerLookup
+    given_up: list[str] = field(default_factory=list)
+
+    def drafts(self, units: Iterable[Unit[T]]) -> Iterator[Draft[T]]:
+        """A draft of every unit, as far as it gets."""
+        for unit in units:
+            draft = Draft(unit, self.editor)
+            draft.feed(self.answers)
+            if draft.result is not None:
+                for kind, passages in unit.passages(draft.result).items():
+                    self.editor.copies.add(kind, map(sketch, passages))
+            elif draft.request is None:
+                self.given_up.append(unit.name)
+            yield draft
+
+
+@lru_cache(maxsize=64)  # a passage is compared, and then remembered
+def sketch(passage: str) -> frozenset[int]:
+    """Which 16 of its runs of five words a passage is remembered by: those with the least hashes."""
+    words = re.findall(r"\w+", passage.lower())
+    shingles = {" ".join(words[i : i + _SHINGLE]) for i in range(max(len(words) - _SHINGLE + 1, 1))}
+    return frozenset(sorted(zlib.crc32(shingle.encode()) for shingle in shingles)[:_SKETCH])
+
+
+class PassageCopies:
+    """The sketches of passages, in a temporary file: so memory does not grow with what was written."""
+
+    def __init__(self) -> None:
+        self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._connection.execute("CREATE TABLE sketches (kind TEXT, hash INTEGER, passage INTEGER)")
+        self._connection.execute("CREATE INDEX by_hash ON sketches (hash, kind)")
+        self._count = 0
+
+    def add(self, kind: str, sketches: Iterable[frozenset[int]]) -> None:
+        """Remembers passages of a kind by their sketches."""
+        for mine in sketches:
+            self._count += 1
+            self._connection.executemany(
+                "INSERT INTO sketches VALUES (?, ?, ?)", [(kind, h, self._count) for h in mine]
+            )
+
+    def has_near(self, kind: str, mine: frozenset[int]) -> bool:
+        """Whether a passage shares half of its sketch with one of those of its kind."""
+        marks = ",".join("?" * len(mine))
+        query = (
+            f"SELECT 1 FROM sketches WHERE hash IN ({marks}) AND kind = ? GROUP BY passage HAVING COUNT(*) >= ? LIMIT 1"
+        )
+        return self._connection.execute(query, (*mine, kind, _NEAR)).fetchone() is not None

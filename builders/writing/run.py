@@ -1,0 +1,113 @@
+"""What the `llm` variants need before they can be built: what it will cost, and having it written."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builders.examples import Examples
+from builders.writing.concept import LlmConcept, asked_model, stored_answers
+from builders.writing.options import WritingOptions
+from builders.writing.prices import Spending
+from builders.writing.requests import Editor, Pass, Unit
+from builders.writing.store import AnswerStore, Request
+from synthctx_data.tokens import load_counter
+
+if TYPE_CHECKING:  # what sends requests takes as long to import as all else
+    from builders.writing.writer import Status
+
+
+def expression_of(examples: Examples) -> LlmConcept[Any] | None:
+    """The concept expression, if a language model has to write for it."""
+    if examples.options.model is None:
+        return None
+    expression = examples.expression
+    return expression if isinstance(expression, LlmConcept) else None
+
+
+def write(
+    examples: Examples, options: WritingOptions, spending: Spending, watch: Callable[["Status"], None]
+) -> tuple[Pass, "Status"]:
+    """The last pass over all that a variant needs, and how it came to that; every answer is in the store then.
+
+    Raises: WriterError if the endpoint does not answer, the budget is used up, or answers cannot be used; what was answered is kept.
+    """
+    from builders.writing.writer import require_written
+
+    expression = expression_of(examples)
+    assert expression is not None
+    model = asked_model(examples.options)
+    store = AnswerStore(Path(examples.options.answer_store).expanduser())
+    try:
+        last, status = asyncio.run(_write(expression, options, model, store, spending, watch))
+    finally:
+        store.close()
+    require_written(last)
+    return last, status
+
+
+async def _write(
+    expression: LlmConcept[Any],
+    options: WritingOptions,
+    model: str,
+    store: AnswerStore,
+    spending: Spending,
+    watch: Callable[["Status"], None],
+) -> tuple[Pass, "Status"]:
+    from builders.writing.batch import BatchWriter
+    from builders.writing.endpoint import Endpoint
+    from builders.writing.writer import Writer
+
+    endpoint = Endpoint(options)
+    writer = (
+        BatchWriter(endpoint, store, model, spending, watch)
+        if options.batch
+        else Writer(endpoint, store, model, options.concurrency, spending, watch)
+    )
+    try:
+        return await writer.write(expression.units), writer.status
+    finally:
+        await endpoint.close()
+
+
+@dataclass
+class Estimate:
+    """What is missing, by stage ("mdqa_synth/needle"): requests, and tokens of these and of their answers, expected and at most."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    prompt: Counter[str] = field(default_factory=Counter)
+    expected: Counter[str] = field(default_factory=Counter)
+    most: Counter[str] = field(default_factory=Counter)
+
+
+def estimate(several: Iterable[Examples]) -> Estimate:
+    """What the variants together still miss; a request that follows from an answer counts as long as that and the request before it."""
+    found = Estimate()
+    counter = load_counter(None)
+    seen: set[str] = set()
+    for unit, request in chain.from_iterable(map(_missing, several)):
+        tokens = request.tokens(counter)
+        at = [f"{unit.name}/{stage.block}" for stage in unit.stages].index(request.unit)
+        for stage in unit.stages[at:]:
+            name, place = f"{unit.name.split('/')[0]}/{stage.block}", f"{unit.name}/{stage.block}"
+            if place not in seen:
+                seen.add(place)
+                found.requests[name] += 1
+                found.prompt[name] += tokens
+                found.expected[name] += stage.expected
+                found.most[name] += stage.most
+            tokens += stage.expected
+    return found
+
+
+def _missing(examples: Examples) -> Iterator[tuple[Unit[Any], Request]]:
+    """The units that miss an answer, and the request for it."""
+    expression = expression_of(examples)
+    assert expression is not None
+    with stored_answers(examples.options) as answers:
+        for draft in Pass(Editor(asked_model(examples.options)), answers).drafts(expression.units()):
+            if draft.request:
+                yield draft.unit, draft.request

@@ -1,0 +1,30 @@
+"""The sample: answers to the first requests of every task, so that all variants build without a network.
+
+A language model wrote them for this repository; they passed the checks that all answers pass.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from builders.writing.store import Answer, exported
+
+ROOT = Path(__file__).resolve().parent
+MODEL = "sample"
+MAX_TOKENS = 4096
+SIZES = {"mdqa_synth": (28, 4), "musique_synth": (14, 2), "summhay_synth": (7, 1)}  # train, validation
+
+
+@cache
+def load_sample() -> dict[str, Answer]:
+    """The answers of the sample by the key of their request."""
+    return {answer.key: answer for file in sorted(ROOT.glob("*.jsonl")) for answer in exported(file)}
+
+
+def refusal(task: str, unit: str) -> str:
+    """Why something is not in the sample, and what to do."""
+    train, validation = SIZES[task]
+    return (
+        f"without --model, documents come from a sample that is built in, which is enough for --train {train} --validation {validation} "
+        f"--max-tokens {MAX_TOKENS} of {task}, with the other options at their defaults, and has no {unit}. "
+        "For more, name a --model, and its endpoint by OPENAI_BASE_URL (or --endpoint) and OPENAI_API_KEY (or --api-key-file)"
+    )

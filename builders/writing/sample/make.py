@@ -1,0 +1,67 @@
+"""Makes the sample: `ask FILE` writes the requests that it has no answer to, `take FILE` adds answers to them, and drops what is not used.
+
+Both files are JSON lines: a request has `unit` and `messages`, an answer `unit` and `text`. Asked and taken in turn, since some requests
+follow from answers, until nothing is asked any more. (python -m builders.writing.sample.make)
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from builders import TASKS
+from builders.examples import Examples
+from builders.writing.requests import Editor, Pass
+from builders.writing.sample import MAX_TOKENS, MODEL, ROOT, SIZES, load_sample
+from builders.writing.store import Answer, Request, export
+from synthctx_data.options import Options
+
+
+class Used(dict[str, Answer]):
+    """The answers that were looked up and found."""
+
+    def __init__(self, answers: Mapping[str, Answer]) -> None:
+        super().__init__()
+        self._answers = answers
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The answer to a request, which counts as used."""
+        if key in self._answers:
+            self[key] = self._answers[key]
+        return self._answers.get(key, default)
+
+
+def missing(task: str, answers: Used) -> dict[str, Request]:
+    """The requests of a task's sample that have no answer, by unit."""
+    train, validation = SIZES[task]
+    options = Options(max_tokens=MAX_TOKENS, train=train, validation=validation)
+    expression: Any = Examples(TASKS[task], "llm_haystack", options).expression
+    editor = Editor(MODEL)
+    found = [draft.request for draft in Pass(editor, answers).drafts(expression.units()) if draft.request]
+    print(f"{task}: accepted {dict(editor.accepted)}, rejected {dict(editor.rejected)}")
+    return {request.unit: request for request in found}
+
+
+def main(step: str, file: Path) -> None:
+    """Does one step."""
+    used = Used(load_sample())
+    requests: dict[str, Request] = {}
+    for task in TASKS:
+        requests |= missing(task, used)
+    if step == "ask":
+        lines = [{"unit": unit, "messages": list(request.body["messages"])} for unit, request in requests.items()]
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        print(f"{len(lines)} requests in {file}")
+        return
+    answers = dict(used)
+    for line in map(json.loads, file.read_text(encoding="utf-8").splitlines()):
+        if request := requests.get(line["unit"]):
+            key, template, unit = request.key, request.template, request.unit
+            answers[key] = Answer(key, template, unit, line["text"], "stop", MODEL, MODEL, MODEL, 0, 0, 0.0)
+    export(sorted(answers.values(), key=lambda answer: (answer.unit, answer.key)), ROOT / "answers.jsonl")
+    print(f"{len(answers)} answers")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,214 @@
+"""What language models answered, kept in one SQLite file: nothing that was paid for is asked for again."""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from synthctx_data.errors import DatasetError, first_line
+from synthctx_data.files import whole
+from synthctx_data.tokens import TokenCounter
+
+_FORMAT = 1
+_WAIT = 60  # seconds for another build to have written
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a model: the body of a chat completion, the hash of the template that worded it, what it is for, and the form (a
+    pydantic model) that its answer is to have.
+
+    The key is of body and template alone: what a server can do with the form is no part of what is asked.
+    """
+
+    body: Mapping[str, Any]
+    template: str
+    unit: str = ""
+    form: Any = None
+
+    def tokens(self, counter: TokenCounter) -> int:
+        """Tokens of its messages, without a chat template."""
+        return sum(counter.raw(message["content"]) for message in self.body["messages"])
+
+    @cached_property
+    def key(self) -> str:
+        """The SHA-256 of the request in one canonical form: the same question, the same key, on any machine."""
+        canonical = json.dumps([self.template, self.body], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, good or bad: what it was for, its text, why it ended, who wrote it where, the tokens paid for, and when.
+
+    asked, model: the model that was asked, and what the endpoint called it.
+    time: seconds since 1970.
+    """
+
+    key: str
+    template: str
+    unit: str
+    text: str
+    finish_reason: str
+    asked: str
+    model: str
+    endpoint: str
+    prompt_tokens: Count
+    completion_tokens: Count
+    time: float
+
+
+_ANSWER = TypeAdapter(Answer)
+_COLUMNS = tuple(field.name for field in fields(Answer))
+# With rows of its own and an index beside it: in the index itself, each answer would take a page of overflow.
+_TABLE = f"CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY NOT NULL, {', '.join(_COLUMNS[1:])})"
+# Requests that were handed in together, and not answered yet: the uploaded file that holds each, and the batch made from it.
+_BATCHED = (
+    "CREATE TABLE IF NOT EXISTS batched (key TEXT PRIMARY KEY, template, unit, file, batch, endpoint) WITHOUT ROWID"
+)
+_TABLES = {"answers", "batched"}
+_INSERT = f"INSERT OR IGNORE INTO answers VALUES ({', '.join('?' * len(_COLUMNS))})"
+
+
+class AnswerStore:
+    """AnswerLookup by the key of their request, in a file that several builds may share.
+
+    An answer that is kept outlives a kill of the process. Of two answers to one request the first is kept, and both who asked get it.
+
+    Raises: DatasetError if the file is something else.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(file, timeout=_WAIT, isolation_level=None, check_same_thread=False)
+            self._open()
+        except (OSError, sqlite3.Error) as error:
+            raise DatasetError(
+                f"{file}: expected a store of answers, or a name for a new one in a folder that can be written: {first_line(error)}"
+            ) from error
+
+    def _open(self) -> None:
+        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if found not in (0, _FORMAT) or (found == 0 and tables - _TABLES):
+            raise sqlite3.DatabaseError(f"it is a database of another kind, with format {found}")
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        # Safe against kills; a power cut may take the last answers.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute(_TABLE)
+        self._connection.execute(_BATCHED)
+        self._connection.execute(f"PRAGMA user_version = {_FORMAT}")
+
+    def __len__(self) -> int:
+        (count,) = self._connection.execute("SELECT COUNT(*) FROM answers").fetchone()
+        return int(count)
+
+    def __iter__(self) -> Iterator[Answer]:
+        """All answers, in the order of their keys."""
+        return (Answer(*row) for row in self._connection.execute("SELECT * FROM answers ORDER BY key"))
+
+    def get(self, key: str) -> Answer | None:
+        """The answer to the request of this key, if there is one."""
+        row = self._connection.execute("SELECT * FROM answers WHERE key = ?", (key,)).fetchone()
+        return Answer(*row) if row else None
+
+    def keep(self, answer: Answer) -> Answer:
+        """The answer that is kept for its request: this one, unless there was one already.
+
+        Raises: DatasetError if it cannot be kept.
+        """
+        try:
+            self._connection.execute(_INSERT, tuple(asdict(answer).values()))
+        except sqlite3.Error as error:
+            raise DatasetError(f"{self.file}: an answer cannot be kept: {first_line(error)}") from error
+        kept = self.get(answer.key)
+        assert kept is not None
+        return kept
+
+    def keep_all(self, answers: Iterable[Answer]) -> int:
+        """How many of these answers were new; all of them are kept, or none if one cannot be."""
+        before = len(self)
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany(_INSERT, (tuple(asdict(answer).values()) for answer in answers))
+        return len(self) - before
+
+    def hand_in(self, requests: Iterable[Request], file: str, endpoint: str) -> None:
+        """Remembers that these requests are in an uploaded file, of which a batch is about to be made."""
+        rows = ((request.key, request.template, request.unit, file, None, endpoint) for request in requests)
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany("INSERT OR REPLACE INTO batched VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def name_batch(self, file: str, batch: str) -> None:
+        """Remembers the batch that was made from an uploaded file."""
+        self._connection.execute("UPDATE batched SET batch = ? WHERE file = ?", (batch, file))
+
+    def batches(self, endpoint: str) -> list[tuple[str, str | None]]:
+        """Files that were handed in to an endpoint and not taken back, and their batches (None if none was made as far as is known)."""
+        query = "SELECT DISTINCT file, batch FROM batched WHERE endpoint = ? ORDER BY file"
+        return list(self._connection.execute(query, (endpoint,)))
+
+    def batch_of(self, key: str) -> str | None:
+        """The batch (or, until it has a name, the file) that a request was handed in with, and not taken back."""
+        row = self._connection.execute("SELECT COALESCE(batch, file) FROM batched WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def handed_in(self, file: str) -> dict[str, tuple[str, str]]:
+        """The template and the unit of every request of a file, by the request's key."""
+        query = "SELECT key, template, unit FROM batched WHERE file = ?"
+        return {key: (template, unit) for key, template, unit in self._connection.execute(query, (file,))}
+
+    def take_back(self, file: str) -> None:
+        """Forgets a file: its answers are kept, or there will be none."""
+        self._connection.execute("DELETE FROM batched WHERE file = ?", (file,))
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._connection.close()
+
+
+ANSWERS = "answers.jsonl"  # in a variant's folder: the answers of a language model that its rows follow from
+
+
+def export(answers: Iterable[Answer], file: Path) -> int:
+    """How many answers were written as JSON lines: enough to build the same rows anywhere, without a network."""
+    count = 0
+    with whole(file) as aside, aside.open("w", encoding="utf-8") as lines:
+        for answer in answers:
+            lines.write(json.dumps(asdict(answer)) + "\n")
+            count += 1
+    return count
+
+
+def exported(file: Path) -> Iterator[Answer]:
+    """The answers of an exported file.
+
+    Raises: DatasetError for a file that cannot be read, and for a line that is no answer.
+    """
+    try:
+        with file.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    yield _ANSWER.validate_json(line, strict=True)
+                except ValidationError as error:
+                    wrong = error.errors(include_url=False)[0]
+                    place = ".".join(map(str, wrong["loc"]))
+                    raise DatasetError(
+                        f"{file}, line {number}: expected an answer that `synthctx answers export` wrote: {place}: {wrong['msg']}"
+                    ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(
+            f"{file}: expected a file that `synthctx answers export` wrote: {first_line(error)}"
+        ) from error

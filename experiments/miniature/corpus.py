@@ -1,0 +1,51 @@
+"""The world's passages and questions as a corpus that builders read, and what guessing would answer."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.miniature.passages import Passage, passages
+from synthctx_data.files import write_text
+from synthctx_data.metrics import answer_f1
+from synthctx_data.seeding import rng
+
+_RIVALS = 4  # passages that come with a question, and state the same relation of others
+
+
+def write_corpus(file: Path, questions: int, name: str) -> Path:
+    """A file of so many questions with their passages; nobody is the subject of two, so that none contradict each other."""
+    if file.exists():
+        return file
+    stream = rng("mini", "corpus", name)
+    known: set[str] = set()
+    rows = []
+    for _ in range(questions):
+        gold, *rivals = passages(stream, 1 + _RIVALS, known)
+        known.update(passage.title for passage in (gold, *rivals))
+        asked = gold.asks[0]
+        contexts = [{**_document(one), "isgold": one is gold} for one in (gold, *rivals)]
+        rows.append(
+            {"question": asked.question, "answers": [asked.answer], "ctxs": contexts, "relation": asked.relation}
+        )
+    write_text(file, "".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def _document(passage: Passage) -> dict[str, Any]:
+    said = {ask.relation: ask.answer for ask in passage.asks}
+    return {"title": passage.title, "text": passage.text, "said": said}
+
+
+def guessing(corpus: Path, rows: Iterable[Mapping[str, Any]]) -> list[float]:
+    """The F1 of each row of a real variant that is answered by any object of the asked relation in its context, on average."""
+    read = [json.loads(line) for line in corpus.read_text().splitlines()]
+    said = {f"{one['title']}\n{one['text']}": one["said"] for row in read for one in row["ctxs"]}
+    relation = {row["question"]: row["relation"] for row in read}
+    scores = []
+    for row in rows:
+        text, asked = row["prompt"][0]["content"], relation[row["question"]]
+        documents = (said.get(text[one["start"] : one["end"]], {}) for one in row["documents"])
+        objects = [document[asked] for document in documents if asked in document]
+        scores.append(sum(answer_f1(one, row["answers"]) for one in objects) / len(objects))
+    return scores

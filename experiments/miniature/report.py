@@ -1,0 +1,128 @@
+"""REPRODUCTION.md: what the run found, in tables."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from analysis.figures import bars
+from experiments.miniature.plan import HERE, REAL
+from experiments.miniature.results import Results, over
+from experiments.miniature.stages import RAW, SHORT, THETA, Study
+from experiments.miniature.verdicts import claims, gates
+from synthctx_data.files import write_text
+
+_HEAD = """# The paper in miniature
+
+Written by `python experiments/miniature/run.py` from the plan `{name}`. Bases with contexts of {trained} tokens{origin}: {bases}; each
+was tuned on every variant of the plan at {tuned} tokens ({examples} examples; seeds: {seeds}) and evaluated on {evaluated} test
+questions. These are worded as no synthetic needle is, but as the real variant, the haystack of the variants among real passages, and
+part of the bases' own lessons; what is told is drawn anew for every context. Sizes, phases, learning rates, thresholds and gates were
+written down before, in the plan."""
+_F1 = """Means over bases and seeds, and intervals over these. Theta alone: the base as it is, its RoPE theta raised as for tuning. A
+real-tuned reference of another seed is in no mean: the heads of the others are compared with its heads, and it is the donor of
+patching."""
+_HEADS = "Heads that score {threshold:g} or more ({score}, over {scored} test questions)."
+_KNOCKOUT = """F1 of the first real-tuned model of each base on {intervened} test questions, without some of its heads. Random sets are as
+large as that of the retrieval heads, and have none of them and none of layer 0; of the same layers there is one only where these have as
+many heads left."""
+_PATCHING = """F1 on {intervened} test questions of the first model of each variant, with heads of the reference: those that are among the
+{patched_heads} highest of both (intersect), those of the reference alone (complement), and others; in brackets, of how many heads."""
+
+
+def write_report(study: Study, file: Path, plan: Path) -> Path:
+    """The report's file; beside it stands its picture, F1 by what was tuned on, as SVG and PNG."""
+    found = Results(study)
+    shown = {variant: over(found.tuned(variant), variant) for variant in (REAL, *found.synthetic)}
+    bars({**shown, "theta alone": over(found.bases(THETA), THETA)}, file.with_suffix(""), "F1 on the test questions")
+    write_text(file, "\n".join(_lines(found, file.with_suffix(".svg").name, plan.name)) + "\n")
+    return file
+
+
+def _lines(found: Results, picture: str, name: str) -> Iterable[str]:
+    plan = found.study.plan
+    yield _HEAD.format(
+        name=name,
+        origin=" (a checkpoint)" if plan.checkpoint else ", trained from scratch",
+        trained=plan.base.tokens,
+        bases=len(plan.bases),
+        tuned=plan.tuning.tokens,
+        examples=plan.tuning.examples,
+        seeds=len(plan.seeds),
+        evaluated=plan.measuring.evaluated,
+    )
+    yield from _section("Claims of the paper", ("claim", "what the miniature shows", "n", "verdict"))
+    yield from (_row(claim.says, claim.shows, claim.n, claim.verdict) for claim in claims(found))
+    yield from _section("Gates", ("what", "asked", "seen", "met"))
+    yield from (_row(gate.what, gate.asked, gate.seen, "yes" if gate.met else "**no**") for gate in gates(found))
+    yield from _f1(found, picture)
+    yield from _heads(found)
+    yield from _knockout(found)
+    yield from _patching(found)
+    yield from ("", "## What was tried", "", (HERE / "tried.md").read_text().rstrip())
+
+
+def _f1(found: Results, picture: str) -> Iterable[str]:
+    plan, raw, theta = found.study.plan, found.bases(RAW), found.bases(THETA)
+    yield from _section(
+        "F1 on the test questions", ("tuned on", "F1", "95 %", *(f"base {b}, by seed" for b in plan.bases)), _F1
+    )
+    for variant in (REAL, *found.synthetic):
+        values = found.tuned(variant)
+        mean = over(values, variant)
+        by_base = [", ".join(_each(values[i : i + len(plan.seeds)])) for i in range(0, len(values), len(plan.seeds))]
+        interval = f"[{mean.low:.3f}, {mean.high:.3f}]" * (mean.rows > 1)
+        yield _row(variant, f"{mean.mean:.3f}", interval, *by_base)
+    yield _row("nothing (theta alone)", f"{fmean(theta):.3f}", "", *_each(theta))
+    yield _row("nothing (theta as it was)", f"{fmean(raw):.3f}", "", *_each(raw))
+    guessed = f"{found.guessed('test'):.3f}"
+    yield _row("guessing an object of the asked relation", guessed, "", *[""] * len(plan.bases))
+    yield from ("", f"![F1 on the test questions, by what was tuned on]({picture})", "")
+    short = ", ".join(_each(found.bases(SHORT)))
+    yield f"At {plan.base.tokens} tokens the bases reach {short}; guessing, {found.guessed('short'):.3f}."
+
+
+def _heads(found: Results) -> Iterable[str]:
+    study = found.study
+    columns = ("model", *(f"layer {layer}" for layer in range(study.plan.base.layers)))
+    caption = _HEADS.format_map(study.plan.measuring.model_dump())
+    yield from _section("Retrieval heads of the real-tuned models", columns, caption)
+    for folder, scores in zip(found.folders(REAL), found.heads(REAL), strict=True):
+        heads = found.retrieval_heads(scores)
+        yield _row(str(folder.relative_to(study.root)), *(" ".join(map(str, one)) or "-" for one in heads))
+
+
+def _knockout(found: Results) -> Iterable[str]:
+    plan = found.study.plan
+    columns = ("base", "none", "retrieval heads", "random (by control)", "without layer 0, 1, ...")
+    yield from _section("Knockout", columns, _KNOCKOUT.format_map(plan.measuring.model_dump()))
+    for base in plan.bases:
+        one = found.knockout(base)
+        drawn = "; ".join(f"{control}: {', '.join(_each(draws))}" for control, draws in one.random.items() if draws)
+        yield _row(str(base), f"{one.none:.3f}", f"{one.retrieval:.3f}", drawn, ", ".join(_each(one.layers)))
+
+
+def _patching(found: Results) -> Iterable[str]:
+    names = ("recipient", "donor", "intersect", "complement", "random")
+    caption = _PATCHING.format_map(found.study.plan.measuring.model_dump())
+    yield from _section("Patching from the real-tuned reference", ("tuned on", *names), caption)
+    for (base, variant), one in found.patched().items():
+        yield _row(f"base {base}, {variant}", *(_patched(*one[name]) if name in one else "-" for name in names))
+
+
+def _patched(f1: float, heads: int) -> str:
+    return f"{f1:.3f}" + f" (of {heads})" * bool(heads)
+
+
+def _each(values: Sequence[float]) -> list[str]:
+    return [f"{value:.3f}" for value in values]
+
+
+def _section(title: str, columns: Sequence[str], caption: str = "") -> Iterable[str]:
+    yield from ("", f"## {title}", "")
+    if caption:
+        yield from (caption, "")
+    yield from (_row(*columns), _row(*["---"] * len(columns)))
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,166 @@
+"""Command lines: options from flags and YAML files, errors in one line, tables, and progress."""
+
+import io
+import os
+import shlex
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import yaml
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.config import Yaml
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from synthctx_data.errors import SynthctxError, UsageError
+from synthctx_data.option_model import OptionModel
+
+T = TypeVar("T")
+
+out = Console(highlight=False, markup=False)
+err = Console(stderr=True, highlight=False, markup=False)
+PROGRESS_COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+SILENCE = 30  # seconds between signs of life where there is no terminal
+_INTERRUPTED = 130
+
+OptionsFile = Annotated[Path | None, Parameter(help="A YAML file of these options. Flags count before it.")]
+
+
+def command_line(name: str, help: str, epilogue: str = "", version: str | None = None) -> App:
+    """A command line without commands yet; `help` and `epilogue` are shown as they are, line by line."""
+    return App(
+        name,
+        help=help,
+        help_epilogue=epilogue,
+        help_format="plaintext",
+        version=version,
+        version_flags=["--version"] if version else [],
+        default_parameter=Parameter(negative_iterable=(), negative_none=()),
+        config=[_options_file],
+    )
+
+
+def script(name: str, options: type[OptionModel], call: Callable[[Any, str], object], help: str, epilogue: str) -> App:
+    """The command line of a script that has one model of options.
+
+    `call` gets the options and the name of the file that `--config` names, without folder and ending ("" without one).
+    """
+    app = command_line(name, help, epilogue)
+
+    def main(*, options: Any, config: Path | None = None) -> None:
+        call(options, config.stem if config else "")
+
+    main.__annotations__ = {"options": Annotated[options, Parameter(name="*")], "config": OptionsFile}
+    app.default(main)
+    return app
+
+
+def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs a command line and exits. An error is one line on standard error, and exit code 2 (usage) or 1."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers are processes
+    warnings.simplefilter("ignore", FutureWarning)  # of the libraries to each other
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows another
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(given, exit_on_error=False, print_error=False, result_action="return_value")
+    except BaseException as error:
+        if isinstance(error, SystemExit) or os.environ.get("SYNTHCTX_TRACEBACK"):
+            raise
+        message, code = _in_one_line(error, given)
+        print(f"{app.name[0]}: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code or 0)
+
+
+def _in_one_line(error: BaseException, given: Sequence[str]) -> tuple[str, int]:
+    """What the user is told of an error, and the exit code."""
+    name = type(error).__name__
+    match error:
+        case SynthctxError():
+            return str(error), error.exit_code
+        case CycloptsError():
+            return f"{str(error).rstrip('.')}; got: {shlex.join(given)} (try --help)", 2
+        case ModuleNotFoundError():
+            return f"expected {error.name}, which is not installed; pip install -c constraints.txt -e '.[analysis]'", 1
+        case KeyboardInterrupt():
+            return "interrupted; the same command goes on from what is done", _INTERRUPTED
+        case OSError() | MemoryError():
+            return f"{name}: {error}", 1
+    return (
+        f"this is a fault of synthctx or of a file that it read: {name}: {str(error)[:500]}; please report it with what "
+        "SYNTHCTX_TRACEBACK=1 prints",
+        1,
+    )
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The options that a YAML file sets, by name.
+
+    Raises: UsageError if there is no such file, or if it does not hold names and values.
+    """
+    try:
+        values = yaml.safe_load(file.expanduser().read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config: expected a YAML file of options: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise UsageError(f"--config: expected YAML, and {file} does not parse: {error}") from error
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise UsageError(f"--config: expected options by name in {file}, got {type(values).__name__}")
+    return values
+
+
+def _options_file(app: App, commands: tuple[str, ...], arguments: Any) -> None:
+    """Gives options that no flag has set what the file of `--config` says."""
+    for argument in arguments:
+        if "--config" in argument.names and argument.tokens:
+            file = Path(argument.tokens[0].value).expanduser()
+            read_yaml(file)
+            Yaml(file, must_exist=True, use_commands_as_keys=False)(app, commands, arguments)
+            return
+
+
+@contextmanager
+def progress_bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A progress bar that is gone when the work is done, or a line now and then where there is no terminal.
+
+    What it gives is told how many more rows are done.
+    """
+    done, said = 0, time.monotonic()
+    with Progress(*PROGRESS_COLUMNS, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+
+        def advance(rows: int) -> None:
+            nonlocal done, said
+            done += rows
+            bar.advance(task, rows)
+            if bar.disable and time.monotonic() - said >= SILENCE:
+                said = time.monotonic()
+                err.print(f"{what}: {done:,}" + (f" of {total:,}" if total is not None else ""), soft_wrap=True)
+
+        yield advance
+
+
+def with_progress(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+    """The items, with a progress bar that counts those that were taken."""
+    with progress_bar(what, total) as advance:
+        for item in items:
+            yield item
+            advance(1)
+
+
+def table(columns: Mapping[str, str], rows: Iterable[Sequence[object]], **options: Any) -> Table:
+    """A table for the terminal: `columns` by name, each "left" or "right"."""
+    shown = Table(box=box.SIMPLE_HEAD, **options)
+    for name, side in columns.items():
+        shown.add_column(name, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    for row in rows:
+        shown.add_row(*map(str, row))
+    return shown

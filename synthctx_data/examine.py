@@ -1,0 +1,66 @@
+"""All rows of a variant, looked at once: their faults, and a survey of them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from synthctx_data.checks import Checker, Expected, Report
+from synthctx_data.dataset import BuiltVariant
+from synthctx_data.manifest import Manifest
+from synthctx_data.options import UNIFORM, parse_depth
+from synthctx_data.survey import Survey
+from synthctx_data.tokens import load_counter
+
+
+@dataclass(frozen=True)
+class Examined:
+    """The faults that were found, a survey of the rows, and whether their tokens were counted again."""
+
+    report: Report
+    survey: Survey
+    recounted: bool
+
+    @property
+    def faults(self) -> str:
+        """The kinds of faults, each with their number; empty if there is none."""
+        return ", ".join(f"{kind} ({len(found)})" for kind, found in self.report.faults.items() if found)
+
+
+def expected(
+    manifest: Manifest, max_tokens: int | None = None, depth: str | None = None, tokenizer: str | None = None
+) -> Expected:
+    """What the rows must be like: as the arguments say, and else as the manifest says."""
+    counter = load_counter(tokenizer)
+    recount = tokenizer is not None or manifest.get("tokenizer") == counter.identity
+    return Expected(
+        max_tokens if max_tokens is not None else manifest.get("max_tokens"),
+        parse_depth(depth if depth is not None else manifest.get("depth", UNIFORM)),
+        counter if recount else None,
+    )
+
+
+class Examiner:
+    """Looks at one row after the other: `add` each, in the order of the indices of its split, then `done`."""
+
+    def __init__(self, asked: Expected) -> None:
+        self._recounted = asked.counter is not None
+        self._checker = Checker(asked)
+        self._survey = Survey()
+
+    def add(self, rows: Iterable[tuple[str, dict[str, Any]]], progress: Callable[[int], None]) -> None:
+        """Looks at rows, each with its split; `progress` is told how many more were looked at."""
+        for split, row in rows:
+            self._checker.add(split, row)
+            self._survey.add(split, row)
+            progress(1)
+
+    def done(self) -> Examined:
+        """Everything that was found."""
+        return Examined(self._checker.report(), self._survey, self._recounted)
+
+
+def examine(variant: BuiltVariant, asked: Expected, progress: Callable[[int], None]) -> Examined:
+    """Everything that is found in all rows of a variant."""
+    examiner = Examiner(asked)
+    examiner.add(variant.rows(), progress)
+    return examiner.done()

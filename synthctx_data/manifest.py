@@ -1,0 +1,42 @@
+"""build.json, the manifest of a built variant: everything that its rows follow from; written, read, and compared."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from synthctx_data import CONTENT_VERSION, __version__
+from synthctx_data.files import write_text
+
+MANIFEST = "build.json"
+Manifest = Mapping[str, Any]
+
+
+def make_manifest(description: Manifest, shards: int | None) -> dict[str, Any]:
+    """The manifest of a variant with this description, which was built in so many shards a split (None: by its tokens)."""
+    return {"synthctx": __version__, "content": CONTENT_VERSION, "shards": shards, **description}
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes the manifest into a variant's folder."""
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest in a variant's folder; empty if there is none, or if it is not one."""
+    file = folder / MANIFEST
+    return parse_manifest(file.read_bytes()) if file.exists() else {}
+
+
+def parse_manifest(content: bytes) -> dict[str, Any]:
+    """The manifest that a build.json holds; empty if it does not hold one."""
+    try:
+        manifest = json.loads(content)
+    except ValueError:
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def differing(one: Manifest, other: Manifest, ignored: Iterable[str] = ()) -> list[str]:
+    """The names, in alphabetical order, of what is not the same in both manifests."""
+    return sorted(name for name in {*one, *other} - {*ignored} if one.get(name) != other.get(name))

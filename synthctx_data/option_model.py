@@ -1,0 +1,58 @@
+"""The base of all models of options: each option is said once, and becomes a flag, a line of YAML and an argument in Python."""
+
+from typing import Any, Self
+
+from cyclopts import Group, Parameter
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+
+from synthctx_data.errors import UsageError
+
+SEVERAL = Parameter(consume_multiple=True)  # a flag that takes all words up to the next flag
+
+
+class OptionModel(BaseModel):
+    """Options by name, checked when they are made, and never changed after that.
+
+    Raises: UsageError for the first value that cannot be used, for a name that is no option, and for one that is missing.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_one_line(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise UsageError(_first_problem(cls, error)) from None
+
+    def changed(self) -> dict[str, Any]:
+        """The options that are not at their defaults, by name."""
+        defaults = {name: field.default for name, field in type(self).model_fields.items()}
+        return {name: getattr(self, name) for name in defaults if getattr(self, name) != defaults[name]}
+
+
+def option(default: Any, text: str) -> Any:
+    """A field with its default (`...` if it must be given) and its help."""
+    return Field(default, description=text, validate_default=False)
+
+
+def panel(title: str, order: int) -> Parameter:
+    """The mark of options that the help shows together under this title; panels of a lower `order` come first."""
+    return Parameter(group=Group(title, sort_key=order))
+
+
+def flag(name: str) -> str:
+    """The flag of an option: "--max-tokens" for max_tokens."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _first_problem(kind: type[BaseModel], error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0])
+    if first["type"] == "missing":
+        return f"{flag(name)} is missing: {kind.model_fields[name].description}"
+    if first["type"] == "extra_forbidden":
+        return f"expected options among {', '.join(kind.model_fields)}; got {name!r}"
+    expected = first["msg"].removeprefix("Input should be ")
+    return f"{flag(name)}: expected {expected}, got {first['input']!r}"

@@ -1,0 +1,1 @@
+"""The made-up world: entities and their relations, articles about them, keys and values, padding."""

@@ -1,0 +1,77 @@
+"""Symbolic text: random keys and values, and documents of entries `key: value`."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice, pairwise
+
+from synthctx_data.example import Document, Needle, Span
+from synthctx_data.layout import Layout
+from synthctx_data.prompts import Wording
+from synthctx_data.seeding import Stream
+from synthctx_data.world.entities import words
+
+_BLOCK = 256  # names drawn at once
+
+Pair = tuple[str, str]
+
+
+def entries(max_tokens: int) -> int:
+    """The entries of a document: 4, of which UUIDs are about as long as a passage of Wikipedia, and fewer in small budgets."""
+    return 4 if max_tokens >= 4096 else 2 if max_tokens >= 1024 else 1
+
+
+def names(style: str, stream: Stream, taken: set[str]) -> Iterator[str]:
+    """Names of a style (uuid, integer or word) without end, none of them twice and none of them in `taken`."""
+    draw = _STYLES[style]
+    while True:
+        for name in draw(stream):
+            if name not in taken:
+                taken.add(name)
+                yield name
+
+
+def pairs(of: Iterator[str]) -> Iterator[Pair]:
+    """The names two by two, as keys and values."""
+    return zip(of, of, strict=False)
+
+
+def chains(of: Iterator[str], hops: int) -> Iterator[list[Pair]]:
+    """Pairs `hops` by `hops`, of which each has the value of the one before for its key."""
+    while True:
+        links = list(islice(of, hops + 1))
+        yield list(pairwise(links))
+
+
+def entries_document(entry: Wording, of: list[Pair]) -> Document:
+    """A document of one line for each pair."""
+    return Document("", "\n".join([entry.fill(key=key, value=value) for key, value in of]))
+
+
+def entry_needle(layout: Layout, entry: Wording, of: list[Pair], at: int) -> Needle:
+    """The entry `at` of a document of entries, as a needle whose answer is its value."""
+    page = layout.page(entries_document(entry, of))
+    line = page.text.start + sum(len(entry.fill(key=k, value=v)) + 1 for k, v in of[:at])
+    key, value = of[at]
+    length = len(entry.fill(key=key, value=value))
+    return Needle(page, Span(line, line + length), entry.span("value", key=key, value=value).shift(line))
+
+
+def _uuids(stream: Stream) -> list[str]:
+    text = stream.bytes(16 * _BLOCK).hex()
+    parts = [text[i : i + 32] for i in range(0, len(text), 32)]
+    return [f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) % 4]}{h[17:20]}-{h[20:]}" for h in parts]
+
+
+def _integers(stream: Stream) -> list[str]:
+    return [str(10_000_000 + n) for n in stream.integers(90_000_000, _BLOCK)]
+
+
+def _words(stream: Stream) -> list[str]:
+    adjectives, nouns = words()
+    a, n = len(adjectives), len(nouns)
+    return [
+        f"{adjectives[d % a]}-{nouns[d // a % n]}-{adjectives[d // (a * n) % a]}-{nouns[d // (a * a * n) % n]}"
+        for d in stream.integers((a * n) ** 2, _BLOCK)
+    ]
+
+
+_STYLES: dict[str, Callable[[Stream], list[str]]] = {"uuid": _uuids, "integer": _integers, "word": _words}

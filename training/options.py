@@ -1,0 +1,138 @@
+"""The options of fine-tuning and of evaluating: each is said once, for the command line, YAML recipes and Python."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from synthctx_data.option_model import SEVERAL, OptionModel, option, panel
+
+Positive = Annotated[int, Field(gt=0)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1)]
+
+MODEL = panel("Model", 1)
+DATA = panel("Data and output", 2)
+_ADAPTER = panel("Adapter", 3)
+_SCHEDULE = panel("Schedule", 4)
+_HARDWARE = panel("Hardware", 5)
+_LOG = panel("Log and checkpoints", 6)
+ANSWERS = panel("Answers", 3)
+_IDLE = {"output", "logging_steps", "save_steps", "report_to", "push_to"}
+
+
+class ModelOptions(OptionModel):
+    """A model, and how far its context is extended."""
+
+    model: Annotated[Name, MODEL] = option(..., "A folder or a Hub id of a causal language model.")
+    model_revision: Annotated[Name | None, MODEL] = option(None, "The revision of the model on the Hub.")
+    max_tokens: Annotated[Positive | None, MODEL] = option(
+        None, "The context to extend to, in tokens. Default: the model's own."
+    )
+    trained_tokens: Annotated[int | None, Field(ge=64), MODEL] = option(
+        None, "The context that the model was trained on, in tokens. Default: what its configuration says."
+    )
+    rope: Annotated[Literal["theta", "yarn", "linear"], MODEL] = option(
+        "theta", "How positions are extended. The paper raises theta."
+    )
+    sliding_window: Annotated[Positive | None, MODEL] = option(
+        None, "The sliding window, in tokens, of a model that has one. The paper has 16384 for Mistral."
+    )
+    dtype: Annotated[Literal["auto", "bfloat16", "float32"], MODEL] = option(
+        "auto", "The type of the weights. auto: bfloat16 on a GPU, else float32."
+    )
+    attention: Annotated[Literal["auto", "flash_attention_2", "sdpa", "eager"], MODEL] = option(
+        "auto",
+        "The implementation of attention. auto: flash_attention_2 if it is installed and there is a GPU, else sdpa.",
+    )
+
+
+class Recipe(ModelOptions):
+    """The options of a fine-tuning run. Sizes and ranks default to the paper's; learning rate, epochs and schedule are ours."""
+
+    data: Annotated[list[Name], Field(min_length=1), SEVERAL, DATA] = option(
+        ..., "Data sets as PLACE:VARIANT, with @REVISION or *WEIGHT behind it if need be."
+    )
+    output: Annotated[Name, DATA] = option(
+        "runs/finetune", "The folder of the adapter. Default: runs/RECIPE, or runs/finetune without a recipe."
+    )
+
+    lora_rank: Annotated[Positive, _ADAPTER] = option(8, "The rank of the adapter.")
+    lora_alpha: Annotated[Positive, _ADAPTER] = option(8, "The alpha of the adapter.")
+    lora_dropout: Annotated[float, Field(ge=0, lt=1), _ADAPTER] = option(0.0, "The dropout of the adapter.")
+    lora_targets: Annotated[list[Name], Field(min_length=1), SEVERAL, _ADAPTER] = option(
+        ["q_proj", "k_proj", "v_proj", "o_proj"], "The modules that the adapter changes."
+    )
+
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False), _SCHEDULE] = option(
+        1e-4, "The highest learning rate."
+    )
+    lr_scheduler: Annotated[Literal["cosine", "linear", "constant", "constant_with_warmup"], _SCHEDULE] = option(
+        "cosine", "The course of the learning rate."
+    )
+    warmup_steps: Annotated[Amount, _SCHEDULE] = option(0.05, "Steps of warm-up; below 1, their share of all steps.")
+    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False), _SCHEDULE] = option(1.0, "Passes over the data.")
+    max_steps: Annotated[Positive | None, _SCHEDULE] = option(
+        None, "Steps in all. Default: as many as the epochs have."
+    )
+    batch_size: Annotated[Positive, _SCHEDULE] = option(1, "Sequences on a device at once.")
+    accumulation: Annotated[Positive, _SCHEDULE] = option(4, "Batches in a step.")
+    weight_decay: Annotated[Amount, _SCHEDULE] = option(0.0, "The weight decay.")
+    max_grad_norm: Annotated[Amount, _SCHEDULE] = option(1.0, "The norm that gradients are clipped to.")
+    seed: Annotated[int, Field(ge=0, lt=2**32), _SCHEDULE] = option(
+        0, "The seed of the adapter and of the order of the data."
+    )
+
+    gradient_checkpointing: Annotated[bool, _HARDWARE] = option(
+        True, "Compute activations again instead of keeping them."
+    )
+    deepspeed: Annotated[Name | None, _HARDWARE] = option(
+        None, "A DeepSpeed configuration, e.g. training/deepspeed/zero2.json."
+    )
+
+    logging_steps: Annotated[Positive, _LOG] = option(10, "Steps between two lines of the log.")
+    eval_steps: Annotated[Positive | None, _LOG] = option(
+        None, "Steps between two validations. Default: at the end of each epoch."
+    )
+    save_steps: Annotated[Positive, _LOG] = option(
+        50, "Steps between two checkpoints. The last two checkpoints are kept."
+    )
+    report_to: Annotated[Literal["none", "tensorboard", "trackio", "wandb"], _LOG] = option(
+        "none", "Where the log goes besides the terminal."
+    )
+    push_to: Annotated[Name | None, _LOG] = option(None, "A Hub id that the finished adapter is pushed to.")
+
+    def decisive(self) -> dict[str, Any]:
+        """The options that decide the trained weights. A run goes on only with the same."""
+        return self.model_dump(exclude=_IDLE)
+
+
+class ReadingOptions(ModelOptions):
+    """A model or an adapter, and the rows of a data set that it reads."""
+
+    model: Annotated[Name | None, MODEL] = option(  # type: ignore[assignment]
+        None, "A folder or a Hub id of a causal language model. Default: the one of the adapter."
+    )
+    adapter: Annotated[Name | None, MODEL] = option(
+        None, "A folder or a Hub id of a LoRA adapter, with the configuration that lies beside it."
+    )
+    data: Annotated[Name, DATA] = option(..., "A data set, as PLACE:VARIANT or PLACE:VARIANT@REVISION.")
+    split: Annotated[Name, DATA] = option("validation", "The split whose rows are read.")
+    limit: Annotated[Positive | None, DATA] = option(None, "Rows to read. Default: all of the split.")
+
+
+class EvaluateOptions(ReadingOptions):
+    """The options of an evaluation."""
+
+    output: Annotated[Name | None, DATA] = option(
+        None, "The folder of predictions, scores and plot. Default: evaluations/MODEL/DATA_SPLIT."
+    )
+    batch_size: Annotated[Positive, ANSWERS] = option(1, "Rows that are answered at once.")
+    max_new_tokens: Annotated[Positive, ANSWERS] = option(64, "Tokens of an answer at most.")
+    endpoint: Annotated[Name | None, ANSWERS] = option(
+        None, "The base URL of an OpenAI-compatible endpoint (vLLM's, say) that answers instead of a model here."
+    )
+    resamples: Annotated[Positive, ANSWERS] = option(1000, "Resamples of the bootstrap.")
+
+    def decisive(self) -> dict[str, Any]:
+        """The options that decide the predictions."""
+        return self.model_dump(exclude={"output", "batch_size", "limit", "resamples"})

@@ -1,0 +1,61 @@
+"""The folder of a run: what it was made from, so that another is not mixed into it."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from synthctx_data.errors import ConflictError, UsageError
+from synthctx_data.files import write_text
+from training.options import ReadingOptions
+
+FILE = "run.json"
+
+
+def check(output: Path, run: dict[str, Any], holding: str) -> bool:
+    """Whether the folder holds this run already, and says that it is finished.
+
+    `holding` is a pattern of what a run leaves there.
+
+    Raises: ConflictError if it holds another; UsageError if it can be no folder.
+    """
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"--output: expected a folder, but {output} is a file")
+    known = output / FILE
+    if not known.is_file():
+        if any(output.glob(holding)):
+            kind = holding.split(".", maxsplit=1)[0].rstrip("-*")
+            raise ConflictError(
+                f"{output} holds {kind} of a run that is not known; give another --output, or remove that folder"
+            )
+        return False
+    try:
+        theirs = json.loads(known.read_text())
+        changed = [
+            f"{name} was {theirs.get(name)!r} and is {run[name]!r}" for name in run if theirs.get(name) != run[name]
+        ]
+    except (ValueError, AttributeError) as error:
+        raise ConflictError(f"{known} cannot be read; give another --output, or remove that folder") from error
+    if changed:
+        raise ConflictError(
+            f"{output} holds another run: {', '.join(changed)}; give another --output, or remove that folder"
+        )
+    return bool(theirs.get("finished"))
+
+
+def record(output: Path, run: dict[str, Any], finished: bool = False) -> None:
+    """Makes the folder this run's.
+
+    Raises: UsageError if it cannot be made.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--output: expected a folder that can be made, got {output}: {error}") from error
+    write_text(output / FILE, json.dumps({**run, "finished": finished}, indent=2) + "\n")
+
+
+def default_folder(kind: str, options: ReadingOptions, *more: str) -> Path:
+    """Where a run lies if nothing else is asked for, by the names of its kind, model, data and split, and what else it differs by."""
+    name = Path(str(options.adapter or options.model)).name
+    return Path(kind) / name / re.sub(r"\W+", "_", " ".join([options.data, options.split, *more]).strip("./"))
