@@ -30,8 +30,8 @@ _PASS_TOKENS = 4_000_000  # tokenized again for the ratio: more would only take 
 def measure(address: str, examples: int, max_tokens: int, corpus: str | None) -> dict[str, Any]:
     """Builds one variant in this process, which must be fresh, and says what it cost."""
     from builders.build import build_variant
-from builders.shards import Build
-    from synthctx_data.dataset import Address, find_variants
+    from builders.shards import Build
+    from synthctx_data.dataset import find_variants
     from synthctx_data.options import Options
     from synthctx_data.tokens import load_counter
 

@@ -44,7 +44,7 @@ class SynthBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         self.examples = Examples(self.TASK, str(config_name), chosen)
         options.setdefault("hash", self.examples.description()["fingerprint"])
         if chosen != Options():  # datasets would take options at their defaults for another configuration
-            options["options"] = chosen
+            options["options"] = Options(**chosen.changed())  # the same bytes, whether a default is given or not
         super().__init__(cache_dir, config_name=config_name, **options)
 
     def _info(self) -> datasets.DatasetInfo:

@@ -3,7 +3,6 @@
 The examples are built, not written: document by document what the builders make of the same index, cut to the picture's lines.
 """
 
-from dataclasses import replace
 from html import escape
 from pathlib import Path
 from textwrap import wrap
@@ -73,7 +72,7 @@ def _example(variant: str) -> Example:
     corpus = (str(CORPUS),) if variant.startswith("real") else ()
     options = Options(train=28, validation=4, corpus=corpus)
     if variant.startswith("llm"):
-        options = replace(options, max_tokens=4096)  # as long as the sample is enough for
+        options = options.model_copy(update={"max_tokens": 4096})  # as long as the sample is enough for
     return Examples(TASKS["mdqa_synth"], variant, options).make("train", _INDEX)
 
 

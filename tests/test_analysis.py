@@ -213,9 +213,9 @@ def test_a_donors_heads_bring_what_was_missing(twins: bool, tmp_path: Path) -> N
 
 def test_candidates_are_ranked_by_what_they_do_to_the_heads(place: Path) -> None:
     from builders import TASKS
-    from builders.hub.card import update_card
     from builders.build import build_variant
-from builders.shards import Build
+    from builders.hub.card import update_card
+    from builders.shards import Build
     from synthctx_data.options import Options
 
     options = Options(max_tokens=600, tokenizer="tiny", key_style="word", train=40, validation=2)

@@ -17,7 +17,7 @@ from builders.writing.requests import Pass
 from builders.writing.store import AnswerStore
 from synthctx_data.errors import WriterError
 from tests.llm_server import LlmServer, Reply, completion, llm_server, well
-from tests.test_writer import KEY, book, by, examples, expected, key, once
+from tests.test_writer import KEY, by, examples, expected, key, once, written
 
 __all__ = ["expected", "key"]  # fixtures
 
@@ -60,7 +60,7 @@ def test_a_batch_writes_the_same(tmp_path: Path, expected: str) -> None:
         assert len(server.batches) == 2  # needles and haystack, then what follows from the needles
         assert all(set(body) == {"model", "messages", "max_tokens"} for body in server.log)
         assert len(server.log) == len(AnswerStore(tmp_path / "answers.sqlite")) == 24
-    assert book(examples(tmp_path)) == expected
+    assert written(examples(tmp_path)) == expected
 
 
 @pytest.mark.parametrize("stop", [2, 4, 9, 20])
@@ -72,7 +72,7 @@ def test_a_batch_that_was_handed_in_is_found_again(stop: int, tmp_path: Path, ex
         batch(server, tmp_path)
         sent = [json.dumps(body["messages"]) for body in server.log]
         assert len(sent) == len(set(sent)) == 24
-    assert book(examples(tmp_path)) == expected
+    assert written(examples(tmp_path)) == expected
 
 
 def test_a_kill_between_a_batch_and_its_note_hands_nothing_in_twice(tmp_path: Path, expected: str) -> None:
@@ -85,7 +85,7 @@ def test_a_kill_between_a_batch_and_its_note_hands_nothing_in_twice(tmp_path: Pa
         store._connection.execute("UPDATE batched SET batch = NULL")  # as if it had not been noted yet
         batch(server, tmp_path)
         assert [made["input_file_id"] for made in server.batches.values()].count(file) == 1
-    assert book(examples(tmp_path)) == expected
+    assert written(examples(tmp_path)) == expected
     assert not store.batches(server.url)
 
 
@@ -93,7 +93,7 @@ def test_lines_without_an_answer_are_handed_in_again(tmp_path: Path, expected: s
     with llm_server(once(Reply({"error": {"message": "busy"}}, 500))) as server:
         batch(server, tmp_path)
         assert len(server.batches) > 2
-    assert book(examples(tmp_path)) == expected
+    assert written(examples(tmp_path)) == expected
 
 
 def test_a_batch_without_any_answer_ends_in_one_clear_error(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_lines_that_are_no_answers_are_passed_over(tmp_path: Path, expected: str
         server.odd_lines = ['{"custom_id": ', "null", "[1]", '{"custom_id": ["a"]}', '{"custom_id": "foreign"}', ""]
         batch(server, tmp_path)
         assert len(server.batches) == 2
-    assert book(examples(tmp_path)) == expected
+    assert written(examples(tmp_path)) == expected
 
 
 def test_a_batch_that_was_made_without_our_hearing_of_it_is_not_made_again(tmp_path: Path, expected: str) -> None:
@@ -142,7 +142,7 @@ def test_a_batch_that_was_made_without_our_hearing_of_it_is_not_made_again(tmp_p
         server.deaf = 1
         batch(server, tmp_path)
         assert len(server.batches) == len({made["input_file_id"] for made in server.batches.values()}) == 2
-    assert book(examples(tmp_path)) == expected
+    assert written(examples(tmp_path)) == expected
 
 
 def test_a_filtered_request_is_drawn_anew(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_batch_that_the_endpoint_lost_is_handed_in_anew(tmp_path: Path, expect
         with pytest.raises(WriterError, match=r"knows nothing of batch-0 any more; call again"):
             batch(server, tmp_path)
         batch(server, tmp_path)
-    assert book(examples(tmp_path)) == expected
+    assert written(examples(tmp_path)) == expected
 
 
 def test_one_process_at_a_time_waits_for_batches(tmp_path: Path) -> None:

@@ -4,9 +4,6 @@ import copy
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import chi2
 
 from synthctx_data.checks import KINDS, Checker, Expected, Report, links, places, uniform_probability
 from synthctx_data.schema import to_table
@@ -248,11 +245,6 @@ def test_uniform_depths_are_seldom_called_skewed() -> None:
 def test_a_lean_to_one_end_is_skewed() -> None:
     stream = rng("lean")
     assert uniform_probability([(int(30 * stream.uniform() ** 1.5), 30) for _ in range(1000)]) < 1e-4
-
-
-@given(st.floats(0, 200), st.integers(1, 30))
-def test_the_tail_of_chi_square_is_scipys(value: float, freedom: int) -> None:
-    assert chi_square_tail(value, freedom) == pytest.approx(chi2.sf(value, freedom), rel=1e-9, abs=1e-300)
 
 
 def test_places_count_the_distractors_before_each_needle() -> None:

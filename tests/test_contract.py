@@ -17,7 +17,7 @@ from synthctx_data.corpora import read_corpus
 from synthctx_data.errors import BudgetError, CorpusError, UsageError
 from synthctx_data.example import cite
 from synthctx_data.metrics import holds, normalize_answer
-from synthctx_data.options import KEY_STYLES, parse_hops
+from synthctx_data.options import parse_hops
 from synthctx_data.prompts import ROOT as PROMPTS
 from synthctx_data.schema import SCHEMA, to_table
 from tests.conftest import CORPORA, CORPUS, IDS, MAKES, VARIANTS, every_example, examples_for
@@ -199,7 +199,7 @@ options = st.fixed_dictionaries(
         "depth": st.sampled_from(["uniform", "0.0,0.5,1.0", "0.25"]),
         "make": st.sampled_from([None, *MAKES]),
         "variant": st.sampled_from(VARIANTS),
-        "key_style": st.sampled_from(KEY_STYLES),
+        "key_style": st.sampled_from(["uuid", "integer", "word"]),
         "distractors": st.sampled_from(["bm25", "random"]),
         "index": st.integers(0, 11),
     }

@@ -46,7 +46,7 @@ def test_the_cache_knows_what_decides_the_rows(tmp_path: Path) -> None:
     [
         (None, {}, "no variant 'None'; expected one of real_haystack"),
         ("symbolic", {}, "no variant 'symbolic'"),
-        ("symbolic_padding", {"max_tokens": 100}, "--max-tokens: expected 128 to"),
+        ("symbolic_padding", {"max_tokens": 100}, "--max-tokens: expected greater than or equal to 128, got 100"),
         ("symbolic_padding", {"corpus": ("x",)}, "--corpus: symbolic_padding does not read it"),
         ("real_haystack", {}, "need --corpus"),
     ],

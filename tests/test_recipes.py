@@ -4,9 +4,10 @@ import yaml
 from builders import TASKS
 from experiments.make_recipes import RECIPES as RECIPES_FOLDER
 from experiments.make_recipes import recipes
-from synthctx_data.command import read_yaml
+from synthctx_data.command import read_yaml, script
 from synthctx_data.dataset import parse_variant_address
 from synthctx_data.errors import UsageError
+from tests.commands import call
 from training.options import Recipe
 
 RECIPES = sorted(RECIPES_FOLDER.glob("*.yaml"))
@@ -36,7 +37,11 @@ def test_both_models_of_the_paper_have_every_variant() -> None:
 def test_the_command_line_goes_over_the_file_and_the_file_over_the_defaults(tmp_path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("model: m\ndata: [a:b]\nlora_rank: 16\nlearning_rate: 1e-3\ngradient_checkpointing: false\n")
-    recipe, name = parse(Recipe, ["--config", str(path), "--lora-rank", "32", "--data", "c:d", "e:f*2"], "", "")
+    seen: list[tuple[Recipe, str]] = []
+    app = script("finetune", Recipe, lambda *given: seen.append(given), "", "")
+    ran = call(app, "--config", path, "--lora-rank", 32, "--data", "c:d", "e:f*2", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    ((recipe, name),) = seen
     assert name == "mine"
     assert (recipe.lora_rank, recipe.learning_rate, recipe.lora_alpha) == (32, 1e-3, 8)
     assert recipe.data == ["c:d", "e:f*2"]
@@ -68,7 +73,7 @@ def test_bad_options_say_what_was_expected(values: dict, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[1]", "expected options by name"), ("a: [", "does not parse"), (None, "expected a recipe such as")],
+    [("[1]", "expected options by name"), ("a: [", "does not parse"), (None, "expected a YAML file of options")],
 )
 def test_bad_files_say_what_was_expected(tmp_path, text: str | None, message: str) -> None:
     path = tmp_path / "recipe.yaml"

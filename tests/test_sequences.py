@@ -12,6 +12,7 @@ from builders import TASKS
 from builders.build import build_variant
 from builders.hub.card import update_card
 from builders.shards import Build
+from synthctx_data.dataset import Address, load_rows
 from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.options import Options
 from synthctx_data.tokens import BUNDLED
@@ -19,13 +20,11 @@ from tests.conftest import MAKES, examples_for
 from training.identity import identify_data
 from training.sequences import (
     IGNORED,
-    Address,
+    MixturePart,
     encode,
     encode_all,
     load_mixture,
-    load_rows,
-    parse_address,
-    parse_addresses,
+    parse_mixture,
     prompt_ids,
 )
 
@@ -80,29 +79,29 @@ def test_a_sequence_has_the_tokens_that_were_counted(tmp_path: Path, make: str, 
 
 
 @pytest.mark.parametrize(
-    ("text", "address"),
+    ("text", "part"),
     [
-        ("synthctx/mdqa_synth:symbolic_haystack", Address("synthctx/mdqa_synth", "symbolic_haystack")),
-        ("a:b@v1.0*0.5", Address("a", "b", "v1.0", Fraction(1, 2))),
-        ("/data/x:y/z:v*3", Address("/data/x:y/z", "v", None, Fraction(3))),
+        ("synthctx/mdqa_synth:symbolic_haystack", MixturePart(Address("synthctx/mdqa_synth", "symbolic_haystack"))),
+        ("a:b@v1.0*0.5", MixturePart(Address("a", "b", "v1.0"), Fraction(1, 2))),
+        ("/data/x:y/z:v*3", MixturePart(Address("/data/x:y/z", "v"), Fraction(3))),
     ],
 )
-def test_addresses(text: str, address: Address) -> None:
-    assert parse_address(text) == address
+def test_a_part_of_a_mixture(text: str, part: MixturePart) -> None:
+    assert parse_mixture([text]) == [part]
 
 
 @pytest.mark.parametrize("text", ["", "synthctx/mdqa_synth", ":v", "a:b*0", "a:b*x", "a:b*1.2.3", "a:"])
-def test_bad_addresses(text: str) -> None:
-    with pytest.raises(UsageError, match="--data: expected ADDRESS:VARIANT"):
-        parse_address(text)
+def test_bad_parts_of_a_mixture(text: str) -> None:
+    with pytest.raises(UsageError, match="--data: expected PLACE:VARIANT"):
+        parse_mixture([text])
 
 
 def test_a_mixture_takes_shares_and_no_row_twice(folder: Path) -> None:
-    rows = load_mixture(parse_addresses([f"{folder}:symbolic_padding*0.9", f"{folder}:templated_padding*0.3"]), "train")
+    rows = load_mixture(parse_mixture([f"{folder}:symbolic_padding*0.9", f"{folder}:templated_padding*0.3"]), "train")
     variants = [name.split("/")[1] for name in rows["id"]]
     assert (variants.count("symbolic_padding"), variants.count("templated_padding")) == (12, 4)
     assert len(set(rows["id"])) == 16
-    whole = load_mixture(parse_addresses([f"{folder}:symbolic_padding", f"{folder}:templated_padding"]), "train")
+    whole = load_mixture(parse_mixture([f"{folder}:symbolic_padding", f"{folder}:templated_padding"]), "train")
     assert len(whole) == 24
 
 
@@ -119,7 +118,7 @@ def test_a_mixture_takes_shares_and_no_row_twice(folder: Path) -> None:
 )
 def test_mixtures_that_are_none(folder: Path, parts: tuple[str, ...], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        load_mixture(parse_addresses([f"{folder}:{part}" for part in parts]), "train")
+        load_mixture(parse_mixture([f"{folder}:{part}" for part in parts]), "train")
 
 
 def test_what_cannot_be_loaded_says_so(folder: Path, tmp_path: Path) -> None:
@@ -130,7 +129,7 @@ def test_what_cannot_be_loaded_says_so(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "v").mkdir()
     Dataset.from_list([{"prompt": "x", "completion": "y"}]).to_parquet(tmp_path / "v" / "train-0.parquet")
     (tmp_path / "README.md").write_text("---\nconfigs:\n- config_name: v\n  data_files: v/train-*.parquet\n---\n")
-    with pytest.raises(DatasetError, match=r"needles, .* missing: without the spans"):
+    with pytest.raises(DatasetError, match=r"needles, .* missing; is this a set of synthctx"):
         load_rows(Address(str(tmp_path), "v"), "train")
 
 

@@ -9,7 +9,7 @@ from analysis.spans import neutral, tokens_of
 from synthctx_data.errors import DatasetError
 from synthctx_data.schema import to_table
 from tests.conftest import IDS, MAKES, VARIANTS, examples_for
-from tests.test_training_data import TEMPLATES, tokenizer_folder
+from tests.test_sequences import TEMPLATES, tokenizer_folder
 from training.sequences import prompt_ids, render, tokenize
 
 

@@ -409,7 +409,7 @@ def test_a_budget_is_never_passed_and_what_was_paid_for_is_kept(tmp_path: Path) 
             by(one, options, lambda status: spent.append(status.spending.spent))
         assert max(spent) == pytest.approx(5.25)
         assert len(server.log) == len(AnswerStore(tmp_path / "answers.sqlite")) == 5
-        by(one, replace(options, budget=100.0))
+        by(one, options.model_copy(update={"budget_usd": 100.0}))
         assert len(server.log) == 22
     with pytest.raises(UsageError, match=r"--budget-usd: expected a price for 'm'; give --prices"):
         by(one, WritingOptions(budget_usd=1.0))
