@@ -8,27 +8,34 @@ from synthctx_data.command import run, script
 HELP = """\
 Compares the heads of models with each other, and with how well the models do.
 
-  python analysis/compare.py --reference real --heads real=heads/real symbolic=heads/symbolic
-  python analysis/compare.py --reference real --heads real=heads/real symbolic=heads/symbolic \\
+For example:
+  python analysis/compare.py --reference real \\
+      --heads real=heads/real symbolic=heads/symbolic
+  python analysis/compare.py --reference real \\
+      --heads real=heads/real symbolic=heads/symbolic \\
       --f1 symbolic=evaluations/symbolic
 """
 NOTES = """\
-Measures against the --reference, each with its 95 % interval over resampled rows:
-  recall@K     the share of the reference's K highest heads that are among the model's K
-               highest (a head that scores nothing never is)
-  recall@>=T   the share of its heads with a score of T or more that have one in the model
-  overlap@K    heads among both K highest, divided by heads among either (Jaccard)
+Measures against the --reference, each with its 95 % interval over resampled
+rows:
+  recall@K     the share of the reference's K highest heads that are among
+               the model's K highest (a head that scores nothing never is)
+  recall@>=T   the share of its heads with a score of T or more that have one
+               in the model
+  overlap@K    heads among both K highest, divided by heads among either
+               (Jaccard)
   cosine       of the score vectors
   spearman     of the scores of all heads, with a permutation p-value
 
-With --f1 of three models or more, every measure is correlated with F1 over the models
-except the reference: Spearman, Kendall and Pearson, with n, interval and permutation
-p-value (all orders are tried up to 7 models). With few models even a strong
-correlation may be chance; p says how easily.
+With --f1 of three models or more, every measure is correlated with F1 over
+the models except the reference: Spearman, Kendall and Pearson, with n,
+interval and permutation p-value (all orders are tried up to 7 models). With
+few models even a strong correlation may be chance; p says how easily.
 
-All scores must be of one kind (--score of analysis/detect.py). The folder --output gets
-compare.json, models.csv, correlations.csv, and as SVG and PNG the overlap, cosine and
-Spearman's correlation of every two models, and F1 against recall and cosine.
+All scores must be of one kind (--score of analysis/detect.py). The folder
+--output gets compare.json, models.csv, correlations.csv, and as SVG and PNG
+the overlap, cosine and Spearman's correlation of every two models, and F1
+against recall and cosine.
 """
 
 

@@ -6,6 +6,7 @@ from synthctx_data.command import run, script
 HELP = """\
 Finds the retrieval heads of a model on a data set.
 
+For example:
   python analysis/detect.py --adapter runs/tiny_mdqa_symbolic_padding \\
       --data synthctx/mdqa_synth:symbolic_padding
   python analysis/detect.py --model models/tiny --max-tokens 600 --score wu_forced \\
@@ -13,19 +14,19 @@ Finds the retrieval heads of a model on a data set.
 """
 NOTES = """\
 Scores of a head:
-  wu         the share of the tokens of the model's own answer that the head copies
-             from a needle (Wu et al. 2024, as in the paper); in [0, 1]. Rows that the
-             model does not answer do not count.
+  wu         the share of the tokens of the model's own answer that the head
+             copies from a needle (Wu et al. 2024, as in the paper); in [0,
+             1]. Rows that the model does not answer do not count.
   wu_forced  the same for the right answer, whatever the model would say
-  mass       its attention from the question on the needles, minus that from the
-             question N/A (QRHead); with --no-calibrate in [0, 1]
-  logit      what it adds to the answer's logits from the needles, minus what it adds
-             from the rest. Not for models with a norm or a gate behind their heads,
-             such as Gemma 2 and OLMo 2.
-  edge       the log-probability that the answer loses if only this head does not see
-             the needles
-  ablate     the log-probability that the answer loses without this head: necessity,
-             not retrieval
+  mass       its attention from the question on the needles, minus that from
+             the question N/A (QRHead); with --no-calibrate in [0, 1]
+  logit      what it adds to the answer's logits from the needles, minus what
+             it adds from the rest. Not for models with a norm or a gate
+             behind their heads, such as Gemma 2 and OLMo 2.
+  edge       the log-probability that the answer loses if only this head does
+             not see the needles
+  ablate     the log-probability that the answer loses without this head:
+             necessity, not retrieval
 
 The folder --output gets
   heads.safetensors  scores by row, by token of the answer, and by needle

@@ -6,6 +6,7 @@ from synthctx_data.command import run, script
 HELP = """\
 Knocks out heads and measures the F1 that is left.
 
+For example:
   python analysis/knockout.py --adapter runs/tiny_mdqa_symbolic_padding \\
       --data synthctx/mdqa_synth:symbolic_padding --heads heads/tiny --top 1 3 5
   python analysis/knockout.py --adapter runs/tiny_mdqa_symbolic_padding \\
@@ -18,16 +19,17 @@ Modes:
   uniform  it attends to everything alike, as in Wu et al.'s code
   edge     it does not see the needles, and attends to the rest as before
 
-Controls: for each of the numbers --top, as many random heads are knocked out of the
-same layers, of layers without any of the highest heads, and of all layers. None of
-them is among the highest heads that are knocked out at all. If random heads cost as
-much F1, the drop says nothing about retrieval. Where there are not enough such heads,
-the point is left out. --exclude-layers keeps layers out of the controls without which
-nothing works. By default the rows are answered ten times for each number.
+Controls: for each of the numbers --top, as many random heads are knocked out
+of the same layers, of layers without any of the highest heads, and of all
+layers. None of them is among the highest heads that are knocked out at all.
+If random heads cost as much F1, the drop says nothing about retrieval. Where
+there are not enough such heads, the point is left out. --exclude-layers
+keeps layers out of the controls without which nothing works. By default the
+rows are answered ten times for each number.
 
-The folder --output gets the answers under each condition, knockout.json, and the
-curves as SVG and PNG. Called again, the same command asks for no answer twice; a
-larger --top, --seeds or --limit asks for what is missing.
+The folder --output gets the answers under each condition, knockout.json, and
+the curves as SVG and PNG. Called again, the same command asks for no answer
+twice; a larger --top, --seeds or --limit asks for what is missing.
 """
 
 

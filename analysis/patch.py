@@ -6,27 +6,32 @@ from synthctx_data.command import run, script
 HELP = """\
 Patches heads of a donor model into a recipient, and measures its F1.
 
+For example:
   python analysis/patch.py --adapter runs/symbolic --heads heads/symbolic \\
-      --donor-adapter runs/real --donor-heads heads/real --data synthctx/mdqa_synth:real_haystack
+      --donor-adapter runs/real --donor-heads heads/real \\
+      --data synthctx/mdqa_synth:real_haystack
   python analysis/patch.py ... --positions answer
 """
 NOTES = """\
---adapter (or --model) is the recipient. Heads of the donor are put into it: what is
-patched is the output of a head, before the output projection. --positions says where:
-in the answer (from the last token of the prompt on), the question, the needles, or in
-all tokens. The paper does not say at which, so name it where you report numbers.
+--adapter (or --model) is the recipient. Heads of the donor are put into it:
+what is patched is the output of a head, before the output projection.
+--positions says where:
+in the answer (from the last token of the prompt on), the question, the
+needles, or in all tokens. The paper does not say at which, so name it where
+you report numbers.
 
 Heads that are patched:
-  intersect   heads among the --top heads of both models (a head that scores nothing is
-              no retrieval head)
+  intersect   heads among the --top heads of both models (a head that scores
+              nothing is no retrieval head)
   complement  heads of the donor that are not among the recipient's
   random      as many as intersect, of all other heads
 
-Two LoRA adapters on one model run as a twin batch in one forward pass; two models read
-side by side.
+Two LoRA adapters on one model run as a twin batch in one forward pass; two
+models read side by side.
 
-The folder --output gets the answers under each condition, patch.json, and a figure as
-SVG and PNG. Called again, the same command asks for no answer twice.
+The folder --output gets the answers under each condition, patch.json, and a
+figure as SVG and PNG. Called again, the same command asks for no answer
+twice.
 """
 
 

@@ -8,29 +8,32 @@ from synthctx_data.command import run, script
 HELP = """\
 Says which data to train on, by what a short tuning on each does to the heads.
 
+For example:
   python analysis/rank.py --model models/tiny --max-tokens 600 --learning-rate 1e-2 \\
       --data synthctx/mdqa_synth:symbolic_haystack synthctx/mdqa_synth:symbolic_padding \\
       --target synthctx/mdqa_synth:symbolic_padding
   python analysis/rank.py --config ranking.yaml
 """
 NOTES = """\
-Every candidate gets a short tuning of the model, and so does the target if it has a
-train split (a few hundred real rows will do). Then the heads of all these models are
-scored on the same rows of the target.
+Every candidate gets a short tuning of the model, and so does the target if
+it has a train split (a few hundred real rows will do). Then the heads of all
+these models are scored on the same rows of the target.
 
-  reach  how much of the retrieval that tuning on the target brings a candidate brings,
-         head by head: the scalar product of the score vectors, divided by that of the
-         reference with itself. 1 is as much as the target's own data. It has its 95 %
-         interval over resampled rows.
+  reach  how much of the retrieval that tuning on the target brings a
+         candidate brings, head by head: the scalar product of the score
+         vectors, divided by that of the reference with itself. 1 is as much
+         as the target's own data. It has its 95 % interval over resampled
+         rows.
   sure   the share of resamples in which a candidate comes first
-  none   the model with its context extended, but not tuned. Without a train split it is
-         the reference.
+  none   the model with its context extended, but not tuned. Without a train
+         split it is the reference.
 
-The reach is a prediction: the paper found such measures to go with F1 over its variants
-(not on MDQA), and a full tuning on the first two candidates will tell.
+The reach is a prediction: the paper found such measures to go with F1 over
+its variants (not on MDQA), and a full tuning on the first two candidates
+will tell.
 
-The folder --output gets adapters, scores, ranking.json and a figure. Called again, the
-same command goes on from what is done.
+The folder --output gets adapters, scores, ranking.json and a figure. Called
+again, the same command goes on from what is done.
 """
 
 

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from synthctx_data.errors import SynthctxError, UsageError
-from synthctx_data.option_model import OptionModel
+from synthctx_data.option_model import OptionModel, panel
 
 T = TypeVar("T")
 
@@ -30,7 +30,11 @@ PROGRESS_COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteC
 SILENCE = 30  # seconds between signs of life where there is no terminal
 _INTERRUPTED = 130
 
-OptionsFile = Annotated[Path | None, Parameter(help="A YAML file of these options. Flags count before it.")]
+OptionsFile = Annotated[
+    Path | None,
+    Parameter(help="A YAML file of these options. A flag counts before it."),
+    panel("Options from a file", 9),
+]
 
 
 def command_line(name: str, help: str, epilogue: str = "", version: str | None = None) -> App:
@@ -57,6 +61,7 @@ def script(name: str, options: type[OptionModel], call: Callable[[Any, str], obj
     def main(*, options: Any, config: Path | None = None) -> None:
         call(options, config.stem if config else "")
 
+    app["--help"].show = False  # a panel of its own, above all others
     main.__annotations__ = {"options": Annotated[options, Parameter(name="*")], "config": OptionsFile}
     app.default(main)
     return app

@@ -5,6 +5,7 @@ import json
 import re
 from typing import Annotated, Any, Literal, Self
 
+from cyclopts import Parameter
 from pydantic import Field, field_validator, model_validator
 
 from synthctx_data import CONTENT_VERSION
@@ -49,7 +50,7 @@ class Options(OptionModel):
     depth: Annotated[str, _NEEDLES] = option(
         UNIFORM, "Where needles stand: uniform, or depths from 0 (first) to 1 (last), taken in turn, e.g. 0.0,0.5,1.0."
     )
-    corpus: Annotated[tuple[str, ...], _CORPUS] = option(
+    corpus: Annotated[tuple[str, ...], Parameter(show_default=False), _CORPUS] = option(
         (),
         "Real questions, or documents for the haystack: .json, .jsonl(.gz), .parquet, .txt, .md, a folder, or a Hub id. "
         "Can be given several times.",

@@ -18,6 +18,7 @@ from training.options import EvaluateOptions
 HELP = """\
 Evaluates a model or an adapter on a data set.
 
+For example:
   python training/evaluate.py --model models/tiny --max-tokens 600 \\
       --data synthctx/mdqa_synth:symbolic_padding
   python training/evaluate.py --adapter runs/tiny_mdqa_symbolic_padding \\
@@ -25,12 +26,14 @@ Evaluates a model or an adapter on a data set.
 """
 NOTES = """\
 An endpoint such as vLLM's can answer instead:
-  python training/evaluate.py --endpoint http://localhost:8000/v1 --model NAME --data ...
+  python training/evaluate.py --endpoint http://localhost:8000/v1 --model NAME \\
+      --data ...
 
-The folder --output gets predictions.jsonl, scores.json and depth.png: F1, exact match
-and sub-span exact match of short answers, or precision, recall and F1 of citations, each
-with a 95 % bootstrap interval. Called again, the same command answers only rows that
-have no prediction yet, and scores all anew.
+The folder --output gets predictions.jsonl, scores.json and depth.png: F1,
+exact match and sub-span exact match of short answers, or precision, recall
+and F1 of citations, each with a 95 % bootstrap interval. Called again, the
+same command answers only rows that have no prediction yet, and scores all
+anew.
 """
 PREDICTIONS = "predictions.jsonl"
 

@@ -15,25 +15,30 @@ from training.options import Recipe
 HELP = """\
 Fine-tunes attention heads with LoRA.
 
-  python training/finetune.py --config training/recipes/tiny_mdqa_symbolic_padding.yaml
-  python training/finetune.py --config training/recipes/llama3_mdqa_symbolic.yaml \\
-      --learning-rate 2e-4 --output runs/warmer
+For example:
+  python training/finetune.py \\
+      --config training/recipes/tiny_mdqa_symbolic_padding.yaml
+  python training/finetune.py \\
+      --config training/recipes/llama3_mdqa_symbolic.yaml --learning-rate 2e-4 \\
+      --output runs/warmer
 """
 NOTES = """\
 Data sets:
-  synthctx/mdqa_synth:symbolic_haystack      a folder that synthctx build wrote here, or
-                                             else that id on the Hub
+  synthctx/mdqa_synth:symbolic_haystack      a folder that synthctx build
+                                             wrote here, or else that id on
+                                             the Hub
   synthctx/mdqa_synth:symbolic_haystack@v1   a revision on the Hub
   A:symbolic_haystack*3 A:real_haystack*1    a mixture: three rows of the first for each
-                                             of the second, none twice
+of the second, none twice
 
 Several GPUs:
   torchrun --nproc-per-node 2 training/finetune.py --config ... \\
       --deepspeed training/deepspeed/zero2.json
 
-The folder --output gets the adapter, the extended configuration, a model card, and
-run.json (recipe and data). Called again after an interruption, the same command goes on
-from the last checkpoint there, and ends with the same weights.
+The folder --output gets the adapter, the extended configuration, a model
+card, and run.json (recipe and data). Called again after an interruption, the
+same command goes on from the last checkpoint there, and ends with the same
+weights.
 """
 
 

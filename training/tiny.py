@@ -130,7 +130,9 @@ def _set_weights(model: LlamaForCausalLM, asks: torch.Tensor) -> None:
         copying.o_proj.weight[following, output] = identity
 
 
-app = command_line("tiny", (__doc__ or "").split(": ", 1)[0] + ".\n\n  python training/tiny.py models/tiny")
+app = command_line(
+    "tiny", (__doc__ or "").split(": ", 1)[0] + ".\n\nFor example:\n  python training/tiny.py models/tiny"
+)
 
 
 @app.default

@@ -1,21 +1,79 @@
-"""The `synthctx` command: a file here for each of its commands, imported when it is called."""
+"""The `synthctx` command. Its commands have a file each here, which is imported when it is called: so help comes at once."""
 
 import sys
 
 from synthctx_data import __version__
 from synthctx_data.command import command_line, run
 
+# By the command's name: the function in the file of that name, and the help.
+_COMMANDS = {
+    "list": (
+        "list_variants",
+        """List tasks and variants, and what each needs.
+
+For example:
+  synthctx list""",
+    ),
+    "build": (
+        "build",
+        """Build variants of a task as Parquet files that load_dataset opens.
+
+For example:
+  synthctx build mdqa_synth symbolic_haystack --max-tokens 4096
+  synthctx build mdqa_synth templated_haystack --corpus my_docs/
+
+Called again after an interruption, it goes on where it stopped.
+"synthctx list" names tasks and variants.""",
+    ),
+    "show": (
+        "show",
+        """Show one example: its needles coloured, the haystack folded.
+
+For example:
+  synthctx show synthctx/mdqa_synth:symbolic_haystack --index 7
+  synthctx show me/mdqa_synth:symbolic_haystack@v1.0.0 --split validation""",
+    ),
+    "check": (
+        "check",
+        """Check a data set: leaks, repetitions, depths, budget, spans.
+
+For example:
+  synthctx check synthctx/mdqa_synth
+  synthctx check me/mdqa_synth:symbolic_haystack@v1.0.0
+
+The exit code is 1 if there is a fault.""",
+    ),
+    "push": (
+        "push",
+        """Put variants on the Hugging Face Hub, where load_dataset finds them.
+
+For example:
+  synthctx push synthctx/mdqa_synth:symbolic_haystack --repo me/mdqa_synth
+  synthctx push big/mdqa_synth --repo me/mdqa_synth_128k \\
+      --from-variant symbolic_haystack --max-tokens 131072
+
+Each variant goes in one commit, with its part of the card. What is there
+already is not sent again. Then the whole gets a version: a tag such as v1.0.0,
+and a section in CHANGELOG.md. Called again after an interruption, the command
+goes on where it stopped.
+
+The token is the one of "hf auth login", or HF_TOKEN. HF_ENDPOINT names another
+Hub.""",
+    ),
+    "answers": ("app", "List, export and import the answers of language models."),
+}
+
 app = command_line(
     "synthctx",
-    "Synthetic long-context data sets: list what there is, build it, look at it, check it, publish it.\n\n"
-    "  synthctx build mdqa_synth symbolic_haystack --max-tokens 4096\n"
-    "  synthctx show synthctx/mdqa_synth:symbolic_haystack",
+    """Synthetic long-context data sets: list, build, show, check and publish them.
+
+For example:
+  synthctx build mdqa_synth symbolic_haystack --max-tokens 4096
+  synthctx show synthctx/mdqa_synth:symbolic_haystack""",
     version=f"synthctx {__version__}",
 )
-app.command("builders.commands.list:list_variants", name="list")
-for name in ("build", "show", "check", "push"):
-    app.command(f"builders.commands.{name}:{name}", name=name)
-app.command("builders.commands.answers:app", name="answers")
+for order, (name, (function, text)) in enumerate(_COMMANDS.items()):
+    app.command(f"builders.commands.{name}:{function}", name=name, help=text, sort_key=order)
 
 
 def main() -> None:

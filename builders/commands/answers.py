@@ -16,7 +16,7 @@ _File = Annotated[Path, Parameter(help="A file of answers as JSON lines.")]
 
 app = command_line(
     "answers",
-    "List, export and import the answers of language models.\n\n"
+    "List, export and import the answers of language models.\n\nFor example:\n"
     "  synthctx answers list synthctx/answers.sqlite\n"
     "  synthctx answers export synthctx/answers.sqlite answers.jsonl",
 )
@@ -33,6 +33,7 @@ def list_answers(
 ) -> None:
     """List the answers of a store by task, kind of request and model; with --unit, show the answers themselves.
 
+    For example:
     synthctx answers list synthctx/answers.sqlite
     synthctx answers list synthctx/answers.sqlite --unit mdqa_synth/train/000007
     """
@@ -54,6 +55,7 @@ def list_answers(
 def export_answers(store: _Store, file: _File, /) -> None:
     """Write all answers as JSON lines: enough to build the same rows anywhere, without a network.
 
+    For example:
     synthctx answers export synthctx/answers.sqlite answers.jsonl
     """
     if file.expanduser().resolve() == store.expanduser().resolve():
@@ -66,6 +68,7 @@ def export_answers(store: _Store, file: _File, /) -> None:
 def import_answers(store: _Store, file: _File, /) -> None:
     """Add exported answers to a store. A store that does not exist is made; an answer that is there already stays.
 
+    For example:
     synthctx answers import elsewhere.sqlite answers.jsonl
     """
     answers = AnswerStore(store.expanduser())

@@ -25,13 +25,7 @@ def build(
     where: Annotated[RunOptions, Parameter(name="*")] = RunOptions(),
     config: OptionsFile = None,
 ) -> None:
-    """Build variants of a task as Parquet files that load_dataset opens.
-
-    synthctx build mdqa_synth symbolic_haystack templated_haystack --max-tokens 4096
-    synthctx build mdqa_synth templated_haystack --corpus my_docs/ --tokenizer my_model/
-
-    Called again after an interruption, it goes on where it stopped. "synthctx list" names tasks and variants.
-    """
+    """Builds variants of a task, one after the other."""
     found = find_task(task)
     planned = plan_builds(found, variants, options, where)
     require_use(planned, writing, where.estimate or options.store is not None)

@@ -6,7 +6,7 @@ from synthctx_data.command import out
 
 
 def list_variants() -> None:
-    """List tasks and variants, and what each needs."""
+    """Prints the tasks and their variants."""
     out.print(grid(TASKS.values()))
     out.print("A real variant has at most as many examples as its corpus has questions: see --train and --validation.")
     out.print(

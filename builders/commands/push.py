@@ -32,7 +32,7 @@ class PushOptions(OptionModel):
     """The options of `synthctx push`, beside those of a build."""
 
     repo: Annotated[str | None, _PANEL] = option(None, "The repository, OWNER/NAME. Default: synthctx/TASK.")
-    variant: Annotated[tuple[str, ...], _PANEL] = option(
+    variant: Annotated[tuple[str, ...], Parameter(show_default=False), _PANEL] = option(
         (), "A variant to push. Can be given several times. Default: all of the folder."
     )
     branch: Annotated[str, Parameter(name=["--branch", "--revision"]), _PANEL] = option(
@@ -59,16 +59,7 @@ def push(
     where: Annotated[RunOptions, Parameter(name="*")] = RunOptions(),
     config: OptionsFile = None,
 ) -> None:
-    """Put variants on the Hugging Face Hub, where load_dataset finds them.
-
-    synthctx push synthctx/mdqa_synth:symbolic_haystack --repo me/mdqa_synth --dry-run
-    synthctx push big/mdqa_synth --repo me/mdqa_synth_128k --from-variant symbolic_haystack --max-tokens 131072
-
-    Each variant goes in one commit, with its part of the card. What is there already is not sent again. Then the whole gets a version: a
-    tag such as v1.0.0, and a section in CHANGELOG.md. Called again after an interruption, the command goes on where it stopped.
-
-    The token is the one of "hf auth login", or HF_TOKEN. HF_ENDPOINT names another Hub.
-    """
+    """Puts variants on a Hub."""
     if not err.is_terminal:
         disable_progress_bars()
     address = parse_address(place)

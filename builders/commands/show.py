@@ -21,20 +21,14 @@ class ShowOptions(OptionModel):
 
 
 def show(
-    place: Annotated[str, Parameter(help="PLACE:VARIANT@REVISION, e.g. synthctx/mdqa_synth:symbolic_haystack.")],
+    place: Annotated[str, Parameter(help="PLACE:VARIANT@REVISION, where PLACE is a built folder or a Hub id.")],
     variant: Annotated[str | None, Parameter(help="The variant, if PLACE does not name it.")] = None,
     /,
     *,
     options: Annotated[ShowOptions, Parameter(name="*")] = ShowOptions(),
     config: OptionsFile = None,
 ) -> None:
-    """Show one example: its needles coloured, the haystack folded.
-
-    synthctx show synthctx/mdqa_synth:symbolic_haystack --index 7
-    synthctx show me/mdqa_synth:symbolic_haystack@v1.0.0 --split validation
-
-    PLACE is a built folder or a Hub id.
-    """
+    """Prints one example."""
     address = parse_address(place, options.revision)
     name = variant or address.variant
     if name is None:

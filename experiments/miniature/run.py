@@ -26,16 +26,17 @@ from training import run_folder
 HELP = """\
 Runs the paper in miniature, on two cores in half an hour.
 
+For example:
   python experiments/miniature/run.py
   python experiments/miniature/run.py --plan experiments/miniature/smoke.yaml \\
       --output mini/smoke --report mini/smoke.md
 """
 NOTES = """\
-It trains base models from scratch and tunes them on every variant at four times their
-context. It evaluates them, finds, compares, knocks out and patches their heads, and
-writes REPRODUCTION.md: which of the paper's claims hold here. Sizes, phases, learning
-rates, thresholds and gates are in plan.yaml. Called again after an interruption, it goes
-on where it stopped.
+It trains base models from scratch and tunes them on every variant at four
+times their context. It evaluates them, finds, compares, knocks out and
+patches their heads, and writes REPRODUCTION.md: which of the paper's claims
+hold here. Sizes, phases, learning rates, thresholds and gates are in
+plan.yaml. Called again after an interruption, it goes on where it stopped.
 """
 # Seconds of a core that a job takes, by its kind: for the time left.
 _SECONDS = {"data": 50, "base": 600, "copy": 1, "examine": 25, "tune": 44, "knock": 60, "patch": 10, "compare": 10}

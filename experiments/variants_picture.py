@@ -1,4 +1,4 @@
-"""Draws the two axes with an example in each cell: python docs/grid.py writes docs/grid.svg
+"""Draws the two axes with an example in each cell: python experiments/variants_picture.py writes docs/variants.svg
 
 The examples are built, not written: document by document what the builders make of the same index, cut to the picture's lines.
 """
@@ -12,15 +12,16 @@ from builders.examples import Examples
 from synthctx_data.example import Example, Span
 from synthctx_data.options import Options
 
-HERE = Path(__file__).parent
-CORPUS = HERE.parent / "tests" / "data" / "nq-open-oracle-500.jsonl.gz"
+ROOT = Path(__file__).resolve().parents[1]
+PICTURE = ROOT / "docs" / "variants.svg"
+CORPUS = ROOT / "tests" / "data" / "nq-open-oracle-500.jsonl.gz"
 EXPRESSIONS = {
     "real": "real text",
     "llm": "text by a language model",
     "templated": "sentence templates",
     "symbolic": "keys and values",
 }
-CONTEXTS = {"haystack": "varied documents", "padding": "repeated sentences"}
+_CONTEXTS = {"haystack": "varied documents", "padding": "repeated sentences"}
 _INDEX = 3
 _LEGEND = (
     ("needle", "the needle"),
@@ -45,21 +46,21 @@ rect { stroke: #30363d; } }
 """
 
 
-def draw() -> str:
+def draw_variants() -> str:
     """The picture as SVG: a row for each concept expression, a column for each context diversity."""
     variants = TASKS["mdqa_synth"].variants
     parts = []
-    for column, (context, means) in enumerate(CONTEXTS.items()):
+    for column, (context, means) in enumerate(_CONTEXTS.items()):
         x = _LEFT + column * _WIDTH
         parts += [_text(x, 26, "title", context), _text(x, 44, "axis", f"context diversity: {means}")]
     for row, (expression, means) in enumerate(EXPRESSIONS.items()):
         y = _TOP + row * _HEIGHT
         parts += [_text(8, y + 18, "title", expression)]
         parts += [_text(8, y + 38 + 16 * i, "axis", line) for i, line in enumerate(wrap(f"needles: {means}", 16))]
-        for column, context in enumerate(CONTEXTS):
+        for column, context in enumerate(_CONTEXTS):
             if f"{expression}_{context}" in variants:
                 parts.append(_cell(_LEFT + column * _WIDTH, y, _example(f"{expression}_{context}")))
-    width, height = _LEFT + len(CONTEXTS) * _WIDTH, _TOP + len(EXPRESSIONS) * _HEIGHT + 20
+    width, height = _LEFT + len(_CONTEXTS) * _WIDTH, _TOP + len(EXPRESSIONS) * _HEIGHT + 20
     legend = " · ".join(f'<tspan class="{kind}">{what}</tspan>' for kind, what in _LEGEND)
     parts.append(f'<text x="{_LEFT}" y="{height - 14}">{legend} · [document / of so many]</text>')
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">'
@@ -139,4 +140,4 @@ def _text(x: int, y: int, kind: str, text: str) -> str:
 
 
 if __name__ == "__main__":
-    (HERE / "grid.svg").write_text(draw(), encoding="utf-8")
+    PICTURE.write_text(draw_variants(), encoding="utf-8")
