@@ -1,21 +1,22 @@
-# make data: environment, data set, an example. make test: everything that CI runs.
+# make data: environment, data set, an example. make test: the quick tests. make test-all: everything that CI runs.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 MAX_TOKENS ?= 32768
 VARIANTS := templated_haystack symbolic_haystack
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: data test test-slow lint bench mini
+.PHONY: data test test-all lint docs bench mini
 
 data: .venv/core
 	$(BIN)/synthctx build mdqa_synth $(VARIANTS) --max-tokens $(MAX_TOKENS)
-	$(BIN)/synthctx show synthctx/mdqa_synth templated_haystack
+	$(BIN)/synthctx show synthctx/mdqa_synth:templated_haystack
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(PYTEST)
 
-test-slow: .venv/dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "slow or not slow"
+test-all: lint docs
+	$(PYTEST) -m "slow or not slow"
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -23,11 +24,14 @@ lint: .venv/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: .venv/dev
+	$(BIN)/mkdocs build --strict --quiet
+
 bench: .venv/core
 	$(BIN)/python benchmarks/build.py $(if $(CORPUS),--corpus $(CORPUS))
 
 mini: .venv/dev
-	$(BIN)/python analysis/mini/run.py
+	$(BIN)/python experiments/miniature/run.py
 
 .venv/core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

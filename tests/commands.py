@@ -3,8 +3,11 @@
 import contextlib
 import io
 import os
+import signal
+import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -13,6 +16,8 @@ from cyclopts import App
 
 from builders import commands
 from synthctx_data.command import run
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -55,3 +60,49 @@ def script(name: str) -> App:
 def _place(cwd: Path, environment: dict[str, str]) -> Iterator[None]:
     with contextlib.chdir(cwd), patch.dict(os.environ, environment):
         yield
+
+
+def process(*command: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python with these arguments as a process, 100 columns wide: one for each command is enough, others are called here."""
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+@contextlib.contextmanager
+def started(*command: object, cwd: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Python with these arguments as a process that runs while the test goes on; it ends with the context at the latest.
+
+    It heeds Ctrl-C even where the tests are a background job of a shell, which does not.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        running = subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            cwd=cwd,
+            env={**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with running:
+        try:
+            yield running
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+
+
+def wait_until(holds: Callable[[], object], running: subprocess.Popen[str]) -> None:
+    """Waits for a state, as long as it takes the process to bring it about."""
+    while not holds():
+        if running.poll() is not None and not holds():
+            raise AssertionError(f"it ended with {running.returncode} before that: {running.communicate()}")
+        time.sleep(0.01)

@@ -1,0 +1,120 @@
+"""Every command and every line of Python that README and docs print runs: in their order, in one fresh directory."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from tests.hub import TOKEN, hub_server
+from tests.llm_server import llm_server
+
+ROOT = Path(__file__).resolve().parent.parent
+NOT_TESTED = {"needs a network", "needs a GPU"}  # the only reasons why a block may be left out
+_BLOCK = re.compile(r"(?:<!-- not tested: (?P<reason>.*?) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
+# SYNTHCTX_DOCS=full runs the commands as they are printed. Else these have less to do, or no end.
+FULL = os.environ.get("SYNTHCTX_DOCS") == "full"
+SMALLER = {
+    "make data ": "make data MAX_TOKENS=1024 ",
+    "training/evaluate.py": "training/evaluate.py --limit 8",
+    "analysis/detect.py": "analysis/detect.py --limit 8",
+    "analysis/knockout.py": "analysis/knockout.py --limit 4 --seeds 1",
+    "analysis/patch.py": "analysis/patch.py --limit 4 --seeds 1",
+    "analysis/rank.py": "analysis/rank.py --limit 4 --max-steps 4",
+}
+ALWAYS = {"make test ": "make --dry-run test "}  # it would run this test
+
+
+class Block(NamedTuple):
+    """A fenced block of a page, and why it is not tested ("" if it is)."""
+
+    page: str
+    language: str
+    code: str
+    reason: str
+
+
+def pages() -> list[Path]:
+    """The README, and the pages of the site in the order of its navigation."""
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    return [ROOT / "README.md", *(ROOT / "docs" / name for entry in nav for name in entry.values())]
+
+
+def blocks() -> Iterator[Block]:
+    """The blocks of all pages, in order."""
+    for page in pages():
+        for found in _BLOCK.finditer(page.read_text()):
+            yield Block(page.name, found["language"], found["code"], found["reason"] or "")
+
+
+def test_every_block_is_tested_or_says_why_not() -> None:
+    found = list(blocks())
+    assert {block.language for block in found} == {"bash", "python"}
+    assert {block.reason for block in found} <= NOT_TESTED | {""}
+    assert sum(not block.reason for block in found) > 25
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    assert sorted(page.name for page in (ROOT / "docs").glob("*.md")) == sorted(page.name for page in pages()[1:])
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 130
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the checkout in which nothing was built, with the environment of the tests as its .venv."""
+    place = tmp_path / "checkout"
+    kept = ("analysis", "builders", "dataset_cards", "docs", "experiments", "prompts", "synthctx_data", "training")
+    for name in kept:
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "tests" / "data", place / "tests" / "data")
+    for file in ("Makefile", "README.md", "pyproject.toml", "constraints.txt", "mkdocs.yml"):
+        shutil.copy(ROOT / file, place / file)
+    environment = place / ".venv"
+    venv.create(environment, symlinks=True)
+    (site,) = environment.glob("lib/*/site-packages")
+    (site / "tests.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    for command in Path(sys.executable).parent.iterdir():
+        if not (environment / "bin" / command.name).exists():
+            (environment / "bin" / command.name).symlink_to(command)
+    for stamp in ("core", "dev"):
+        (environment / stamp).touch()
+    return place
+
+
+@pytest.mark.slow
+def test_what_is_printed_runs(checkout: Path, tmp_path: Path) -> None:
+    with hub_server() as hub, llm_server() as server:
+        environment = {
+            **os.environ,
+            "PATH": f"{checkout}/.venv/bin:{os.environ['PATH']}",
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_TOKEN": TOKEN,
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_OFFLINE": "0",
+        }
+        for block in blocks():
+            if block.reason:
+                continue
+            code = resized(block.code).replace("http://localhost:8000/v1", server.url)
+            command = ["bash", "-euo", "pipefail", "-c", code] if block.language == "bash" else ["python", "-c", code]
+            ran = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
+            assert ran.returncode == 0, f"{block.page}:\n{code}\n{ran.stdout[-2000:]}\n{ran.stderr[-4000:]}"
+
+
+def resized(code: str) -> str:
+    """The code with commands that have less to do, where that is asked for."""
+    for printed, run in {**ALWAYS, **({} if FULL else SMALLER)}.items():
+        code = code.replace(printed, run)
+    return code
