@@ -1,1 +1,1 @@
-"""Retrieval heads: find, compare, knock out and patch them."""
+"""Tools that find, compare, knock out and patch retrieval heads, and rank training data by them."""

@@ -1,4 +1,4 @@
-"""Attention as one layer computes it, and its weights for as few of its rows as are asked for."""
+"""The attention of one layer, with its weights computed only for the queries that are asked for."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_WEIGHTS_AT_ONCE = 2**23  # numbers: 32 MiB of them stay near a CPU's cache, and never grow to (tokens, tokens)
+_WEIGHTS_AT_ONCE = 2**23  # weights in a chunk, 32 MiB in float32: about a CPU's cache, and never (tokens, tokens)
 
-HIDDEN = torch.finfo(torch.float32).min  # the logit of what a mask hides; half of it is below all others
+HIDDEN = torch.finfo(torch.float32).min  # the logit of a masked key; the logits of all other keys are above half of it
 
 
 @dataclass(frozen=True)
 class Call:
-    """What a layer attends with, positions already in it.
+    """The queries, keys and values of one layer's attention, with positions applied.
 
-    `query` is (batch, head, query, dimension), `key` and `value` are (batch, KV head, key, dimension); the queries stand at the
-    columns `offset` and on, and the keys at those that end with the last query's.
+    `query` is (batch, head, query, dimension); `key` and `value` are (batch, KV head, key, dimension). The first query stands at
+    the column `offset` of the sequence, the first key at the column `first_key`.
     """
 
     layer: int
@@ -31,14 +31,14 @@ class Call:
 
     @property
     def first_key(self) -> int:
-        """The column of the first key: above 0 where a sliding window has let the oldest go.
+        """The column of the first key. It is above 0 where a sliding window has dropped the oldest keys.
 
-        A static cache has room for more keys than there are, behind the last query.
+        A static cache has unused keys behind the last query.
         """
         return max(self.offset + self.query.shape[2] - self.key.shape[2], 0)
 
     def of_heads(self, heads: Tensor) -> "Call":
-        """The call of some of its heads alone, each with its own key and value."""
+        """The call reduced to some query heads, each with its own key and value."""
         group = self.query.shape[1] // self.key.shape[1]
         options = dict(self.options)
         if options.get("s_aux") is not None:
@@ -62,8 +62,8 @@ class Call:
 def weigh(call: Call, queries: Tensor, hide: Callable[[Tensor], Any] | None = None) -> Tensor:
     """The attention weights (batch, head, query, key) of some queries, in float32.
 
-    `queries` are indices into the call's; `hide` lowers logits of the same shape in place before the softmax. With attention sinks a
-    row sums to less than 1.
+    `queries` are indices into the call's queries. `hide` lowers logits of the same shape in place before the softmax. With
+    attention sinks a row sums to less than 1.
     """
     logits = _logits(call, queries)
     if hide is not None:
@@ -72,14 +72,14 @@ def weigh(call: Call, queries: Tensor, hide: Callable[[Tensor], Any] | None = No
 
 
 def chunks(call: Call, queries: Tensor) -> Iterator[Tensor]:
-    """The queries, so many at a time that their weights stay small."""
+    """The queries in chunks whose attention weights stay small."""
     batch, heads, _, _ = call.query.shape
     size = max(_WEIGHTS_AT_ONCE // (batch * heads * call.key.shape[2]), 1)
     yield from torch.split(queries, size)
 
 
 def mix(call: Call, weights: Tensor) -> Tensor:
-    """The outputs (batch, query, head, dimension) of heads with these weights (batch, head, query, key)."""
+    """The outputs (batch, query, head, dimension) of heads with these attention weights (batch, head, query, key)."""
     batch, heads, rows, keys = weights.shape
     groups = call.value.shape[1]
     grouped = weights.to(call.value.dtype).reshape(batch, groups, heads // groups * rows, keys)
@@ -87,7 +87,7 @@ def mix(call: Call, weights: Tensor) -> Tensor:
 
 
 def attend(call: Call) -> Tensor:
-    """The output (batch, query, head, dimension) of a layer with soft-capping or sinks: row by row, never all weights at once."""
+    """The output (batch, query, head, dimension) of a layer, computed in chunks of queries, with soft-capping and sinks."""
     queries = torch.arange(call.query.shape[2], device=call.query.device)
     return torch.cat([mix(call, weigh(call, part)) for part in chunks(call, queries)], 1)
 
@@ -124,7 +124,7 @@ def _masked(call: Call, queries: Tensor, logits: Tensor) -> Tensor:
     batch, keys = (torch.arange(size, device=logits.device) for size in (logits.shape[0], logits.shape[3]))
     visible = mask.mask_mod(
         batch[:, None, None, None], batch[:1, None, None], queries[:, None], keys
-    )  # flex attention's
+    )  # the mask of flex attention
     return logits.masked_fill_(~visible, least)
 
 

@@ -1,15 +1,15 @@
-"""What a head does for an answer, counted in several ways: one function a score, each for questions on one context.
+"""Scores of heads for an answer. Here are wu_forced, mass and logit; wu is in wu_score.py, edge and ablate in causal_scores.py.
 
-    wu          the share of the tokens of the model's own answer that a head copies (Wu et al. 2024): it attends most to that token in a
-                needle; in [0, 1]; questions that the model does not answer do not count
-    wu_forced   the same of the right answer, whatever the model would say
-    mass        the share of its attention that lies on the needles, in [0, 1] or (calibrated) signed (QRHead, arXiv 2506.09944)
-    logit       what it writes along the unembedding of the answer's tokens, read from the needles, less what it reads from the rest
-                (arXiv 2607.01002); signed
-    edge        how much log-probability the answer loses if this head alone does not see the needles while answering; signed
-    ablate      the same if it puts out nothing: necessity, not retrieval; signed
+    wu          the share of the tokens of the model's own answer that a head copies, in [0, 1] (Wu et al. 2024): it attends most to
+                the same token in a needle; questions that the model does not answer do not count
+    wu_forced   the same share of the right answer, whatever the model would say
+    mass        the share of a head's attention that lies on the needles, in [0, 1]; calibrated, it is signed (QRHead, arXiv 2506.09944)
+    logit       what a head adds to the logits of the answer's tokens from the needles, minus what it adds from the rest; signed
+                (arXiv 2607.01002)
+    edge        the log-probability that the answer loses if only this head does not see the needles while answering; signed
+    ablate      the log-probability that the answer loses if this head puts out nothing: necessity, not retrieval; signed
 
-The rows of the answer are those in which its tokens are predicted: from the last token of the prompt on.
+The rows of the answer are the positions that predict its tokens: they begin at the last token of the prompt.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,11 +28,11 @@ from analysis.spans import Tokens
 
 Reduce = Callable[
     [Call, Tensor, Tensor], Tensor
-]  # a call, weights (head, row, key), and which of all wanted rows these are
+]  # of a call, weights (head, row, key), and the indices of these rows among all wanted rows
 
 
 class Reader(Probe):
-    """Reduces the weights of some rows as soon as they are computed: `result[layer]` is (head, row, ...)."""
+    """A probe that reduces the attention weights of wanted rows as soon as they are computed."""
 
     def __init__(self, rows: Tensor, reduce: Reduce) -> None:
         self.rows, self.reduce = rows, reduce
@@ -46,7 +46,7 @@ class Reader(Probe):
             self.parts.setdefault(call.layer, []).append(found.to(self.rows.device))
 
     def result(self, model: PreTrainedModel) -> Tensor:
-        """(layer, head, row, ...), NaN where a layer has no attention."""
+        """The reduced weights (layer, head, row, ...), NaN where a layer has no attention."""
         layers = {layer: torch.cat(parts, 1).float() for layer, parts in self.parts.items()}
         count = transformers_model(model).config.get_text_config().num_hidden_layers
         absent = torch.full_like(next(iter(layers.values())), torch.nan)
@@ -54,14 +54,14 @@ class Reader(Probe):
 
 
 def shared_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens two sequences begin with in common."""
+    """The number of tokens in the common beginning of two sequences."""
     return next(
         (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
     )
 
 
 def common_prefix(questions: Sequence[Tokens], most: int) -> int:
-    """The tokens of the context that all questions share, at most `most` and at least 1."""
+    """The number of tokens in the common beginning of all questions: at most `most`, but at least 1."""
     ids = [question.ids for question in questions]
     return max(min([most, *(shared_prefix(ids[0], other) for other in ids[1:])]), 1)
 
@@ -71,7 +71,7 @@ def _rows(starts: Sequence[int], wanted: Sequence[range], device: torch.device) 
 
 
 def starts(branches: Sequence[Sequence[int]]) -> list[int]:
-    """Where each branch begins, when they stand one behind the other."""
+    """The index of each branch's first token when the branches stand one behind the other."""
     return [0, *np.cumsum([len(branch) for branch in branches[:-1]]).tolist()]
 
 
@@ -81,7 +81,7 @@ def _read(
     wanted: Sequence[range],
     reduce: Reduce,
 ) -> list[Tensor]:
-    """What `reduce` makes of the weights of wanted rows (indices into each question's tokens): (layer, head, row, ...) a question."""
+    """The reduced weights (layer, head, row, ...) of each question; `wanted` are its rows, as indices into its tokens."""
     if len(questions) > 1 and one_at_a_time(model):
         firsts = np.cumsum([0, *map(len, wanted)]).tolist()
         return [
@@ -106,7 +106,7 @@ def _answer_rows(question: Tokens) -> range:
 
 
 def _columns(questions: Sequence[Tokens], keys: int, device: torch.device) -> Tensor:
-    """(key, needle): 1 where a key is of a needle, for the needles of all questions. They stand in what the questions share."""
+    """A matrix (key, needle), 1 where a key is in a needle. It has the needles of all questions, which share their context."""
     needles = [needle for question in questions for needle in question.needles]
     columns = torch.zeros(keys, len(needles), device=device)
     for number, needle in enumerate(needles):
@@ -115,13 +115,13 @@ def _columns(questions: Sequence[Tokens], keys: int, device: torch.device) -> Te
 
 
 def _own(questions: Sequence[Tokens]) -> list[slice]:
-    """Where each question's needles are among those of all."""
+    """The range of each question's needles among the needles of all questions."""
     ends = np.cumsum([len(question.needles) for question in questions]).tolist()
     return [slice(end - len(question.needles), end) for end, question in zip(ends, questions, strict=True)]
 
 
 def scored(question: Tokens, parts: Tensor) -> Scored:
-    """From parts (layer, head, step, needle), of which the total is the sum over needles and the mean over steps."""
+    """The scores of a question, from parts (layer, head, step, needle): summed over needles, averaged over steps."""
     steps = parts.sum(3).permute(2, 0, 1)
     return Scored(question.id, _array(steps.mean(0)), _array(steps), _array(parts.mean(2).permute(2, 0, 1)))
 
@@ -131,7 +131,10 @@ def _array(tensor: Tensor) -> Scores:
 
 
 def copies(question: Tokens, columns: Tensor, produced: Sequence[int]) -> Tensor:
-    """(layer, head, step, needle): 1 where the most attended column (layer, head, step) is of a needle, and holds what is produced."""
+    """A tensor (layer, head, step, needle), 1 where a head copies: its most attended column is in the needle and holds the token.
+
+    `columns` (layer, head, step) are the most attended columns, and `produced` are the tokens of the steps.
+    """
     ids = torch.tensor(question.ids, device=columns.device)
     absent = columns.isnan()
     position = columns.nan_to_num(0).long()
@@ -141,12 +144,12 @@ def copies(question: Tokens, columns: Tensor, produced: Sequence[int]) -> Tensor
 
 
 def attended(call: Call, weights: Tensor, rows: Tensor) -> Tensor:
-    """The column that each head attends to most: (head, row)."""
+    """The column (head, row) that each head attends to most."""
     return weights.argmax(-1)
 
 
 def wu_forced(model: PreTrainedModel, questions: Sequence[Tokens]) -> list[Scored]:
-    """The share of the right answer's tokens that each head copies, in [0, 1]."""
+    """The share of the right answer's tokens that each head copies from a needle, in [0, 1]."""
     wanted = [_answer_rows(question) for question in questions]
     found = _read(model, questions, wanted, attended)
     return [
@@ -156,9 +159,10 @@ def wu_forced(model: PreTrainedModel, questions: Sequence[Tokens]) -> list[Score
 
 
 def mass(model: PreTrainedModel, questions: Sequence[Tokens], neutral: Sequence[Tokens] = ()) -> list[Scored]:
-    """The share of each head's attention on the needles from the question's rows; less that from a neutral one, if there is one.
+    """The share of each head's attention that lies on the needles, averaged over the question's rows, in [0, 1].
 
-    Without it in [0, 1]. Source: QRHead (arXiv 2506.09944), whose rows are those of the question, and whose neutral one is "N/A".
+    With `neutral` questions, each one's share is subtracted, and the score is signed.
+    Source: QRHead (arXiv 2506.09944), which reads the same rows and takes "N/A" as the neutral question.
     """
     own = _own(questions)
 
@@ -176,10 +180,10 @@ def mass(model: PreTrainedModel, questions: Sequence[Tokens], neutral: Sequence[
 
 
 def logit(model: PreTrainedModel, questions: Sequence[Tokens]) -> list[Scored]:
-    """What each head adds to the logit of the answer's tokens by what it reads in the needles, less what it adds by the rest; signed.
+    """The amount that each head adds to the logits of the answer's tokens from the needles, minus that from the rest; signed.
 
-    Value times output projection times unembedding, position by position (arXiv 2607.01002); the final norm is left out, so that
-    heads can be compared, and not answers. Each of several needles is set against its share of the rest.
+    The amount is value times output projection times unembedding, position by position (arXiv 2607.01002). The final norm is left
+    out, so scores can be compared between heads, but not between answers. With several needles, the rest is divided evenly among them.
     """
     own, layers = _own(questions), projections(model)
     answers = [token for question in questions for token in question.ids[question.answer.start : question.answer.stop]]

@@ -1,4 +1,4 @@
-"""A context that is read once, and from which a model goes on in several branches at once."""
+"""A context that a model reads once and continues in several branches at once."""
 
 import inspect
 from collections.abc import Iterator, Sequence
@@ -14,27 +14,27 @@ from analysis.attention import Call, chunks, mix, weigh
 from analysis.interventions import Intervention, Proceed, intervene, transformers_model
 from synthctx_data.errors import ModelError
 
-_DEAD = -1  # the branch of tokens that were drafted and turned down
+_DEAD = -1  # the branch number of drafted tokens that were rejected
 
 
 class Probe:
-    """What looks at the attention of branches, or changes it, chunk by chunk.
+    """An observer of the attention of branches, chunk by chunk, that may also change it.
 
-    `rows` are the tokens of this pass that a chunk holds: indices into all that were given, branch after branch.
+    `rows` are the tokens in the chunk: indices into all new tokens of this pass, branch after branch.
     """
 
     def hide(self, call: Call, rows: Tensor, logits: Tensor) -> None:
         """Lowers logits (1, head, row, key) in place."""
 
     def read(self, call: Call, rows: Tensor, weights: Tensor) -> None:
-        """Sees the weights (1, head, row, key)."""
+        """Reads the attention weights (1, head, row, key)."""
 
     def write(self, call: Call, rows: Tensor, output: Tensor) -> None:
         """Changes the output (1, row, head, dimension) in place."""
 
 
 def one_at_a_time(model: PreTrainedModel) -> bool:
-    """Whether a context can go on in one branch only: its layers keep a state, or it takes no positions."""
+    """True if the model can continue a context in only one branch: its layers keep a state, or it takes no positions."""
     inner = transformers_model(model)
     return _has_state(inner) or "position_ids" not in inspect.signature(inner.forward).parameters
 
@@ -44,11 +44,11 @@ def _has_state(model: PreTrainedModel) -> bool:
 
 
 class Branches(Intervention):
-    """A model that reads a context once, and several continuations of it, none of which sees another.
+    """A model that reads a context once and continues it in several branches. No branch sees another.
 
-    The context goes through the model's own kernel. Of what follows, the attention is computed row by row, O(rows x context), and its
-    weights are shown to a probe before they are mixed: to look at them costs no further pass. The first `go_on` reads the context
-    in the same pass; if there are to be more of them, `keep` keeps its keys and values.
+    The context goes through the model's own kernel. The attention of the branches is computed row by row, in O(rows x context). A
+    probe sees its weights before they are mixed, so reading them costs no further pass. The first `go_on` reads the context in the
+    same pass; `keep` keeps keys and values, which further calls of `go_on` need.
     """
 
     def __init__(self, model: PreTrainedModel, context: Sequence[int], keep: bool) -> None:
@@ -62,7 +62,9 @@ class Branches(Intervention):
         self.probe, self.context_mask = Probe(), None
 
     def go_on(self, branches: Sequence[Sequence[int]], probe: Probe, rows: Tensor) -> Tensor:
-        """The logits (row, vocabulary) at some rows after the branches have gone on with these tokens, which may be none.
+        """The logits (row, vocabulary) at some rows, after each branch is continued with its new tokens, perhaps none.
+
+        `rows` are indices into all new tokens, branch after branch.
 
         Raises: ModelError if there are several branches, and the model's layers keep a state or its positions cannot be given.
         """
@@ -99,12 +101,12 @@ class Branches(Intervention):
         self.branch, self.position = torch.cat(numbers), torch.cat(positions)
 
     def turn_down(self, rows: Tensor) -> None:
-        """Makes tokens of the last pass as if they had never been: nothing that comes after sees them."""
+        """Rejects tokens of the last pass: no later token sees them."""
         self._require_no_state()
         self.branch[(self.before or self.context) + rows] = _DEAD
 
     def forget(self) -> None:
-        """Goes back to the context alone."""
+        """Drops all branches, so that only the context is left."""
         self._require_no_state()
         if self.cache is not None:
             self.cache.crop(self.context - len(self.position))
@@ -117,9 +119,9 @@ class Branches(Intervention):
             )
 
     def mask(self, proceed: Any, **arguments: Any) -> Any:
-        """The mask (1, 1, row, key) of the branches under the model's own rule, whatever window or chunks it has.
+        """The mask (1, 1, row, key) of the branches. Within a branch the model's own rule holds, with its window or chunks.
 
-        Where the context needs a mask too, as with a sliding window, its rows come first.
+        If the context needs a mask too, as with a sliding window, the rows of the context come first.
         """
         if self.alone and self.before:
             return proceed(**{**arguments, "allow_is_causal_skip": False})
@@ -133,7 +135,7 @@ class Branches(Intervention):
         sizes = {"q_length": self.context, "kv_length": self.context, "attention_mask": None}
         context = proceed(**{**arguments, **sizes})
         if not isinstance(context, Tensor):
-            self.context_mask = context  # None, or what flex attention has instead
+            self.context_mask = context  # None, or the mask of flex attention
             return seen
         unseen = context.new_zeros(1, 1, self.context, seen.shape[-1] - self.context)
         return torch.cat([torch.cat([context, unseen], 3), seen], 2)
@@ -152,7 +154,7 @@ class Branches(Intervention):
         return torch.cat([context, *self._of_branches(behind)], 1)
 
     def _of_branches(self, call: Call) -> Iterator[Tensor]:
-        """The outputs (1, row, head, dimension) of what follows the context, chunk by chunk."""
+        """The outputs (1, row, head, dimension) of the tokens behind the context, chunk by chunk."""
         for rows in chunks(call, torch.arange(call.query.shape[2], device=call.query.device)):
             weights = weigh(call, rows, partial(self.probe.hide, call, rows))
             self.probe.read(call, rows, weights)
@@ -162,6 +164,6 @@ class Branches(Intervention):
 
 
 def _only(model: PreTrainedModel, **arguments: Any) -> dict[str, Any]:
-    """Those of the arguments that the model's forward pass takes."""
+    """The arguments without those that the model's forward pass does not take."""
     taken = inspect.signature(model.forward).parameters
     return {name: value for name, value in arguments.items() if name in taken}

@@ -1,4 +1,4 @@
-"""What the answer loses without a head: every head's branch goes on from one context, many in a pass."""
+"""The log-probability that an answer loses without a head. Each head has a branch of one context; a pass reads many branches."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from analysis.heads import Scored
 from analysis.interventions import transformers_model
 from analysis.spans import Tokens
 
-_LOGITS_AT_ONCE = 2**26  # numbers: 256 MiB
+_LOGITS_AT_ONCE = 2**26  # logits in a pass: 256 MiB in float32
 _ROWS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """What one branch goes without: a head, or its edges to some needles; nothing, if it has no head."""
+    """The cut of one branch: a head, or the head's edges to some needles. By default nothing is cut."""
 
     layer: int = -1
     head: int = -1
@@ -31,14 +31,14 @@ class _Cut:
 
 
 class _Cuts(Probe):
-    """Cuts every branch's own head, or its edges, in the rows of that branch."""
+    """A probe that cuts each branch's head, or the head's edges, in the rows of that branch."""
 
     def __init__(self, cuts: Sequence[_Cut], size: int, needles: Sequence[range]) -> None:
         self.cuts, self.size, self.needles = cuts, size, needles
         self.layers: set[int] = set()
 
     def _of(self, call: Call, rows: Tensor) -> Iterator[tuple[Tensor, _Cut]]:
-        """Which of the rows (indices into them) are under a cut of this layer."""
+        """The rows under each cut in this layer, as indices into `rows`, and the cut."""
         self.layers.add(call.layer)
         owners = rows // self.size
         for owner in range(int(owners[0]), int(owners[-1]) + 1):
@@ -57,10 +57,10 @@ class _Cuts(Probe):
 
 
 def causal(model: PreTrainedModel, question: Tokens, score: Literal["edge", "ablate"]) -> Scored:
-    """How much log-probability each token of the right answer loses, on average, without each head; in nats, signed.
+    """The log-probability that a token of the right answer loses on average without each head; in nats, signed.
 
-    "ablate": the head puts out nothing in the rows of the answer; "edge": it does not see the needles in them (in `needles`: not that
-    one). The context is read once; then every head is a branch of the answer's tokens.
+    "ablate": the head puts out nothing in the rows of the answer. "edge": the head does not see the needles in these rows; a part of
+    `needles` hides that needle alone. The context is read once. Then each head has a branch with the answer's tokens.
     """
     text = transformers_model(model).config.get_text_config()
     heads = list(product(range(text.num_hidden_layers), range(text.num_attention_heads)))
@@ -78,7 +78,7 @@ def causal(model: PreTrainedModel, question: Tokens, score: Literal["edge", "abl
 
 
 def _log_probabilities(model: PreTrainedModel, question: Tokens, cuts: Sequence[_Cut]) -> tuple[Tensor, set[int]]:
-    """The log-probability (cut, step) of each token of the right answer, and the layers that attend."""
+    """The log-probability (cut, step) of each token of the right answer under each cut, and the layers with attention."""
     start = question.answer.start - 1
     reading = Branches(model, question.ids[:start], keep=True)
     branch = question.ids[start : question.answer.stop - 1]

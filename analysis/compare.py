@@ -5,7 +5,7 @@ from pathlib import Path
 from analysis.options import CompareOptions
 from synthctx_data.command import run, script
 
-HELP = """\
+_HELP = """\
 Compares the heads of models with each other, and with how well the models do.
 
 For example:
@@ -15,7 +15,7 @@ For example:
       --heads real=heads/real symbolic=heads/symbolic \\
       --f1 symbolic=evaluations/symbolic
 """
-NOTES = """\
+_NOTES = """\
 Measures against the --reference, each with its 95 % interval over resampled
 rows:
   recall@K     the share of the reference's K highest heads that are among
@@ -40,13 +40,13 @@ against recall and cosine.
 
 
 def main(options: CompareOptions, _: str) -> None:
-    """Compares models, and prints the measures."""
+    """Compares the heads of models, and prints the measures."""
     from analysis.engine.compare import compare, show_comparison
 
     show_comparison(compare(options), Path(options.output))
 
 
-app = script("compare", CompareOptions, main, HELP, NOTES)
+app = script("compare", CompareOptions, main, _HELP, _NOTES)
 
 if __name__ == "__main__":
     run(app)

@@ -1,4 +1,4 @@
-"""How much two things go together, with an interval and a p-value: correlations over few models or many heads."""
+"""Correlations over few models or many heads, each with an interval and a p-value."""
 
 import math
 from collections.abc import Callable
@@ -13,15 +13,16 @@ from synthctx_data.seeding import rng
 
 Values = NDArray[np.float64]
 _LEVEL = 0.95
-_FEW = 7  # of which all orders are tried
+_FEW = 7  # pairs, up to which all orders are tried
 _DRAWS = 9999
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """A correlation in [-1, 1] over `n` pairs, its 95 % bootstrap interval, and the share of shuffled pairs that correlate as much.
+    """A correlation in [-1, 1] over `n` pairs, with its 95 % bootstrap interval and its permutation p-value.
 
-    NaN where one side is the same throughout; no interval below 4 pairs.
+    `p` is the share of shuffled orders that correlate at least as strongly. All three are NaN if one side is constant. With fewer
+    than 4 pairs the interval is NaN.
     """
 
     value: float
@@ -45,7 +46,7 @@ def spearman(x: Values, y: Values) -> Values:
 
 
 def kendall(x: Values, y: Values) -> Values:
-    """Kendall's tau-b along the last axis: for few pairs, as all of them are compared."""
+    """Kendall's tau-b along the last axis; NaN where one side is constant. It is for few pairs: it compares all of them."""
     left, right = (np.sign(values[..., :, None] - values[..., None, :]) for values in (x, y))
     size = np.sqrt((left**2).sum((-2, -1)) * (right**2).sum((-2, -1)))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -53,7 +54,7 @@ def kendall(x: Values, y: Values) -> Values:
 
 
 def correlate(measure: Callable[[Values, Values], Values], x: Values, y: Values, *name: str | int) -> Correlation:
-    """The correlation of pairs; `name` is that of the stream that resamples and shuffles."""
+    """The correlation of pairs, with interval and p-value. `name` names the random streams that resample and shuffle."""
     value = float(measure(x, y))
     count = len(x)
     if math.isnan(value):

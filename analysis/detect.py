@@ -3,7 +3,7 @@
 from analysis.options import DetectOptions
 from synthctx_data.command import run, script
 
-HELP = """\
+_HELP = """\
 Finds the retrieval heads of a model on a data set.
 
 For example:
@@ -12,7 +12,7 @@ For example:
   python analysis/detect.py --model models/tiny --max-tokens 600 --score wu_forced \\
       --data synthctx/mdqa_synth:symbolic_padding
 """
-NOTES = """\
+_NOTES = """\
 Scores of a head:
   wu         the share of the tokens of the model's own answer that the head
              copies from a needle (Wu et al. 2024, as in the paper); in [0,
@@ -38,13 +38,13 @@ Called again, the same command scores only rows that have no scores yet.
 
 
 def main(options: DetectOptions, _: str) -> None:
-    """Finds heads, and prints the highest."""
+    """Scores the heads of a model, and prints the highest."""
     from analysis.engine.detect import find_heads, scores_folder, show_heads
 
     show_heads(find_heads(options), options.top, scores_folder(options))
 
 
-app = script("detect", DetectOptions, main, HELP, NOTES)
+app = script("detect", DetectOptions, main, _HELP, _NOTES)
 
 if __name__ == "__main__":
     run(app)

@@ -1,4 +1,4 @@
-"""Figures of heads, each as SVG and PNG: readable in print, and in colours that colour-blind people tell apart."""
+"""Figures of heads, each as SVG and PNG: readable in print, and in colours that colour-blind people can tell apart."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from analysis.heads import HeadScores
 from synthctx_data.files import whole
 from training.answer_scores import Mean
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # of Okabe and Ito
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # the palette of Okabe and Ito
 _MARKERS = "osD^vPX"
 _MEANINGS = {
     "wu": "wu: share of the answer that is copied",
@@ -35,7 +35,7 @@ _STYLE: dict[str, Any] = {
 
 @contextmanager
 def _drawn(file: Path, size: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
-    """A figure and its axes, which are in FILE.svg and FILE.png then."""
+    """A figure and its axes, which are saved as FILE.svg and FILE.png at the end of `with`."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -55,13 +55,13 @@ def _drawn(file: Path, size: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
 
 
 def meaning(heads: HeadScores) -> str:
-    """What the scores say, in a few words."""
+    """A label for the scores: their name and meaning in a few words."""
     score = str(heads.about.get("score", "score"))
     return _MEANINGS.get(score, score)
 
 
 def heatmap(heads: HeadScores, file: Path, title: str = "") -> None:
-    """Draws the scores of all heads, a row for each layer; signed scores around white."""
+    """Draws a map of the scores of all heads, one row for each layer. If scores are signed, 0 is white."""
     values = heads.values
     layers, count = values.shape
     signed = bool(np.nanmin(values) < 0)
@@ -88,7 +88,7 @@ def _ticks(count: int) -> range:
 
 
 def histogram(heads: HeadScores, file: Path, title: str = "") -> None:
-    """Draws how many heads have which score."""
+    """Draws a histogram of the scores of all heads."""
     values = heads.values[~np.isnan(heads.values)]
     with _drawn(file, (4, 2.6)) as (_, axes):
         axes.hist(values, bins=40)
@@ -97,7 +97,7 @@ def histogram(heads: HeadScores, file: Path, title: str = "") -> None:
 
 
 def matrix(values: NDArray[np.float64], names: Sequence[str], file: Path, label: str) -> None:
-    """Draws what every two models have in common, in [0, 1], with the numbers."""
+    """Draws a matrix (model, model) with its numbers, in colours from 0 to 1."""
     size = 1.8 + 0.55 * len(names)
     with _drawn(file, (size + 0.8, size)) as (figure, axes):
         image = axes.imshow(values, cmap="cividis", vmin=0, vmax=1)
@@ -119,7 +119,7 @@ def matrix(values: NDArray[np.float64], names: Sequence[str], file: Path, label:
 def scatter(
     x: Sequence[float], y: Sequence[float], names: Sequence[str], file: Path, labels: tuple[str, str], title: str
 ) -> None:
-    """Draws a point for every model, with its name."""
+    """Draws a point with a name for each model."""
     with _drawn(file, (4, 3)) as (_, axes):
         for i, (left, right, name) in enumerate(zip(x, y, names, strict=True)):
             axes.plot(
@@ -131,7 +131,7 @@ def scatter(
 
 
 def curves(lines: Mapping[str, Mapping[int, Mean]], file: Path, labels: tuple[str, str], title: str = "") -> None:
-    """Draws means over something that grows, each line with its intervals."""
+    """Draws lines of means with their intervals. `lines` has the points of each line by name: its means by their x."""
     with _drawn(file, (4.4, 3)) as (_, axes):
         for i, (name, points) in enumerate(lines.items()):
             at = sorted(points)
@@ -143,7 +143,7 @@ def curves(lines: Mapping[str, Mapping[int, Mean]], file: Path, labels: tuple[st
 
 
 def depths(scores: Mapping[str, Mean], file: Path, label: str, title: str = "") -> None:
-    """Draws scores by the depth of the needles in the context: the tenths "0.0" to "0.9"; each with its interval."""
+    """Draws mean scores with their intervals by the depth of the needles in the context: the tenths "0.0" to "0.9"."""
     at = [float(depth) + 0.05 for depth in scores]
     means = list(scores.values())
     with _drawn(file, (4.4, 2.8)) as (_, axes):

@@ -1,4 +1,4 @@
-"""Scores of attention heads: kept with where they come from, ranked, with intervals, and written for other tools."""
+"""Scores of attention heads, stored with their origin: ranking, intervals, and exports for other tools."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from synthctx_data.seeding import rng
 
 Scores = NDArray[np.float32]
 Head = tuple[int, int]  # layer, head
-FILE = "heads.safetensors"
+SCORES_FILE = "heads.safetensors"
 _LEVEL = 0.95
 _RESAMPLES = 1000
 
@@ -26,7 +26,7 @@ _RESAMPLES = 1000
 class Scored:
     """The scores of one example: `total` (layer, head), and its parts `steps` (step, layer, head) and `needles` (needle, layer, head).
 
-    NaN where a layer has no attention, and NaN altogether where the example does not count.
+    Scores are NaN where a layer has no attention. All of them are NaN if the example does not count.
     """
 
     id: str
@@ -37,10 +37,10 @@ class Scored:
 
 @dataclass(frozen=True)
 class HeadScores:
-    """What a data set says about the heads of a model: `examples` (example, layer, head), and what they came from in `about`.
+    """The scores of a model's heads on a data set: `examples` (example, layer, head), with their origin in `about`.
 
-    `steps` (step, layer, head) and `needles` (needle, layer, head) are means over the examples that have so many: by token of the
-    answer, and by hop or cited document.
+    `steps` (step, layer, head) and `needles` (needle, layer, head) are means over the examples that have that step or needle. A step
+    is a token of the answer. A needle is a hop or a cited document.
     """
 
     examples: Scores
@@ -51,9 +51,9 @@ class HeadScores:
 
     @classmethod
     def of(cls, scored: Sequence[Scored], about: Mapping[str, Any]) -> "HeadScores":
-        """The scores of those examples that count.
+        """The scores of the examples that count.
 
-        Raises: DatasetError if none does.
+        Raises: DatasetError if no example counts.
         """
         counted = [one for one in scored if not np.isnan(one.total).all()]
         if not counted:
@@ -75,9 +75,9 @@ class HeadScores:
         return np.asarray(self.examples.mean(0))
 
     def resampled(self, *name: str | int) -> Scores:
-        """The means (resample, layer, head) over 1000 draws of as many examples, with repetition.
+        """The means (resample, layer, head) of 1000 bootstrap resamples of the examples.
 
-        The same `name` draws the same examples of any scores that have as many.
+        The same `name` draws the same examples from all scores with the same number of examples.
         """
         count = len(self.examples)
         drawn = np.asarray(rng("bootstrap", *name).integers(count, count * _RESAMPLES)).reshape(_RESAMPLES, count)
@@ -86,16 +86,16 @@ class HeadScores:
         return np.asarray(means.reshape(_RESAMPLES, *self.values.shape))
 
     def intervals(self) -> tuple[Scores, Scores]:
-        """The lower and the upper end (layer, head) of what 95 % of the means over resampled examples lie between."""
+        """The lower and the upper end (layer, head) of the 95 % bootstrap interval of each mean."""
         low, high = np.quantile(self.resampled("heads"), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
         return low, high
 
     def ranked(self) -> list[Head]:
-        """All heads, the highest score first; ties by layer and head."""
+        """All heads that have a score, the highest first; ties in the order of layer and head."""
         return rank_heads(self.values)
 
     def top(self, number: int) -> list[Head]:
-        """So many heads with the highest scores."""
+        """The `number` heads with the highest scores, the highest first."""
         return rank_heads(self.values, number)
 
     def above(self, threshold: float) -> list[Head]:
@@ -103,7 +103,7 @@ class HeadScores:
         return rank_heads(self.values, int(np.count_nonzero(self.values >= threshold)))
 
     def save(self, file: Path) -> Path:
-        """Writes the scores to a safetensors file, whole or not at all."""
+        """The file, after the scores are written into it as safetensors, whole or not at all."""
         arrays = {"examples": self.examples, "steps": self.steps, "needles": self.needles}
         described = {"about": json.dumps({**self.about, "ids": self.ids})}
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -113,11 +113,11 @@ class HeadScores:
 
     @classmethod
     def load(cls, place: str | Path) -> "HeadScores":
-        """The scores of a file, or of the folder that `python analysis/detect.py` wrote.
+        """The scores in a file, or in a folder that `python analysis/detect.py` wrote.
 
-        Raises: DatasetError if there are none.
+        Raises: DatasetError if there are no scores.
         """
-        file = Path(place) / FILE if Path(place).is_dir() else Path(place)
+        file = Path(place) / SCORES_FILE if Path(place).is_dir() else Path(place)
         try:
             with safe_open(file, "np") as arrays:
                 about = json.loads(arrays.metadata()["about"])
@@ -132,7 +132,7 @@ class HeadScores:
             ) from error
 
     def by_head(self) -> dict[str, list[float]]:
-        """The scores of all examples under "LAYER-HEAD": the format of Wu et al.'s code, which KV-compression tools read.
+        """The scores of all examples by "LAYER-HEAD". This is the format of Wu et al.'s code, which KV-compression tools read.
 
         Source: retrieval_head_detection.py of github.com/nightdessert/Retrieval_Head.
         """
@@ -145,9 +145,9 @@ class HeadScores:
         }
 
     def by_kv_head(self) -> list[list[float]]:
-        """The highest mean score of the heads that share a key and value: (layer, KV head).
+        """The highest mean score (layer, KV head) among the heads that share a key and value.
 
-        What is kept or dropped of a cache is kept or dropped for all heads of such a group.
+        A cache keeps or drops an entry for all heads of such a group together.
         """
         layers, heads = self.values.shape
         groups = int(self.about.get("kv_heads", heads))
@@ -156,14 +156,14 @@ class HeadScores:
 
 
 def rank_heads(values: Scores, most: int | None = None) -> list[Head]:
-    """All heads that have a score (layer, head), or so many, the highest first; ties by layer and head."""
+    """The heads that have a score (layer, head), at most `most`, the highest first; ties in the order of layer and head."""
     order = np.argsort(-values.ravel(), kind="stable")[: np.count_nonzero(~np.isnan(values))][:most]  # NaN comes last
     layers, heads = np.divmod(order, values.shape[1])
     return list(zip(layers.tolist(), heads.tolist(), strict=True))
 
 
 def _mean_of_ragged(parts: Sequence[Scores]) -> Scores:
-    """The mean (part, layer, head) over the examples that have such a part."""
+    """The mean (part, layer, head) of each part over the examples that have it."""
     most = max(len(part) for part in parts)
     means = [np.mean([part[i] for part in parts if len(part) > i], axis=0) for i in range(most)]
     return np.asarray(means, np.float32).reshape(most, *parts[0].shape[1:])

@@ -1,8 +1,8 @@
-"""The one way into a model's attention: read heads, knock them out, or patch them, inside `with` and in every layer.
+"""Interventions in a model's attention: reading, knocking out and patching heads, inside `with` and in every layer.
 
-What is switched on is an attention function of ours, together with its mask function: it sees queries, keys and values with their
-positions in them, and what each head puts out before the output projection mixes the heads. Adapters, merged or not, are
-behind and before it, so they are seen as they work. Nothing of the model is replaced, and nothing stays when `with` is left.
+`intervene` switches on an attention function of ours, with its mask function. This function sees queries, keys and values with
+positions applied, and each head's output before the output projection mixes the heads. Adapters, merged or not, act before and
+behind it, so it sees their effect. No module of the model is replaced, and nothing stays when `with` is left.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,19 +25,19 @@ _numbers = count()
 
 
 class Intervention:
-    """What stands between a model and its attention: by default nothing does.
+    """An intervention between a model and its attention. By default it changes nothing.
 
-    `layers` are the heads that it is about, by layer.
+    `layers` has the heads that it acts on, by layer.
     """
 
     layers: Mapping[int, list[int]] = {}
 
     def attend(self, call: Call, proceed: Proceed) -> Tensor:
-        """The output (batch, query, head, dimension) of a layer; `proceed` computes it as the model does."""
+        """The output (batch, query, head, dimension) of a layer. `proceed` computes the output of the model itself."""
         return proceed(call)
 
     def mask(self, proceed: Callable[..., Any], **arguments: Any) -> Any:
-        """The mask of a forward pass, from the arguments of transformers' mask functions."""
+        """The mask of a forward pass. `arguments` are those of transformers' mask functions."""
         return proceed(**arguments)
 
 
@@ -45,10 +45,10 @@ class Intervention:
 def intervene(model: PreTrainedModel, *interventions: Intervention) -> Iterator[None]:
     """Puts interventions between a model (or its PEFT adapter) and its attention; the first is the outermost.
 
-    Of nested ones the last entered is the outermost, and is left first. A model serves one thread at a time. Gradients go through;
-    with activation checkpointing `backward` belongs inside, as it computes the attention again.
+    If `with` blocks are nested, the interventions of the inner block are the outermost. A model serves one thread at a time.
+    Gradients flow through. With activation checkpointing call `backward` inside `with`: it computes the attention again.
 
-    Raises: ModelError if the model's attention does not go through transformers' interface; UsageError for heads that it has not.
+    Raises: ModelError if the model's attention does not go through transformers' interface; UsageError if the model lacks a head.
     """
     inner = transformers_model(model)
     before = inner.config._attn_implementation
@@ -82,12 +82,12 @@ def _require_heads(model: PreTrainedModel, interventions: Iterable[Intervention]
 
 
 def transformers_model(model: Any) -> PreTrainedModel:
-    """The model itself, without PEFT's wrapping."""
+    """The model without the wrapper of PEFT."""
     return model.get_base_model() if hasattr(model, "peft_config") and hasattr(model, "get_base_model") else model
 
 
 def _decoder(model: Any) -> torch.nn.Module:
-    """The model below its language head: what is called in every forward pass, through PEFT too."""
+    """The model below its language head. Every forward pass calls it, through PEFT too."""
     decoder: torch.nn.Module = transformers_model(model).base_model
     return decoder
 
@@ -100,7 +100,7 @@ def _out_of_reach(model: Any) -> str:
 
 
 class _Tap:
-    """The attention function and the mask function of one `with`."""
+    """The attention function and the mask function of one `with` block."""
 
     def __init__(self, base: str, interventions: Sequence[Intervention]) -> None:
         self.base, self.interventions = base, interventions
@@ -152,16 +152,16 @@ def _masking(intervention: Intervention, proceed: Callable[..., Any]) -> Callabl
 
 @dataclass(frozen=True)
 class Positions:
-    """Where in the sequences of a batch something is done: at chosen columns of the prompts, and perhaps at all that follow.
+    """Chosen positions in the sequences of a batch: columns of the prompts, and perhaps all later columns.
 
-    `prompt` is (batch, column), True where it is chosen; `later` says whether what is generated behind the prompt is chosen too.
+    `prompt` (batch, column) is True at the chosen columns. `later` is True if all columns behind the prompt are chosen too.
     """
 
     prompt: Tensor
     later: bool
 
     def at(self, call: Call) -> Tensor:
-        """Which queries (batch, query) of a call are chosen."""
+        """A mask (batch, query), True at the chosen queries of a call."""
         columns = torch.arange(call.offset, call.offset + call.query.shape[2], device=call.query.device)
         known = self.prompt.to(call.query.device)
         chosen = known[:, columns.clamp(max=known.shape[1] - 1)]
@@ -181,10 +181,10 @@ def _by_layer(heads: Iterable[Head]) -> dict[int, list[int]]:
 
 
 class Knockout(Intervention):
-    """Heads that do not work any more at some positions.
+    """A knockout of heads at some positions.
 
-    mode "zero": a head puts out nothing; "mean": its mean output, from `means` (layer, head, dimension); "uniform": it attends
-    to everything alike (its query is zero, as in Wu et al.'s code); "edge": it does not see the columns `hidden`
+    mode "zero": a head puts out nothing. "mean": it puts out its mean output, from `means` (layer, head, dimension). "uniform": it
+    attends to everything alike, because its query is zero, as in Wu et al.'s code. "edge": it does not see the columns `hidden`
     (batch, column), and attends to the rest as before.
     """
 
@@ -230,7 +230,7 @@ class Knockout(Intervention):
 
         def hide(
             logits: Tensor,
-        ) -> None:  # and where nothing else is to be seen, nothing is: what is masked has no share then either
+        ) -> None:  # masked keys get -inf too, so a head that sees no other key puts out nothing
             logits.masked_fill_(hidden[:, None, None] | (logits <= HIDDEN / 2), -torch.inf)
 
         parts = [mix(some, weigh(some, part, hide).nan_to_num_(0)) for part in chunks(some, queries)]
@@ -240,7 +240,7 @@ class Knockout(Intervention):
 
 
 class Outputs(Intervention):
-    """Remembers what some heads put out in the last forward pass: `seen[layer]` is (batch, query, head, dimension)."""
+    """A record of some heads' outputs in the last forward pass: `seen[layer]` is (batch, query, head, dimension)."""
 
     def __init__(self, heads: Iterable[Head]) -> None:
         self.layers = _by_layer(heads)
@@ -254,7 +254,7 @@ class Outputs(Intervention):
 
 
 class MeanOutputs(Intervention):
-    """Averages what heads put out over all positions that are read: `means()` is (layer, head, dimension)."""
+    """A running mean of each head's output over all positions that the model reads."""
 
     def __init__(self) -> None:
         self.sums: dict[int, Tensor] = {}
@@ -267,14 +267,14 @@ class MeanOutputs(Intervention):
         return output
 
     def means(self) -> Tensor:
-        """The mean outputs; zero for layers that have no attention."""
+        """The mean outputs (layer, head, dimension); zero for layers without attention."""
         absent = torch.zeros_like(next(iter(self.sums.values())))
         layers = range(max(self.sums) + 1)
         return torch.stack([self.sums.get(layer, absent) / self.counts.get(layer, 1) for layer in layers])
 
 
 class Patch(Intervention):
-    """Heads whose outputs at some positions are those that a donor's had in its last forward pass."""
+    """A patch: at some positions, heads put out what the donor's heads put out in its last forward pass."""
 
     def __init__(self, donor: Outputs, positions: Positions | None = None) -> None:
         self.donor, self.positions = donor, positions or everywhere()
@@ -290,9 +290,9 @@ class Patch(Intervention):
 
 
 class TwinPatch(Intervention):
-    """In a batch of donors and then as many recipients: heads of the recipients put out what the donors' do, at some positions.
+    """A patch inside one batch, whose first half is the donor's and whose second half is the recipient's.
 
-    `positions` are those of one half. Nothing is stored: both are in the same forward pass.
+    At `positions` (of one half), heads of the recipient put out what the donor's heads put out in the same forward pass.
     """
 
     def __init__(self, heads: Iterable[Head], positions: Positions | None = None) -> None:
@@ -314,9 +314,9 @@ class TwinPatch(Intervention):
 def patched(
     recipient: PreTrainedModel, donor: PreTrainedModel, heads: Iterable[Head], positions: Positions | None = None
 ) -> Iterator[None]:
-    """Patches heads of a model with those of another: the donor reads, pass by pass, all that the recipient reads.
+    """Patches heads of the recipient with those of the donor, which reads along in every pass.
 
-    With a cache the donor keeps one of its own, so that generation goes on in both token by token: greedily or sampled, not in beams.
+    If the recipient uses a cache, the donor keeps its own. So both can generate token by token: greedily or sampled, not in beams.
 
     Raises: UsageError if both are the same model, or if the recipient has read something that the donor has not.
     """

@@ -3,7 +3,7 @@
 from analysis.options import KnockoutOptions
 from synthctx_data.command import run, script
 
-HELP = """\
+_HELP = """\
 Knocks out heads and measures the F1 that is left.
 
 For example:
@@ -12,7 +12,7 @@ For example:
   python analysis/knockout.py --adapter runs/tiny_mdqa_symbolic_padding \\
       --data synthctx/mdqa_synth:symbolic_padding --heads heads/tiny --mode edge
 """
-NOTES = """\
+_NOTES = """\
 Modes:
   zero     a head puts out nothing
   mean     it puts out its mean over the prompts of the first rows
@@ -40,7 +40,7 @@ def main(options: KnockoutOptions, _: str) -> None:
     show_knockout(knock_out(options), knockout_folder(options))
 
 
-app = script("knockout", KnockoutOptions, main, HELP, NOTES)
+app = script("knockout", KnockoutOptions, main, _HELP, _NOTES)
 
 if __name__ == "__main__":
     run(app)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from synthctx_data.option_model import SEVERAL, OptionModel, option, panel
-from training.options import ANSWERS, DATA, Name, Positive, ReadingOptions, Recipe
+from training.options import ANSWERS_PANEL, DATA_PANEL, Name, Positive, ReadingOptions, Recipe
 
 ScoreName = Literal["wu", "wu_forced", "mass", "logit", "edge", "ablate"]
 
@@ -18,7 +18,7 @@ class DetectOptions(ReadingOptions):
     score: Annotated[ScoreName, _HEADS] = option("wu", "The score of a head; see below.")
     calibrate: Annotated[bool, _HEADS] = option(True, "For the score mass: subtract that of the question N/A.")
     top: Annotated[Positive, _HEADS] = option(10, "Heads to show.")
-    output: Annotated[Name | None, DATA] = option(
+    output: Annotated[Name | None, DATA_PANEL] = option(
         None, "The folder of scores and figures. Default: heads/MODEL/DATA_SPLIT_SCORE."
     )
 
@@ -30,10 +30,10 @@ class DetectOptions(ReadingOptions):
 class ConditionOptions(ReadingOptions):
     """The options of every experiment on heads: answers under several conditions."""
 
-    batch_size: Annotated[Positive, ANSWERS] = option(1, "Rows that are answered at once.")
-    max_new_tokens: Annotated[Positive, ANSWERS] = option(64, "Tokens of an answer at most.")
-    seeds: Annotated[Positive, ANSWERS] = option(3, "Draws of each control.")
-    resamples: Annotated[Positive, ANSWERS] = option(1000, "Resamples of the bootstrap.")
+    batch_size: Annotated[Positive, ANSWERS_PANEL] = option(1, "Rows that are answered at once.")
+    max_new_tokens: Annotated[Positive, ANSWERS_PANEL] = option(64, "Tokens of an answer at most.")
+    seeds: Annotated[Positive, ANSWERS_PANEL] = option(3, "Draws of each control.")
+    resamples: Annotated[Positive, ANSWERS_PANEL] = option(1000, "Resamples of the bootstrap.")
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the answers under a condition of a given name."""
@@ -56,7 +56,7 @@ class KnockoutOptions(ConditionOptions):
     exclude_layers: Annotated[list[Annotated[int, Field(ge=0)]], SEVERAL, _HEADS] = option(
         [], "Layers that no control is drawn from: those without which nothing works, such as the first."
     )
-    output: Annotated[Name | None, DATA] = option(
+    output: Annotated[Name | None, DATA_PANEL] = option(
         None, "The folder of answers, curves and table. Default: knockout/MODEL/DATA_SPLIT_MODE_PHASE."
     )
 
@@ -82,7 +82,7 @@ class PatchOptions(ConditionOptions):
     positions: Annotated[Literal["answer", "question", "needle", "all"], _HEADS] = option(
         "all", "Where heads are patched. The paper does not say."
     )
-    output: Annotated[Name | None, DATA] = option(
+    output: Annotated[Name | None, DATA_PANEL] = option(
         None, "The folder of answers and table. Default: patch/MODEL/DATA_SPLIT_DONOR_POSITIONS."
     )
 
@@ -111,14 +111,16 @@ class CompareOptions(OptionModel):
 
 
 class RankOptions(Recipe):
-    """The options of a ranking: a recipe of the short tuning, its candidates, and the data that they stand in for."""
+    """The options of a ranking: the recipe of the short tuning, the candidates, and the target that they stand in for."""
 
-    target: Annotated[Name, DATA] = option(
+    target: Annotated[Name, DATA_PANEL] = option(
         ..., "The data that the model is wanted for, as PLACE:VARIANT: the real ones."
     )
-    target_split: Annotated[Name, DATA] = option("validation", "The split of the target on which heads are scored.")
-    limit: Annotated[Positive, DATA] = option(32, "Rows of the target to score heads on.")
-    output: Annotated[Name, DATA] = option("ranking", "The folder of adapters, scores and table.")
+    target_split: Annotated[Name, DATA_PANEL] = option(
+        "validation", "The split of the target on which heads are scored."
+    )
+    limit: Annotated[Positive, DATA_PANEL] = option(32, "Rows of the target to score heads on.")
+    output: Annotated[Name, DATA_PANEL] = option("ranking", "The folder of adapters, scores and table.")
     score: Annotated[ScoreName, _HEADS] = option("wu_forced", "The score of a head; see analysis/detect.py --help.")
     max_steps: Annotated[Positive | None, panel("Schedule", 4)] = option(
         50, "Steps of the short tuning on each candidate."

@@ -3,7 +3,7 @@
 from analysis.options import PatchOptions
 from synthctx_data.command import run, script
 
-HELP = """\
+_HELP = """\
 Patches heads of a donor model into a recipient, and measures its F1.
 
 For example:
@@ -12,7 +12,7 @@ For example:
       --data synthctx/mdqa_synth:real_haystack
   python analysis/patch.py ... --positions answer
 """
-NOTES = """\
+_NOTES = """\
 --adapter (or --model) is the recipient. Heads of the donor are put into it:
 what is patched is the output of a head, before the output projection.
 --positions says where:
@@ -42,7 +42,7 @@ def main(options: PatchOptions, _: str) -> None:
     show_patching(patch_heads(options), patch_folder(options))
 
 
-app = script("patch", PatchOptions, main, HELP, NOTES)
+app = script("patch", PatchOptions, main, _HELP, _NOTES)
 
 if __name__ == "__main__":
     run(app)

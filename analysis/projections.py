@@ -1,4 +1,4 @@
-"""What heads write: the way from a head's output to the logits of tokens, through whatever projection the model has."""
+"""The path from a head's output to the logits of tokens, through any output projection that a model has."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from synthctx_data.errors import ModelError
 
 
 class _Outputs(Intervention):
-    """Remembers which layers attend, and what the heads of the last one put out: what the output projection is given next."""
+    """A record of the layers with attention, and of the heads' outputs in the last one, which its projection is given next."""
 
     def __init__(self) -> None:
         self.layer, self.output, self.attending = -1, torch.empty(0), set[int]()
@@ -25,11 +25,12 @@ class _Outputs(Intervention):
 
 
 def projections(model: PreTrainedModel) -> dict[int, nn.Module]:
-    """The output projection of each layer, with its adapter if it has one: the module that is given what the heads put out.
+    """The output projection of each layer, with its adapter if it has one: the module that is given the heads' outputs.
 
     It is found by running two tokens through the model, and not by its name.
-    Raises: ModelError if in some layer it is given something else, such as outputs that a gate has changed, or if what it puts out
-    goes through something else, such as a norm, before it is added to the stream.
+
+    Raises: ModelError if no module of a layer is given the heads' outputs as they are, because a gate has changed them, for example;
+    or if the projection's output goes through another module, such as a norm, before it is added to the residual stream.
     """
     seen, found = _Outputs(), dict[int, nn.Module]()
     projected: dict[int, Tensor] = {}
@@ -72,9 +73,9 @@ def _otherwise(model: PreTrainedModel, layer: int, what: str) -> str:
 
 
 def written(model: PreTrainedModel, projection: nn.Module, tokens: Sequence[int], width: int) -> Tensor:
-    """How much the logit of each token grows with each number that heads put out: (token, width).
+    """The gradient (token, width) of each token's logit with respect to the heads' outputs, side by side, `width` numbers.
 
-    The gradient of a linear map, so the same everywhere, quantised weights and adapters included.
+    The map is linear, so its gradient is the same everywhere. It includes quantised weights and adapters.
     """
     unembedding = transformers_model(model).get_output_embeddings().weight
     wanted = unembedding[torch.tensor(tokens, device=unembedding.device)].detach()

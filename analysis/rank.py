@@ -1,11 +1,11 @@
-"""Says which data to train on, by what a short tuning does to the heads: python analysis/rank.py --model ... --data A B --target R"""
+"""Ranks data sets by what a short tuning on each does to the heads: python analysis/rank.py --model ... --data A B --target R"""
 
 from pathlib import Path
 
 from analysis.options import RankOptions
 from synthctx_data.command import run, script
 
-HELP = """\
+_HELP = """\
 Says which data to train on, by what a short tuning on each does to the heads.
 
 For example:
@@ -14,7 +14,7 @@ For example:
       --target synthctx/mdqa_synth:symbolic_padding
   python analysis/rank.py --config ranking.yaml
 """
-NOTES = """\
+_NOTES = """\
 Every candidate gets a short tuning of the model, and so does the target if
 it has a train split (a few hundred real rows will do). Then the heads of all
 these models are scored on the same rows of the target.
@@ -44,7 +44,7 @@ def main(options: RankOptions, _: str) -> None:
     show_ranking(rank_data(options), Path(options.output))
 
 
-app = script("rank", RankOptions, main, HELP, NOTES)
+app = script("rank", RankOptions, main, _HELP, _NOTES)
 
 if __name__ == "__main__":
     run(app)

@@ -1,4 +1,4 @@
-"""Rows in tokens: where the answer, the question, the needles and the documents stand in what a model reads."""
+"""Rows in tokens, with the ranges of the answer, the question, the needles and the documents."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from synthctx_data.errors import DatasetError, ModelError
-from training.sequences import IGNORED, encode, render, render_prompt, require_end, tokenize
+from training.sequences import IGNORED, encode, render_prompt, render_row, require_end, tokenize
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """A row as a model reads it. Ranges are indices into `ids`; a token that is partly in a span is in its range.
+    """A row as a model reads it. Ranges are indices into `ids`. A token that is partly in a span is in its range.
 
-    `ids[:prompt]` is what comes before the answer; `answer` is the answer without what ends it; `needles` are in hop order (or the
-    cited documents), each with its answer: for a citation the number in the line above the document.
+    `ids[:prompt]` comes before the answer. `answer` leaves out the tokens that end the answer. `needles` are the hops in order, or
+    the cited documents. Each needle includes its answer; for a citation this is the number in the line above the document.
     """
 
     id: str
@@ -29,21 +29,22 @@ class Tokens:
 
     @property
     def context(self) -> int:
-        """The tokens in front of the question: what several questions on the same documents share."""
+        """The number of tokens in front of the question. Several questions on the same documents share these tokens."""
         return self.question.start
 
 
 def tokens_of(tokenizer: Tokenizer, row: dict[str, Any]) -> Tokens:
     """The row in tokens.
 
-    Raises: ModelError if the tokenizer does not tell where its tokens come from; DatasetError if a text cannot be found again.
+    Raises: ModelError if the tokenizer does not tell the characters of its tokens; DatasetError if the chat template changes a text;
+    UsageError if nothing would end an answer.
     """
     if not tokenizer.is_fast:
         raise ModelError(
             f"expected a tokenizer that tells which characters its tokens are (a fast one), got {type(tokenizer).__name__}"
         )
     require_end(tokenizer)
-    encoded, text = encode(tokenizer, row), render(tokenizer, row)
+    encoded, text = encode(tokenizer, row), render_row(tokenizer, row)
     prompt = render_prompt(tokenizer, row)
     shared = next((i for i, (a, b) in enumerate(zip(text, prompt, strict=False)) if a != b), len(prompt))
     edges = np.array(tokenize(tokenizer, text, return_offsets_mapping=True)["offset_mapping"])
@@ -82,14 +83,14 @@ def _find(text: str, part: str, start: int, name: str) -> int:
 
 
 def _range(edges: NDArray[np.int64], start: int, end: int) -> range:
-    """The tokens that overlap some characters. Special tokens have none."""
+    """The range of tokens that overlap some characters. Special tokens have no characters."""
     first, last = edges.T
     found = np.flatnonzero((last > start) & (first < end) & (last > first))
     return range(int(found[0]), int(found[-1]) + 1) if len(found) else range(0)
 
 
 def neutral(tokenizer: Tokenizer, row: dict[str, Any]) -> Tokens:
-    """The row with the question "N/A", which asks for nothing: what heads do without being asked.
+    """The row with the question "N/A", which asks for nothing. It shows what heads do without a question.
 
     Source: QRHead (arXiv 2506.09944), which takes this as its null query.
     """

@@ -1,4 +1,4 @@
-"""The retrieval score of Wu et al. (2024): what heads copy while the model writes its own answer, greedily."""
+"""The retrieval score of Wu et al. (2024): the share of tokens that heads copy while the model writes its own answer greedily."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from analysis.branches import Branches
 from analysis.heads import Scored
 from analysis.spans import Tokens
 
-_MOST = 50  # tokens that a model may write, as in Wu et al.'s code
+_MOST = 50  # the most tokens of an answer, as in Wu et al.'s code
 
 
 @dataclass
 class _Answer:
-    """An answer as it is being written: its tokens, and what each head attends to most when each is: (layer, head) a token."""
+    """An unfinished answer: its tokens, and for each token the column (layer, head) that each head attends to most."""
 
     tokens: list[int] = field(default_factory=list)
     attended: list[Tensor] = field(default_factory=list)
@@ -38,9 +38,10 @@ def wu(
 ) -> list[Scored]:
     """The share of the tokens of the model's answer that each head copies from a needle, in [0, 1].
 
-    A head copies a token if, where it is predicted, it attends most to that token in a needle. The right answer serves as a draft: one
-    pass says how far the model would have written it, and only from the first other token on it writes one by one. A
-    question that it does not answer, by `answers`, does not count (NaN).
+    A head copies a token if it attends most to the same token in a needle while the model predicts it. The right answer serves as a
+    draft. One pass shows how far the model would have written the draft. From the first other token on, the model writes token by
+    token. A question whose answer `answers` rejects does not count (NaN).
+
     Source: retrieval_head_detection.py of github.com/nightdessert/Retrieval_Head.
     """
     common = common_prefix(questions, min(question.prompt for question in questions) - 1)
@@ -72,7 +73,7 @@ def _draft(question: Tokens) -> tuple[int, ...]:
 def _verify(
     writing: Branches, questions: Sequence[Tokens], common: int, ends: Sequence[int], written: list[_Answer]
 ) -> None:
-    """Takes each draft as far as the model would have written it, and the first token that it writes instead."""
+    """Adds to each answer its draft, as far as the model would have written it, and the first token that differs."""
     branches = [question.ids[common : question.prompt] + _draft(question)[:-1] for question in questions]
     first = [start + question.prompt - common - 1 for start, question in zip(starts(branches), questions, strict=True)]
     rows = torch.tensor(
@@ -96,7 +97,7 @@ def _verify(
 
 
 def _go_on(writing: Branches, ends: Sequence[int], written: list[_Answer]) -> None:
-    """One more token for every answer that has not ended."""
+    """Adds one token to every answer that has not ended."""
     branches = [[] if answer.ended else answer.tokens[-1:] for answer in written]
     rows = torch.arange(sum(map(len, branches)), device=writing.device)
     reader = Reader(rows, attended)

@@ -1,4 +1,4 @@
-"""How fast a language model can write, if it is as fast as a test server, and what its answers take: python benchmarks/writer.py.
+"""How fast a language model can write_missing, if it is as fast as a test server, and what its answers take: python benchmarks/writer.py.
 
 The server waits a fixed time before each answer. With 500 requests at a time, the ideal is a five-hundredth of all waits. *bare client*
 is openai's asynchronous client as it comes, *our client* the same library as `endpoint.py` uses it, *writer* all of it: prompts, judging,
@@ -27,11 +27,11 @@ from builders import TASKS
 from builders.examples import Examples
 from builders.writing.endpoint import Endpoint
 from builders.writing.options import WritingOptions
-from builders.writing.run import write
+from builders.writing.run import write_missing
 from builders.writing.store import Answer, AnswerStore, Request
 from synthctx_data.options import Options
 from tests.llm_server import Reply, completion, llm_server
-from tests.llm_server import write as an_answer
+from tests.llm_server import write_missing as an_answer
 
 CONCURRENCY = 500
 _MODEL = "m"
@@ -120,7 +120,7 @@ def writer(url: str, count: int) -> float:
         one.expression  # noqa: B018  # made before the clock starts
         start = time.perf_counter()
         options = WritingOptions(endpoint=url, concurrency=CONCURRENCY)
-        write(one, options, options.spending(_MODEL), lambda status: None)
+        write_missing(one, options, options.spending(_MODEL), lambda status: None)
         return time.perf_counter() - start
 
 

@@ -155,7 +155,7 @@ def find_chain(corpus: Corpus, question: Question) -> tuple[Span, ...] | None:
     earlier passage or (of several hops) the question holds.
     """
     texts = [corpus.documents[number] for number in question.gold]
-    found = [find_answer(hop.answers, document.text) for hop, document in zip(question.hops, texts, strict=True)]
+    found = [find_answer_span(hop.answers, document.text) for hop, document in zip(question.hops, texts, strict=True)]
     if not all(found) or len(set(question.gold)) < len(found):
         return None
     known = [normalize_answer(f"{document.title} {document.text}") for document in texts]
@@ -170,7 +170,7 @@ def find_chain(corpus: Corpus, question: Question) -> tuple[Span, ...] | None:
     return tuple(span for span in found if span)
 
 
-def find_answer(answers: Sequence[str], text: str) -> Span | None:
+def find_answer_span(answers: Sequence[str], text: str) -> Span | None:
     """The first answer that stands in the text as whole words, as it is written if possible, else in any case."""
     for flags in (re.NOFLAG, re.IGNORECASE):
         for answer in answers:

@@ -1,7 +1,7 @@
-"""The nouns of synthctx and the functions that make examples of them; nothing here needs torch."""
+"""The core that the other packages share: documents, needles and examples, and how they are made. It does not import torch."""
 
 __version__ = "0.1.0"
 
-# Names the rows that a configuration gives: raised whenever any row of any variant changes (tests/test_golden.py
-# holds it; CHANGELOG.md says which part of it).
+# The version of the rows that a configuration gives. It is raised whenever any row of any variant changes
+# (tests/test_golden.py notices; CHANGELOG.md says which part to raise).
 CONTENT_VERSION = "1.2.0"

@@ -1,4 +1,4 @@
-"""Fill a context to its budget, place the needles by depth, and say where everything stands."""
+"""Contexts: documents that fill the token budget, needles placed by depth, and the spans of both."""
 
 import string
 from array import array
@@ -13,18 +13,19 @@ from synthctx_data.layout import Frame, Layout
 from synthctx_data.metrics import holds, normalize_answer, normalize_answers
 from synthctx_data.seeding import Stream
 
-MIN_FILL = 0.99  # of max_tokens, in every example
+MIN_FILL = 0.99  # the share of max_tokens that every example uses at least
 _PROBED_PAGES = 32
 _MOST_ROUNDS = 16
 _VISIBLE = string.ascii_letters + string.digits + string.punctuation
-_MOST_TRIES = 64  # documents that cannot be cut to what is left, in one context
+_MOST_TRIES = 64  # failed attempts to cut a document to the tokens that are left, in one context
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A user message and its answer, the edges of its documents, and its needles (characters of the message).
+    """A user message and its answer, with its documents and needles as spans in characters of the message.
 
-    `num_tokens` is what the whole sequence has, `planned` what it was to have.
+    `edges` holds the start and the end of every document in turn. `num_tokens` is the number of tokens of the whole
+    training sequence, and `planned` the number that it was planned to have.
     """
 
     prompt: str
@@ -51,13 +52,14 @@ def assemble(
     unseen: int = 0,
     margin: int = 0,
 ) -> Context:
-    """The context of `concept` in a haystack of `fillers`, of at least 99 % of `max_tokens` and at most all of them.
+    """The context of a concept: its needles among fillers, planned to have 99 to 100 % of `max_tokens`.
 
-    `fillers` are taken in their order, the most wanted first, and then shuffled by `order`. `depths` has a number in
-    [0, 1] for every needle: 0 puts it before every filler, 1 behind. `unseen` are the tokens (possibly negative) that the
-    whole has beyond the sum of its units; 0 where counts add up. `margin` tokens are kept free at both ends of the budget.
+    `fillers` are taken in their order, the most wanted first. Those that were taken are then shuffled by `order`. `depths`
+    holds a number in [0, 1] for every needle: 0 puts it before every filler, 1 behind all of them. `unseen` is the number
+    of tokens (possibly negative) that the whole has beyond the sum of its units: 0 where counts add up. `margin` is the
+    number of tokens that are kept free at both ends of the budget.
 
-    Raises: BudgetError if the needles alone are too long, or if the fillers run out.
+    Raises: BudgetError if the needles alone are too long, or if no fillers fill the rest.
     """
     if concept.cites:
         concept = replace(concept, completion=cite([_planned_number(max_tokens)] * len(concept.needles)))
@@ -81,7 +83,7 @@ def assemble(
 
 
 def _planned_number(max_tokens: int) -> int:
-    """A document's index of about as many digits as a context of this budget has: documents have 30 tokens or more."""
+    """The document index that a citation is planned with until the real ones are known. A document has 30 tokens or more."""
     return min(99, max_tokens // 30) if max_tokens < 4096 else 998
 
 
@@ -94,10 +96,10 @@ def fit(
     order: Callable[[], Stream],
     adds_up: bool,
 ) -> Context:
-    """`assemble`, again and again until what came out keeps the budget.
+    """The context of a concept, assembled anew until its tokens keep the budget.
 
-    Once is enough, unless the tokenizer's counts do not add up (the whole is counted then), or the answer is made of document
-    numbers that turn out shorter or longer than those it was planned with.
+    One round is enough in most cases. More are needed if the tokenizer's counts do not add up (then the whole is counted),
+    or if the answer cites document numbers that turn out shorter or longer than the planned ones.
 
     Raises: BudgetError as `assemble` does, and if 16 rounds do not end within the budget.
     """
@@ -123,8 +125,8 @@ def _choose(
 ) -> tuple[list[Page], int]:
     """Fillers of at most `room` tokens, numbers included, and the tokens left over: at most 1 % of `max_tokens`, less `reserved`.
 
-    Whole documents as long as they fit. Only where what is left then is too much is the next one cut short, and where
-    what is left is too little for any text, the last one gives up half of its own.
+    Whole documents are taken as long as they fit. If too many tokens are left over then, the next document is cut to fit.
+    If they are too few for any of its text, the last document that was taken is cut to about half, which leaves more.
     """
     spare = max_tokens - least_tokens(max_tokens) - reserved
     before = len(concept.needles)
@@ -157,7 +159,7 @@ def _choose(
 
 
 def _take_whole(layout: Layout, fillers: Iterator[Page], before: int, room: int) -> tuple[list[Page], int, Page | None]:
-    """Fillers up to the first that does not fit, the tokens left over, and that one (None if they ran out)."""
+    """The fillers before the first that does not fit, the tokens left over, and that filler (None if they ran out)."""
     chosen: list[Page] = []
     numbers = layout.numbers(before).tokens
     for page in fillers:
@@ -171,7 +173,7 @@ def _take_whole(layout: Layout, fillers: Iterator[Page], before: int, room: int)
 
 
 def _cut(layout: Layout, concept: Concept, page: Page, most: int, least: int) -> Page | None:
-    """`layout.cut`, shorter still where the cut would end a word early and so make an answer ("10" of "1066")."""
+    """The page cut by `layout.cut`, and cut further while a word that was cut makes an answer ("10" of "1066")."""
     answers = normalize_answers(concept.answers)
     piece = layout.cut(page, most, least)
     while piece is not None and holds(normalize_answer(piece.body), answers):
@@ -206,7 +208,7 @@ def _render(
     lines = layout.numbers(len(pages)).lines
     parts = [frame.head, *chain.from_iterable(zip(lines, [page.body for page in pages], strict=False)), frame.tail]
     ends = list(accumulate(map(len, parts)))
-    starts = ends[1:-1:2]  # of the bodies: where the lines above them end
+    starts = ends[1:-1:2]  # of the bodies: each starts where the line above it ends
     edges = array(
         "i", chain.from_iterable((start, start + page.text.end) for start, page in zip(starts, pages, strict=True))
     )
@@ -226,7 +228,7 @@ def _render(
 
 
 def _place(concept: Concept, fillers: Sequence[Page], depths: Sequence[float]) -> tuple[list[Page], list[int]]:
-    """The pages of a context in order, and the index among them of every needle, in hop order."""
+    """The pages of a context in order, and the index of every needle among them, in hop order."""
     slots = sorted((min(int(d * (len(fillers) + 1)), len(fillers)), d, hop) for hop, d in enumerate(depths))
     pages: list[Page] = []
     at = [0] * len(slots)
@@ -241,9 +243,9 @@ def _place(concept: Concept, fillers: Sequence[Page], depths: Sequence[float]) -
 
 
 def counts_add_up(layout: Layout, concept: Concept, fillers: Iterator[Page]) -> bool:
-    """Whether the sum of the units' counts is the count of the whole.
+    """True if the tokens of a context are the sum of the tokens of its units.
 
-    Tried on the start of one context, and on documents that begin and end with every visible character of ASCII.
+    This is tried on one text: the start of a context, and documents that begin and end with each visible ASCII character.
     """
     frame = layout.frame(concept)
     pages = [needle.page for needle in concept.needles] + list(islice(fillers, _PROBED_PAGES))

@@ -1,4 +1,4 @@
-"""What makes a data set unfit to train on or to test with, found in its rows alone."""
+"""Checks of the rows of a data set: faults that make it unfit to train on or to test with."""
 
 import math
 import re
@@ -16,8 +16,8 @@ from synthctx_data.tokens import TokenCounter
 
 Row = Mapping[str, Any]
 
-# Every kind of fault, with what is right.
-KINDS = {
+# Every kind of fault, with what is true of a data set without it.
+FAULT_KINDS = {
     "spans": "documents follow each other, and every needle and answer reads as itself",
     "leak": "no answer stands outside its needle",
     "shortcut": "no document but a hop's own links its subject and its answer",
@@ -32,18 +32,18 @@ KINDS = {
 _UNLIKELY = 1e-4  # the probability below which depths are called skewed
 _DEPTH_BINS = 10
 _FILL_BINS = 10
-_RECOUNTED = 20  # rows of a split whose tokens are counted again; after these, one row in as many
+_RECOUNTED = 20  # the first 20 rows of a split are counted again, and every 20th row after them
 _CITATION = re.compile(r"(\[\d+\])+")
-_BETWEEN = " \ue000 "  # keeps the end of one document and the start of the next from making an answer
+_BETWEEN = " \ue000 "  # put between documents, so that the end of one and the start of the next make no answer
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of a data set besides its rows; what is not known is not checked.
+    """The properties that rows are checked against.
 
-    max_tokens: the budget; None takes the largest row's tokens for it.
-    depths: the depths that were asked for; empty for uniform ones.
-    counter: the tokenizer that num_tokens was counted with.
+    max_tokens: the budget; None means the tokens of the largest row.
+    depths: the depths that were asked for, in [0, 1]; empty means uniform depths.
+    counter: the tokenizer that num_tokens was counted with; None means that num_tokens is not checked.
     """
 
     max_tokens: int | None = None
@@ -53,10 +53,10 @@ class Expected:
 
 @dataclass
 class Report:
-    """What was found in one variant: rows by split, faults by kind (each a message), and what to draw.
+    """The findings in one variant: the number of rows by split, messages about faults by kind, and two histograms.
 
-    fill: rows whose fill is in each tenth of a percent from 99 to 100; the first also holds all below.
-    depth: needles in each tenth of the context.
+    fill: the number of rows whose fill is in each tenth of a percent from 99 to 100. The first also counts all rows below.
+    depth: the number of needles in each tenth of the context.
     """
 
     rows: Counter[str] = field(default_factory=Counter)
@@ -70,7 +70,7 @@ class Report:
 
 
 class Checker:
-    """Looks at one row after the other: `add` each, then `report`."""
+    """A checker of rows: call `add` with each row, then `report`."""
 
     def __init__(self, expected: Expected) -> None:
         self._expected = expected
@@ -87,7 +87,7 @@ class Checker:
         wrong = wrong_spans(row)
         if wrong:
             self._fault("spans", f"{row['id']}: {wrong}")
-            return  # nothing that reads by spans means anything here
+            return  # the other checks read by spans, and these are wrong
         self._leak(row)
         self._shortcut(row)
         self._repetitions(split, row)
@@ -96,7 +96,7 @@ class Checker:
         self._recount(split, row)
 
     def report(self) -> Report:
-        """What all rows together came to."""
+        """The findings in all rows that were added."""
         self._check_fill()
         self._check_depth()
         return self._report
@@ -127,7 +127,7 @@ class Checker:
         texts = [normalize_answer(prompt[d["start"] : d["end"]]) for d in row["documents"]]
         at = [needle["document"] for needle in row["needles"]]
         for hop, (subject, answer) in enumerate(links(row)):
-            # The first subject is a guess, and the next hop's document is about the first answer.
+            # The first subject is a guess, and the second hop's document is about the first answer: it may hold both.
             own = at[:2] if hop == 0 else [at[hop]]
             for number, text in enumerate(texts):
                 if number not in own and mentions(text, (subject,)) and mentions(text, (answer,)):
@@ -138,7 +138,7 @@ class Checker:
     def _repetitions(self, split: str, row: Row) -> None:
         prompt = row["prompt"][0]["content"]
         needles = "\n".join(prompt[needle["start"] : needle["end"]] for needle in row["needles"])
-        asked = f"{row['question']}\n" if cites(row) else ""  # a document is cited for several insights
+        asked = f"{row['question']}\n" if cites(row) else ""  # one document may be cited for several insights
         self._once("needles", self._needles, split, row, asked + needles)
         answers = "" if cites(row) else sorted(row["answers"])
         self._once("splits", self._facts, split, row, f"{normalize_answer(row['question'])}\n{answers}")
@@ -153,7 +153,7 @@ class Checker:
         self._contexts.setdefault(context, row["id"])
 
     def _once(self, kind: str, known: dict[bytes, tuple[str, str]], split: str, row: Row, text: str) -> None:
-        """Faults a text that was there before: in another split as `splits`, in the same as `kind`."""
+        """Reports a text that an earlier row has too: as `splits` if that row is in another split, else as `kind`."""
         key = _digest(text)
         before = known.setdefault(key, (split, row["id"]))
         if before[1] == row["id"]:
@@ -200,12 +200,12 @@ class Checker:
 
 
 def cites(row: Row) -> bool:
-    """Whether the answer of a row is the documents that hold its needles, such as "[3][17]"."""
+    """True if the answer of a row cites the documents that hold its needles, such as "[3][17]"."""
     return _CITATION.fullmatch(row["completion"][0]["content"]) is not None
 
 
 def wrong_spans(row: Row) -> str:
-    """What is wrong with the spans of a row; empty if nothing."""
+    """The fault in the spans of a row, in words; empty if there is none."""
     prompt, completion = row["prompt"][0]["content"], row["completion"][0]["content"]
     documents = row["documents"]
     edges = [edge for d in documents for edge in (d["start"], d["end"])]
@@ -252,7 +252,7 @@ def _wrong_citation(row: Row) -> str:
 
 
 def outside_last_needle(row: Row) -> Iterable[str]:
-    """The documents' text outside the needle of the last hop, in pieces."""
+    """The text of all documents outside the needle of the last hop, in pieces."""
     prompt = row["prompt"][0]["content"]
     last = row["needles"][-1]
     for number, document in enumerate(row["documents"]):
@@ -266,7 +266,8 @@ def outside_last_needle(row: Row) -> Iterable[str]:
 def links(row: Row) -> list[tuple[str, str]]:
     """The normalised subject and answer of every hop.
 
-    The subject of the first is what its needle and the question have in common; of every other, the answer before it.
+    The subject of the first hop is the longest run of words that its needle and the question share. The subject of every
+    other hop is the answer of the hop before. Hops without a subject or an answer are left out.
     """
     prompt = row["prompt"][0]["content"]
     answers = [normalize_answer(prompt[n["answer_start"] : n["answer_end"]]) for n in row["needles"]]
@@ -276,10 +277,10 @@ def links(row: Row) -> list[tuple[str, str]]:
 
 
 def common_words(one: str, other: str) -> str:
-    """The longest run of normalised words, in characters, that two texts share; empty if they share none."""
+    """The run of normalised words that two texts share and that has the most characters; empty if they share none."""
     mine, theirs = normalize_answer(one).split(), normalize_answer(other).split()
     best = ""
-    ending = [""] * (len(theirs) + 1)  # the run that ends at each word of theirs and at the last word of mine
+    ending = [""] * (len(theirs) + 1)  # the shared run that ends at each word of theirs and at the current word of mine
     for word in mine:
         ending = [
             "",
@@ -290,16 +291,17 @@ def common_words(one: str, other: str) -> str:
 
 
 def places(row: Row) -> list[tuple[int, int]]:
-    """For every needle: how many distractors stand before it, and how many places there are for it (one more than those)."""
+    """The place of every needle: the number of distractors before it, and the number of places (one more than distractors)."""
     at = sorted(needle["document"] for needle in row["needles"])
     slots = len(row["documents"]) - len(set(at)) + 1
     return [(needle["document"] - at.index(needle["document"]), slots) for needle in row["needles"]]
 
 
 def uniform_probability(drawn: Sequence[tuple[int, int]]) -> float:
-    """How likely places this uneven are if every one of the places is as likely: chi-square over up to ten bins.
+    """The probability, in [0, 1], of places at least this uneven if all places are equally likely.
 
-    Contexts of few documents fall into bins unevenly even so; what each bin would hold is summed place by place.
+    It is found by a chi-square test over up to ten bins, and is 1 for fewer than ten needles. The places of a context of
+    few documents do not fill the bins evenly, so the expected count of each bin is summed place by place.
     """
     bins = min(_DEPTH_BINS, len(drawn) // 5)
     if bins < 2:

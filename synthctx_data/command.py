@@ -27,7 +27,7 @@ T = TypeVar("T")
 out = Console(highlight=False, markup=False)
 err = Console(stderr=True, highlight=False, markup=False)
 PROGRESS_COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-SILENCE = 30  # seconds between signs of life where there is no terminal
+SILENCE = 30  # seconds between lines of progress where there is no terminal
 _INTERRUPTED = 130
 
 OptionsFile = Annotated[
@@ -38,7 +38,7 @@ OptionsFile = Annotated[
 
 
 def command_line(name: str, help: str, epilogue: str = "", version: str | None = None) -> App:
-    """A command line without commands yet; `help` and `epilogue` are shown as they are, line by line."""
+    """A command line that has no commands yet. `help` and `epilogue` are shown as they are, line by line."""
     return App(
         name,
         help=help,
@@ -54,7 +54,7 @@ def command_line(name: str, help: str, epilogue: str = "", version: str | None =
 def script(name: str, options: type[OptionModel], call: Callable[[Any, str], object], help: str, epilogue: str) -> App:
     """The command line of a script that has one model of options.
 
-    `call` gets the options and the name of the file that `--config` names, without folder and ending ("" without one).
+    `call` gets the options, and the name of the `--config` file without folder and ending ("" if there is no such file).
     """
     app = command_line(name, help, epilogue)
 
@@ -70,10 +70,10 @@ def script(name: str, options: type[OptionModel], call: Callable[[Any, str], obj
 def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs a command line and exits. An error is one line on standard error, and exit code 2 (usage) or 1."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers are processes
-    warnings.simplefilter("ignore", FutureWarning)  # of the libraries to each other
+    warnings.simplefilter("ignore", FutureWarning)  # libraries send these to each other, not to the user
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows another
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a character shows another
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = app(given, exit_on_error=False, print_error=False, result_action="return_value")
@@ -86,7 +86,7 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _in_one_line(error: BaseException, given: Sequence[str]) -> tuple[str, int]:
-    """What the user is told of an error, and the exit code."""
+    """The message about an error for the user, and the exit code."""
     name = type(error).__name__
     match error:
         case SynthctxError():
@@ -96,7 +96,7 @@ def _in_one_line(error: BaseException, given: Sequence[str]) -> tuple[str, int]:
         case ModuleNotFoundError():
             return f"expected {error.name}, which is not installed; pip install -c constraints.txt -e '.[analysis]'", 1
         case KeyboardInterrupt():
-            return "interrupted; the same command goes on from what is done", _INTERRUPTED
+            return str(error) or "interrupted; the same command goes on from what is done", _INTERRUPTED
         case OSError() | MemoryError():
             return f"{name}: {error}", 1
     return (
@@ -123,7 +123,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 
 def _options_file(app: App, commands: tuple[str, ...], arguments: Any) -> None:
-    """Gives options that no flag has set what the file of `--config` says."""
+    """Sets the options that no flag has set to the values in the `--config` file."""
     for argument in arguments:
         if "--config" in argument.names and argument.tokens:
             file = Path(argument.tokens[0].value).expanduser()
@@ -134,9 +134,9 @@ def _options_file(app: App, commands: tuple[str, ...], arguments: Any) -> None:
 
 @contextmanager
 def progress_bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar that is gone when the work is done, or a line now and then where there is no terminal.
+    """A context that shows progress. It gives a function, to be called with the number of further rows that are done.
 
-    What it gives is told how many more rows are done.
+    A terminal shows a bar that disappears at the end. Elsewhere a line is printed at most every 30 seconds.
     """
     done, said = 0, time.monotonic()
     with Progress(*PROGRESS_COLUMNS, console=err, transient=True, disable=not err.is_terminal) as bar:
@@ -154,7 +154,7 @@ def progress_bar(what: str, total: int | None) -> Iterator[Callable[[int], None]
 
 
 def with_progress(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    """The items, with a progress bar that counts those that were taken."""
+    """The items themselves, while a progress bar counts those that were used."""
     with progress_bar(what, total) as advance:
         for item in items:
             yield item
@@ -162,7 +162,7 @@ def with_progress(items: Iterable[T], what: str, total: int) -> Iterator[T]:
 
 
 def table(columns: Mapping[str, str], rows: Iterable[Sequence[object]], **options: Any) -> Table:
-    """A table for the terminal: `columns` by name, each "left" or "right"."""
+    """A table for the terminal. `columns` gives the alignment of each column, "left" or "right", by its name."""
     shown = Table(box=box.SIMPLE_HEAD, **options)
     for name, side in columns.items():
         shown.add_column(name, justify=side, no_wrap=True)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ Rows of four shapes are read, from JSON, JSON lines (also gzipped), Parquet or t
   `question_decomposition` [{question, answer, paragraph_support_idx}], one a hop;
 - a topic of SummHay: `documents` [{document_text, insights_included}], `subtopics` [{insights [{insight, insight_id}]}];
 - a document: `text`, and `title` if it has one.
-A text file becomes passages that end where paragraphs end.
+A text file becomes split_passages that end where paragraphs end.
 """
 
 import gzip
@@ -26,11 +26,11 @@ from synthctx_data.example import Document
 
 _ROW_SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet")
 _TEXT_SUFFIXES = (".txt", ".md")
-Row = Mapping[str, Any]
+_Row = Mapping[str, Any]
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _PASSAGE_WORDS = 100  # as in Natural Questions-Open (Karpukhin et al. 2020): a passage ends at the next paragraph end
-_LONG_WORDS = 300  # a paragraph of more is cut
+_LONG_WORDS = 300  # a longer paragraph is cut
 _WORD = re.compile(r"\S+")
 _SHAPES = (
     "question + answers + ctxs (Lost in the Middle), question + paragraphs + question_decomposition (MuSiQue), "
@@ -39,8 +39,8 @@ _SHAPES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Hop:
-    """A step of a question: what it asks, its answers, and the index of its gold document in the corpus."""
+class QuestionHop:
+    """A hop of a real question: what it asks, its answers, and the index of its gold document in the corpus."""
 
     question: str
     answers: tuple[str, ...]
@@ -49,24 +49,24 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A real question with its hops in order; `own` are the other documents that it came with.
+    """A real question with its hops in order. `own` holds the indices of the other documents that it came with.
 
-    For an insight of SummHay, whose answer is the documents that hold it, every hop is one of these, without answers.
+    An insight of SummHay is a question too. It has one hop, without answers, for every document that contains it.
     """
 
     text: str
-    hops: tuple[Hop, ...]
+    hops: tuple[QuestionHop, ...]
     own: tuple[int, ...]
 
     @property
     def gold(self) -> tuple[int, ...]:
-        """The gold documents in hop order."""
+        """The indices of the gold documents, in hop order."""
         return tuple(hop.gold for hop in self.hops)
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Distinct documents, the questions about them, and a hash of all that was read."""
+    """Distinct documents, the questions about them, and a hash of every row that was read (`identity`)."""
 
     documents: tuple[Document, ...]
     questions: tuple[Question, ...]
@@ -74,9 +74,9 @@ class Corpus:
 
 
 def read_corpus(specs: Iterable[str], text_column: str = "text") -> Corpus:
-    """The documents and questions of several files, folders or Hub data sets, in their order.
+    """The corpus that several files, folders or Hub data sets make together, in their order.
 
-    `text_column` is the field that holds the text of a document that comes without a question.
+    `text_column` names the field with the text of a document that comes without a question.
 
     Raises: UsageError if one does not exist, CorpusError if one cannot be read.
     """
@@ -90,20 +90,20 @@ def read_corpus(specs: Iterable[str], text_column: str = "text") -> Corpus:
 
 
 class _Passage(dict[str, str]):
-    """A row that was a part of a text file: title and text."""
+    """A row made of a passage of a text file: its title and text."""
 
 
 class _Reader:
-    """Gathers documents, each numbered when it is first seen, and questions about them."""
+    """A collector of questions, and of documents, each of which gets a number when it is first seen."""
 
     def __init__(self, text_column: str) -> None:
         self._text_column = text_column
         self.documents: list[Document] = []
-        # By a hash: so the texts themselves are held once, which counts for a million of them.
+        # By a hash of the document, since a million texts should not be held twice.
         self._numbers: dict[bytes, int] = {}
         self.questions: list[Question] = []
 
-    def read(self, row: Row, place: str) -> None:
+    def read(self, row: _Row, place: str) -> None:
         if "paragraphs" in row:
             self.questions.append(self._chained(row, place))
         elif "question" in row:
@@ -120,7 +120,7 @@ class _Reader:
             self.documents.append(document)
         return number
 
-    def _single(self, row: Row, place: str) -> Question:
+    def _single(self, row: _Row, place: str) -> Question:
         contexts = _field(row, "ctxs", list, place)
         gold = [
             i
@@ -134,10 +134,10 @@ class _Reader:
             )
         text, answers = _filled(row, "question", place), _answers(row, "answers", place)
         own = [self._number(_document(context, f"{place}, ctxs")) for context in contexts]
-        hop = Hop(text, answers, own.pop(gold[0]))
+        hop = QuestionHop(text, answers, own.pop(gold[0]))
         return Question(text, (hop,), tuple(own))
 
-    def _chained(self, row: Row, place: str) -> Question:
+    def _chained(self, row: _Row, place: str) -> Question:
         paragraphs = _field(row, "paragraphs", list, place)
         steps = _field(row, "question_decomposition", list, place)
         own = [self._number(_document(p, f"{place}, paragraphs", "paragraph_text")) for p in paragraphs]
@@ -150,17 +150,19 @@ class _Reader:
             at = _field(step, "paragraph_support_idx", int, where)
             if at not in at_index:
                 raise CorpusError(f"{where}: expected paragraph_support_idx to be the idx of a paragraph, got {at}")
-            hops.append(Hop(_field(step, "question", str, where), (_filled(step, "answer", where),), at_index[at]))
+            hops.append(
+                QuestionHop(_field(step, "question", str, where), (_filled(step, "answer", where),), at_index[at])
+            )
         if not hops:
             raise CorpusError(f"{place}: expected question_decomposition to hold a step for each hop, and it is empty")
         aliases = _answers(row, "answer_aliases", place) if row.get("answer_aliases") else ()
         answers = (_filled(row, "answer", place), *aliases)
-        hops[-1] = Hop(hops[-1].question, tuple(dict.fromkeys(answers)), hops[-1].gold)
+        hops[-1] = QuestionHop(hops[-1].question, tuple(dict.fromkeys(answers)), hops[-1].gold)
         gold = {hop.gold for hop in hops}
         text = _filled(row, "question", place)
         return Question(text, tuple(hops), tuple(number for number in own if number not in gold))
 
-    def _insights(self, row: Row, place: str) -> Iterator[Question]:
+    def _insights(self, row: _Row, place: str) -> Iterator[Question]:
         holding: dict[str, dict[int, None]] = {}
         own = []
         for entry in _field(row, "documents", list, place):
@@ -173,24 +175,24 @@ class _Reader:
                 text = _filled(insight, "insight", where)
                 gold = holding.get(_field(insight, "insight_id", str, where), {})
                 rest = set(own).difference(gold)
-                yield Question(text, tuple(Hop(text, (), number) for number in gold), tuple(sorted(rest)))
+                yield Question(text, tuple(QuestionHop(text, (), number) for number in gold), tuple(sorted(rest)))
 
 
-def _filled(row: Row, name: str, place: str) -> str:
+def _filled(row: _Row, name: str, place: str) -> str:
     text: str = _field(row, name, str, place).strip()
     if not text:
         raise CorpusError(f"{place}: expected {name} to hold something, and it is empty; leave the row out")
     return text
 
 
-def _answers(row: Row, name: str, place: str) -> tuple[str, ...]:
+def _answers(row: _Row, name: str, place: str) -> tuple[str, ...]:
     answers = _field(row, name, list, place)
     if not answers or not all(isinstance(answer, str) and answer.strip() and _encodes(answer) for answer in answers):
         raise CorpusError(f"{place}: expected {name} to be a list of texts, got {_short(answers)}")
     return tuple(answer.strip() for answer in answers)
 
 
-def _document(row: Row, place: str, field: str = "text") -> Document:
+def _document(row: _Row, place: str, field: str = "text") -> Document:
     if not isinstance(row, Mapping):
         raise CorpusError(f"{place}: expected a document with {field}, got {_short(row)}")
     title = _field(row, "title", str, place) if row.get("title") else ""
@@ -198,12 +200,12 @@ def _document(row: Row, place: str, field: str = "text") -> Document:
     return Document(" ".join(title.split()), text, _said(row, "source", "url"), _said(row, "license", "licence"))
 
 
-def _said(row: Row, *names: str) -> str:
-    """The first of these fields that holds a text; empty if none does."""
+def _said(row: _Row, *names: str) -> str:
+    """The first text that one of these fields of a row holds; empty if none does."""
     return next((row[name] for name in names if isinstance(row.get(name), str) and _encodes(row[name])), "")
 
 
-def _field(row: Row, name: str, kind: type, place: str) -> Any:
+def _field(row: _Row, name: str, kind: type, place: str) -> Any:
     if not isinstance(row, Mapping):
         raise CorpusError(f"{place}: expected an object with {name}, got {_short(row)}")
     if name not in row:
@@ -235,8 +237,8 @@ def _short(value: object) -> str:
     return f"{type(value).__name__} {text if len(text) < 60 else text[:57] + '...'}"
 
 
-def _rows(spec: str) -> Iterator[tuple[str, Row]]:
-    """Every row with the place it stands at, for messages."""
+def _rows(spec: str) -> Iterator[tuple[str, _Row]]:
+    """Every row, with the place that it was read from, for messages."""
     if not spec.strip():
         raise UsageError(f"--corpus: expected a file {_suffixes()}, a folder of them, or a Hub id; got nothing")
     path = Path(os.path.expanduser(spec))
@@ -265,7 +267,7 @@ def _rows(spec: str) -> Iterator[tuple[str, Row]]:
             raise CorpusError(f"--corpus: expected rows or text in {file}, and it is empty; leave it out or fill it")
 
 
-def _file_rows(file: Path) -> Iterator[tuple[str, Row]]:
+def _file_rows(file: Path) -> Iterator[tuple[str, _Row]]:
     if file.name.endswith(".parquet"):
         yield from _parquet_rows(file)
     elif file.name.endswith(_TEXT_SUFFIXES):
@@ -273,7 +275,7 @@ def _file_rows(file: Path) -> Iterator[tuple[str, Row]]:
             text = file.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise CorpusError(_not_utf8(str(file), error)) from error
-        for number, passage in enumerate(passages(text), 1):
+        for number, passage in enumerate(split_passages(text), 1):
             yield f"{file}, passage {number}", _Passage(title=file.stem, text=passage)
     elif file.name.endswith(".json"):
         yield from _whole_json(file)
@@ -283,7 +285,7 @@ def _file_rows(file: Path) -> Iterator[tuple[str, Row]]:
         raise UsageError(f"--corpus: expected a file {_suffixes()}, got {file}")
 
 
-def _json_rows(file: Path) -> Iterator[tuple[str, Row]]:
+def _json_rows(file: Path) -> Iterator[tuple[str, _Row]]:
     with gzip.open(file) if file.name.endswith(".gz") else file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -302,7 +304,7 @@ def _json_rows(file: Path) -> Iterator[tuple[str, Row]]:
             yield place, row
 
 
-def _whole_json(file: Path) -> Iterator[tuple[str, Row]]:
+def _whole_json(file: Path) -> Iterator[tuple[str, _Row]]:
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -318,7 +320,7 @@ def _whole_json(file: Path) -> Iterator[tuple[str, Row]]:
         yield place, row
 
 
-def _parquet_rows(file: Path) -> Iterator[tuple[str, Row]]:
+def _parquet_rows(file: Path) -> Iterator[tuple[str, _Row]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -335,7 +337,7 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, Row]]:
         ) from error
 
 
-def _hub_rows(repository: str) -> Iterator[tuple[str, Row]]:
+def _hub_rows(repository: str) -> Iterator[tuple[str, _Row]]:
     import datasets
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -352,8 +354,8 @@ def _hub_rows(repository: str) -> Iterator[tuple[str, Row]]:
             yield f"{repository}, {name} row {number}", row
 
 
-def passages(text: str) -> Iterator[str]:
-    """The text in passages of 100 words or more that end where paragraphs end; the last may be shorter.
+def split_passages(text: str) -> Iterator[str]:
+    """The text in split_passages of 100 words or more that end where paragraphs end; the last may be shorter.
 
     A paragraph of more than 300 words is cut where sentences end, or else between words.
     """
@@ -370,7 +372,7 @@ def passages(text: str) -> Iterator[str]:
 
 
 def _pieces(paragraph: str) -> Iterator[str]:
-    """A paragraph without the whitespace around it, in pieces if it is long; none if it is empty."""
+    """The pieces of a paragraph: one if it is short, several if it is long, none if it is only whitespace."""
     paragraph = paragraph.strip()
     start = words = 0
     for word in _WORD.finditer(paragraph) if paragraph.count(" ") > _LONG_WORDS else ():

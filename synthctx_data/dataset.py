@@ -1,4 +1,4 @@
-"""Built data sets, by address: PLACE:VARIANT@REVISION is found, its rows are read, and its schema is checked."""
+"""Built data sets, found by an address (PLACE:VARIANT@REVISION): their rows, manifests and schema."""
 
 import os
 import re
@@ -16,16 +16,17 @@ from synthctx_data.errors import DatasetError, UsageError, first_line
 from synthctx_data.manifest import MANIFEST, parse_manifest, read_manifest
 from synthctx_data.schema import SCHEMA
 
-_ROWS = 16  # read at once: rows can be megabytes
+_ROWS = 16  # rows read at once: a row can have megabytes
 _ADDRESS = re.compile(r"(?P<place>.+?)(?::(?P<variant>\w+))?(?:@(?P<revision>[\w./-]+))?")
 _SPLITS = ("train", "validation")
 
 
 @dataclass(frozen=True)
 class Address:
-    """The place of a data set (a folder here, or else a Hub id), a variant of it, and on the Hub a revision.
+    """The address of a data set: its place (a local folder, or else a Hub id), a variant, and on the Hub a revision.
 
-    variant: None means all variants, revision: None means the newest one.
+    variant: None means all variants.
+    revision: None means the newest revision.
     """
 
     place: str
@@ -38,19 +39,19 @@ class Address:
 
     @property
     def is_local(self) -> bool:
-        """True if the place is a folder here."""
+        """True if the place is a local folder."""
         return Path(self.place).is_dir()
 
 
 def parse_address(text: str, revision: str | None = None) -> Address:
-    """The address that is written like "synthctx/mdqa_synth:symbolic_haystack@v1.0.0". All but the place may be left out.
+    """The address in a text such as "synthctx/mdqa_synth:symbolic_haystack@v1.0.0". All but the place may be left out.
 
     revision: the revision if the text names none.
 
-    Raises: UsageError if the text is not an address, or if a folder here comes with a revision.
+    Raises: UsageError if the text is not an address, or if a local folder comes with a revision.
     """
     whole = os.path.expanduser(text)
-    if Path(whole).is_dir():  # its name may hold anything
+    if Path(whole).is_dir():  # the name of a folder may hold ":" and "@"
         found = Address(whole, None, revision)
     else:
         match = _ADDRESS.fullmatch(text)
@@ -79,7 +80,7 @@ def parse_variant_address(text: str) -> Address:
 
 @dataclass(frozen=True)
 class BuiltVariant:
-    """One variant of a built data set, in a folder here or on the Hub: its files, its rows and its manifest."""
+    """One variant of a built data set, in a local folder or on the Hub: its files, its rows and its manifest."""
 
     name: str
     address: Address
@@ -91,11 +92,11 @@ class BuiltVariant:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """What the variant was built from; empty if that is not known."""
+        """The manifest of the variant; empty if there is none."""
         return read_manifest(self.folder) if self.address.is_local else _remote_manifest(self)
 
     def count(self) -> int | None:
-        """The number of rows; None if only reading them would tell."""
+        """The number of rows of a local variant; None for one on the Hub, where only reading them would tell."""
         return sum(self.count_by_split().values()) if self.address.is_local else None
 
     def count_by_split(self) -> Counter[str]:
@@ -120,7 +121,7 @@ class BuiltVariant:
                 raise DatasetError(f"{file} is damaged, remove its folder and build again: {error}") from error
 
     def require_complete(self) -> None:
-        """Raises: DatasetError if build.json is missing or damaged, or if the local files do not have the rows that it names."""
+        """Raises: DatasetError if build.json is missing or damaged, or if the local files have another number of rows."""
         for name, kind in (("task", str), ("variant", str), ("fingerprint", str), ("depth", str), ("max_tokens", int)):
             value = self.manifest.get(name)
             if not isinstance(value, kind) or (name == "variant" and value != self.name):
@@ -136,7 +137,10 @@ class BuiltVariant:
             )
 
     def files(self) -> list[tuple[str, Path]]:
-        """The Parquet files of a local variant, each with its split."""
+        """The Parquet files of a local variant, each with its split.
+
+        Raises: DatasetError if there are none.
+        """
         files = sorted(self.folder.glob("*.parquet"))
         if not files:
             raise DatasetError(f"expected Parquet files in {self.folder}, found none; build the variant first")
@@ -167,7 +171,7 @@ def find_variants(address: Address, names: list[str] | None = None) -> list[Buil
 
 
 def load_rows(address: Address, split: str, limit: int | None = None) -> Any:
-    """The rows of a split as a datasets.Dataset: all, or so many of them.
+    """The rows of a split as a datasets.Dataset: all of them, or the first `limit`.
 
     Raises: UsageError if there is no such data set, split or variant; DatasetError if its rows have another schema.
     """
@@ -183,7 +187,7 @@ def load_rows(address: Address, split: str, limit: int | None = None) -> Any:
 
 
 def has_split(address: Address, split: str) -> bool:
-    """True if a data set has a split of this name."""
+    """True if a data set has a split of this name. False also if it cannot be loaded."""
     import datasets
 
     try:
@@ -193,13 +197,13 @@ def has_split(address: Address, split: str) -> bool:
 
 
 def file_rows(parquet: pq.ParquetFile) -> Iterator[dict[str, Any]]:
-    """The rows of one file."""
+    """The rows of one Parquet file."""
     for batch in parquet.iter_batches(batch_size=_ROWS):
         yield from batch.to_pylist()
 
 
 def require_schema(schema: pa.Schema, place: str) -> None:
-    """Raises: DatasetError if columns of synthctx are missing, or if they hold something else."""
+    """Raises: DatasetError if columns of synthctx are missing or have other types."""
     missing = [name for name in SCHEMA.names if name not in schema.names]
     if missing:
         raise DatasetError(
@@ -213,7 +217,7 @@ def require_schema(schema: pa.Schema, place: str) -> None:
 
 
 def _load(address: Address, **options: Any) -> Any:
-    """What load_dataset makes of an address.
+    """The data set at an address, as load_dataset loads it.
 
     Raises: DatasetError if it cannot be loaded.
     """

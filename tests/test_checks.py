@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from synthctx_data.checks import KINDS, Checker, Expected, Report, links, places, uniform_probability
+from synthctx_data.checks import FAULT_KINDS, Checker, Expected, Report, links, places, uniform_probability
 from synthctx_data.schema import to_table
 from synthctx_data.seeding import rng
 from tests.conftest import every_example, examples_for
@@ -261,4 +261,4 @@ def test_without_a_budget_the_largest_row_is_it() -> None:
 
 def test_every_kind_is_planted() -> None:
     planted = set.union(*(faults for _, faults in PLANTED)) | {"depth", "shortcut"}
-    assert planted == set(KINDS)
+    assert planted == set(FAULT_KINDS)

@@ -240,7 +240,7 @@ def test_llm_variants_build_from_the_sample_and_say_who_wrote_them(tmp_path: Pat
 
 
 def test_answers_are_listed_and_go_out_and_in(tmp_path: Path) -> None:
-    from builders.writing.sample import ROOT as SAMPLE
+    from builders.writing.sample import SAMPLE_FOLDER as SAMPLE
 
     ran = synthctx("answers", "import", "a.sqlite", SAMPLE / "answers.jsonl", cwd=tmp_path)
     assert re.match(r"a.sqlite: (\d+) new answers, \1 in all\nBuild with --store a.sqlite .*: sample\n", ran.stdout), (

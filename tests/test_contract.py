@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from builders import TASKS
-from builders.hub.card_section import ROOT as CARDS
+from builders.hub.card_section import CARD_TEMPLATES as CARDS
 from synthctx_data.assemble import least_tokens
 from synthctx_data.checks import Checker, Expected, cites, links
 from synthctx_data.corpora import read_corpus

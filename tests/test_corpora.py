@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.real_questions import find_answer, find_chain
-from synthctx_data.corpora import passages, read_corpus
+from builders.real_questions import find_answer_span, find_chain
+from synthctx_data.corpora import read_corpus, split_passages
 from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.example import Document
 from synthctx_data.metrics import mentions, normalize_answer, normalize_answers
@@ -140,7 +140,7 @@ def test_real_rows_of_the_other_tasks_are_questions_too() -> None:
 @given(st.lists(st.text(st.sampled_from("ab \n"), max_size=300)))
 def test_passages_are_the_text_cut_at_paragraph_ends(parts: list[str]) -> None:
     text = "\n\n".join(parts)
-    cut = list(passages(text))
+    cut = list(split_passages(text))
     assert " ".join(cut).split() == text.split()
     paragraphs = [p.strip() for p in text.split("\n\n") if p.strip()]
     assert sum(len(passage.split("\n")) >= 1 for passage in cut) <= max(len(paragraphs), 1)
@@ -161,14 +161,14 @@ def test_passages_are_the_text_cut_at_paragraph_ends(parts: list[str]) -> None:
     ],
 )
 def test_an_answer_is_found_as_whole_words(answers: list[str], text: str, found: str | None) -> None:
-    span = find_answer(answers, text)
+    span = find_answer_span(answers, text)
     assert (text[span.start : span.end] if span else None) == found
     assert found is None or mentions(normalize_answer(text), normalize_answers(answers))
 
 
 def test_a_long_paragraph_is_cut_at_sentence_ends() -> None:
     sentences = [f"Sentence {i} has exactly six words." for i in range(5000)]
-    cut = list(passages(" ".join(sentences)))
+    cut = list(split_passages(" ".join(sentences)))
     assert all(100 <= len(passage.split()) <= 300 and passage.endswith("words.") for passage in cut[:-1])
     assert " ".join(cut) == " ".join(sentences)
 

@@ -19,7 +19,7 @@ from synthctx_data.tokens import BUNDLED
 from tests.tiny import DATA, ENVIRONMENT, ROOT, free_port, make_place
 from training.checkpoints import last_checkpoint
 from training.finetune import finetune
-from training.memory import estimate
+from training.memory import estimate_memory
 from training.options import Recipe
 from training.rope import extended_theta, theta_of
 
@@ -194,11 +194,11 @@ def test_the_estimate_knows_the_weights(place: Path) -> None:
     config = AutoConfig.from_pretrained(place / "tiny")
     recipe = Recipe(model="tiny", data=["a:b"], dtype="float32")
     model = AutoModelForCausalLM.from_pretrained(place / "tiny")
-    short, long = (estimate(config, recipe, tokens) for tokens in (1000, 4000))
+    short, long = (estimate_memory(config, recipe, tokens) for tokens in (1000, 4000))
     assert short.weights == sum(p.numel() * 4 for p in model.parameters())
     assert long.activations == 4 * short.activations
     assert (
         short.total
         < long.total
-        < estimate(config, recipe.model_copy(update={"gradient_checkpointing": False}), 4000).total
+        < estimate_memory(config, recipe.model_copy(update={"gradient_checkpointing": False}), 4000).total
     )

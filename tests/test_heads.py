@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from analysis.heads import FILE, HeadScores, Scored
+from analysis.heads import SCORES_FILE, HeadScores, Scored
 from synthctx_data.errors import DatasetError
 
 SHAPE = (3, 4)
@@ -24,7 +24,7 @@ def scored(seed: int, steps: int = 2, needles: int = 1, counts: bool = True) -> 
 
 def test_scores_are_the_same_after_a_round_trip(tmp_path: Path) -> None:
     heads = HeadScores.of([scored(i) for i in range(5)], {"score": "wu", "data": {"address": "a:b"}})
-    loaded = HeadScores.load(heads.save(tmp_path / "of" / FILE))
+    loaded = HeadScores.load(heads.save(tmp_path / "of" / SCORES_FILE))
     assert loaded.about == {"score": "wu", "data": {"address": "a:b"}, "asked": 5, "counted": 5}
     assert loaded.ids == heads.ids
     for name in ("examples", "steps", "needles"):
@@ -78,7 +78,7 @@ def test_exports_hold_every_head_and_every_group() -> None:
 @pytest.mark.parametrize("examples", [np.zeros((3, 4)), np.zeros((0, 3, 4)), np.full((2, 3, 4), np.nan)])
 def test_arrays_that_are_no_scores_say_so(tmp_path: Path, examples: np.ndarray) -> None:
     parts = np.zeros((1, 3, 4), np.float32)
-    file = HeadScores(parts, parts, parts, ("x",)).save(tmp_path / FILE)
+    file = HeadScores(parts, parts, parts, ("x",)).save(tmp_path / SCORES_FILE)
     save_file({"examples": examples, "steps": parts, "needles": parts}, file, {"about": '{"ids": ["x"]}'})
     with pytest.raises(DatasetError, match=r"expected scores \(example, layer, head\), got"):
         HeadScores.load(file)
@@ -87,7 +87,7 @@ def test_arrays_that_are_no_scores_say_so(tmp_path: Path, examples: np.ndarray) 
 @pytest.mark.parametrize("content", [b"", b"not safetensors at all", None])
 def test_a_file_that_is_none_says_so(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
-        (tmp_path / FILE).write_bytes(content)
+        (tmp_path / SCORES_FILE).write_bytes(content)
     with pytest.raises(
         DatasetError, match=r"expected scores of heads in .*heads.safetensors.*analysis/detect.py --help"
     ):

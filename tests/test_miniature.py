@@ -15,7 +15,7 @@ from builders.mdqa_synth import MdqaSynth
 from experiments.miniature import base as bases
 from experiments.miniature.corpus import guessing, write_corpus
 from experiments.miniature.lessons import ANSWER, ELSEWHERE, FIRST, WRITERS, conversation, copying
-from experiments.miniature.passages import passages
+from experiments.miniature.passages import make_passages
 from experiments.miniature.plan import HERE, REAL, REFERENCE, Base, load_plan
 from experiments.miniature.results import Results
 from experiments.miniature.stages import Study, compare_heads
@@ -56,7 +56,7 @@ def rows(tokenizer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[
 def test_every_passage_answers_its_questions_once() -> None:
     stream = rng("test", "passages")
     for _ in range(200):
-        for one in passages(stream, 3):
+        for one in make_passages(stream, 3):
             for ask in one.asks:
                 assert one.text.count(ask.answer) >= 1
                 assert one.title in ask.question

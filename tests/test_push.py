@@ -1,5 +1,6 @@
 """`synthctx push` against a Hub that really listens, and what the world's clients then read from it."""
 
+import contextlib
 import json
 import os
 import re
@@ -9,29 +10,29 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from huggingface_hub import constants
 
 from builders import TASKS
 from builders.build import build_variant
-from builders.commands import app
 from builders.hub.card import CARD, read_card, update_card
 from builders.shards import Build
-from synthctx_data.dataset import find_variants
+from synthctx_data.dataset import find_variants, parse_address
 from synthctx_data.options import Options
 from synthctx_data.survey import Survey
-from tests.conftest import CORPORA, options_for
+from tests.commands import Ran, process, started, synthctx, wait_until
+from tests.conftest import CORPORA, IDS, VARIANTS, options_for
 from tests.hub import TOKEN, Hub, Repo, hub_server
 from tests.llm_server import llm_server
 
-ROOT = Path(__file__).parent.parent
-INTERRUPTED = "synthctx: interrupted; the same command goes on from there, and sends nothing twice\n"
 SMALL = Options(max_tokens=512, train=6, validation=3)
+INTERRUPTED = (130, "synthctx: interrupted; the same command goes on from there, and sends nothing twice\n")
 
 
 @pytest.fixture
@@ -42,32 +43,36 @@ def hub() -> Iterator[Hub]:
 
 def environment(hub: Hub, home: Path, token: str = TOKEN) -> dict[str, str]:
     settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home / "hf"), "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1"}
-    return {**os.environ, **settings, "HF_HUB_OFFLINE": "0", "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+    return {**settings, "HF_HUB_OFFLINE": "0"}
 
 
-def push(hub: Hub, folder: Path, *arguments: object, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
-    """Runs the command; whatever happens, the token is not in what it says."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "builders", "push", str(folder), *map(str, arguments)],
-        env=environment(hub, folder.parent, token), cwd=folder.parent.parent, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+@contextlib.contextmanager
+def reached(hub: Hub, home: Path) -> Iterator[None]:
+    """This Hub is the one that huggingface_hub knows here; it reads the environment only once, when it is imported."""
+    settings = {"ENDPOINT": hub.url, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}
+    with patch.multiple(constants, **settings, HF_TOKEN_PATH=str(home / "hf" / "token")):
+        yield
+
+
+def push(hub: Hub, folder: Path, *arguments: object, token: str = TOKEN) -> Ran:
+    """Calls the command; whatever happens, the token is not in what it says."""
+    with reached(hub, folder.parent):
+        ran = synthctx("push", folder, *arguments, cwd=folder.parent.parent, HF_TOKEN=token)
     assert TOKEN not in ran.stdout + ran.stderr
     return ran
 
 
-def start(hub: Hub, folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """The command, running. A shell's background jobs ignore the signal of Ctrl-C, and so would what they start."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "builders", "push", str(folder), *arguments], env=environment(hub, folder.parent),
-        stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
-    )  # fmt: skip
+def start(hub: Hub, folder: Path, *arguments: str) -> contextlib.AbstractContextManager["subprocess.Popen[str]"]:
+    """The command, running."""
+    command = ("-m", "builders", "push", folder, *arguments)
+    return started(*command, cwd=folder.parent.parent, **environment(hub, folder.parent))
 
 
-def end(process: subprocess.Popen[str], how: signal.Signals) -> tuple[int, str]:
+def end(running: "subprocess.Popen[str]", how: signal.Signals) -> tuple[int, str]:
     """The exit code and the last words of a command that is sent a signal."""
-    process.send_signal(how)
-    _, said = process.communicate(timeout=60)
-    return process.returncode, said
+    running.send_signal(how)
+    _, said = running.communicate()
+    return running.returncode, said
 
 
 def pushed(hub: Hub, folder: Path, *arguments: object) -> str:
@@ -85,16 +90,9 @@ def refused(hub: Hub, folder: Path, *arguments: object, token: str = TOKEN) -> s
     return line
 
 
-def run(code: str, hub: Hub, home: Path, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
+def run(code: str, hub: Hub, home: Path, token: str = TOKEN) -> "subprocess.CompletedProcess[str]":
     """Runs Python in a process of its own, as a user of the Hub."""
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment(hub, home, token),
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return process("-c", code, cwd=home, **environment(hub, home, token))
 
 
 def made(
@@ -125,7 +123,7 @@ def local_shards(folder: Path, variant: str) -> dict[str, bytes]:
 
 def hashes(folder: Path, variant: str) -> dict[str, str]:
     survey = Survey()
-    for split, row in find_variants(str(folder), [variant])[0].rows():
+    for split, row in find_variants(parse_address(str(folder)), [variant])[0].rows():
         survey.add(split, row)
     return {name: split.hash for name, split in survey.splits.items()}
 
@@ -214,25 +212,25 @@ print(*(row[0] for row in duckdb.sql(f"select id from '{place}/train-*.parquet' 
     assert ran.stdout.splitlines() == [ids] * 3, ran.stderr
 
 
+QUICK = ("real_haystack", "symbolic_padding")
+STRANGERS = [pytest.param(*one, marks=() if one[1] in QUICK else pytest.mark.slow) for one in VARIANTS]
+
+
+@pytest.mark.parametrize(("task", "variant"), STRANGERS, ids=IDS)
 def test_a_stranger_makes_every_set_again_from_the_card_alone(
-    everything: tuple[Hub, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    everything: tuple[Hub, Path], tmp_path: Path, task: str, variant: str
 ) -> None:
-    """The commands of the card, in a directory with the corpora that it names, give rows with the hashes of the card."""
+    """The command of the card, in a directory with the corpus that it names, gives rows with the hashes of the card."""
     hub, home = everything
-    monkeypatch.chdir(tmp_path)
-    for corpus in CORPORA.values():
-        shutil.copy(corpus, tmp_path)
-    for name, task in TASKS.items():
-        card = read_card(contents(hub, hub.repos[f"synthctx/{name}"])[CARD].decode(), CARD)
-        for variant in task.variants:
-            block = card.blocks[variant]
-            (command,) = re.findall(r"^synthctx (build .*)$", block, re.MULTILINE)
-            app(command.split(), standalone_mode=False)
-            told = dict(re.findall(r"^\| (train|validation) \|.*`(\w+)` \|$", block, re.MULTILINE))
-            assert hashes(tmp_path / "synthctx" / name, variant) == told
-            assert local_shards(tmp_path / "synthctx" / name, variant) == local_shards(
-                home / "synthctx" / name, variant
-            )
+    shutil.copy(CORPORA[task], tmp_path)
+    card = read_card(contents(hub, hub.repos[f"synthctx/{task}"])[CARD].decode(), CARD)
+    block = card.blocks[variant]
+    (command,) = re.findall(r"^synthctx (build .*)$", block, re.MULTILINE)
+    ran = synthctx(*shlex.split(command), "--workers", 1, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    told = dict(re.findall(r"^\| (train|validation) \|.*`(\w+)` \|$", block, re.MULTILINE))
+    assert hashes(tmp_path / "synthctx" / task, variant) == told
+    assert local_shards(tmp_path / "synthctx" / task, variant) == local_shards(home / "synthctx" / task, variant)
 
 
 # --- what is done once, twice, at once, and half
@@ -242,7 +240,7 @@ def test_a_reader_that_goes_away_does_not_stop_a_push(hub: Hub, tmp_path: Path) 
     folder = made(tmp_path, "symbolic_padding")
     made(tmp_path, "templated_padding")
     command = shlex.join([sys.executable, "-m", "builders", "push", str(folder)])
-    subprocess.run(f"{command} | true", shell=True, env=environment(hub, tmp_path), check=True)
+    subprocess.run(f"{command} | true", shell=True, env={**os.environ, **environment(hub, tmp_path)}, check=True)
     repo = hub.repos["synthctx/mdqa_synth"]
     assert repo.tags == {"v1.0.0": repo.branches["main"]}
     assert {path.split("/")[0] for path in repo.find("main").tree if "/" in path} == {
@@ -305,10 +303,11 @@ def test_two_pushes_at_once_both_arrive(hub: Hub, tmp_path: Path) -> None:
     for variant in ("symbolic_haystack", "templated_padding", "templated_haystack"):
         made(tmp_path, variant)
     configs = [["symbolic_padding", "templated_haystack"], ["symbolic_haystack", "templated_padding"]]
-    both = [start(hub, folder, *(word for one in mine for word in ("--config", one))) for mine in configs]
-    for process in both:
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said
+    one, other = ([word for name in mine for word in ("--variant", name)] for mine in configs)
+    with start(hub, folder, *one) as first, start(hub, folder, *other) as second:
+        for running in (first, second):
+            _, said = running.communicate()
+            assert running.returncode == 0, said
     repo = hub.repos["synthctx/mdqa_synth"]
     assert {path.split("/")[0] for path in repo.find("main").tree if "/" in path} == {
         one for mine in configs for one in mine
@@ -322,18 +321,18 @@ def test_two_pushes_at_once_both_arrive(hub: Hub, tmp_path: Path) -> None:
 
 def test_a_push_killed_in_the_middle_leaves_nothing_and_goes_on(hub: Hub, tmp_path: Path) -> None:
     folder = made(tmp_path, "symbolic_haystack", shards=6)
-    reached = threading.Event()
+    there = threading.Event()
 
     def hold(method: str, path: str, number: int) -> int | None:
         if method == "PUT" and sum(one == "PUT" for one, _ in hub.log) > 4:
-            reached.set()
+            there.set()
             return 503
         return None
 
     hub.fault = hold
-    process = start(hub, folder)
-    assert reached.wait(60)
-    end(process, signal.SIGKILL)
+    with start(hub, folder) as running:
+        wait_until(there.is_set, running)
+        end(running, signal.SIGKILL)
     hub.fault = lambda *_: None
     repo = hub.repos["synthctx/mdqa_synth"]
     assert [commit.message for commit in repo.history()] == ["initial commit"]
@@ -347,12 +346,11 @@ def test_a_push_killed_in_the_middle_leaves_nothing_and_goes_on(hub: Hub, tmp_pa
 
 def test_ctrl_c_is_one_line(hub: Hub, tmp_path: Path) -> None:
     folder = made(tmp_path, "symbolic_haystack")
-    reached = threading.Event()
-    hub.fault = lambda method, path, number: (reached.set() or 503) if "/commit/" in path else None
-    process = start(hub, folder)
-    assert reached.wait(60)
-    time.sleep(0.2)
-    assert end(process, signal.SIGINT) == (1, INTERRUPTED)
+    there = threading.Event()
+    hub.fault = lambda method, path, number: (there.set() or 503) if "/commit/" in path else None
+    with start(hub, folder) as running:
+        wait_until(there.is_set, running)
+        assert end(running, signal.SIGINT) == INTERRUPTED
 
 
 @pytest.mark.parametrize("status", [409, 412, 500, 503, 429])
@@ -505,7 +503,7 @@ def test_a_config_that_was_taken_out_leaves_the_card(hub: Hub, tmp_path: Path) -
     repo = hub.repos["synthctx/mdqa_synth"]
     tree = {path: blob for path, blob in repo.find("main").tree.items() if not path.startswith("templated_padding/")}
     repo.commit("main", "a person takes a config out", tree)
-    assert "is v2.0.0" in pushed(hub, folder, "--config", "symbolic_padding")
+    assert "is v2.0.0" in pushed(hub, folder, "--variant", "symbolic_padding")
     card = read_card(contents(hub, repo)[CARD], CARD)
     assert (
         list(card.blocks) == list(card.entries("configs")) == list(card.entries("dataset_info")) == ["symbolic_padding"]
@@ -515,11 +513,11 @@ def test_a_config_that_was_taken_out_leaves_the_card(hub: Hub, tmp_path: Path) -
 def test_a_config_without_a_build_json_stays_in_the_card(hub: Hub, tmp_path: Path) -> None:
     folder = made(tmp_path, "symbolic_padding")
     made(tmp_path, "templated_padding")
-    pushed(hub, folder, "--config", "templated_padding")
+    pushed(hub, folder, "--variant", "templated_padding")
     repo = hub.repos["synthctx/mdqa_synth"]
     tree = {path: blob for path, blob in repo.find("main").tree.items() if path != "templated_padding/build.json"}
     repo.commit("main", "a person takes its build.json out", tree)
-    pushed(hub, folder, "--config", "symbolic_padding")
+    pushed(hub, folder, "--variant", "symbolic_padding")
     card = read_card(contents(hub, repo)[CARD], CARD)
     assert list(card.blocks) == list(card.entries("configs")) == ["templated_padding", "symbolic_padding"]
 
@@ -574,10 +572,8 @@ print(json.dumps({v: [row["prompt"][0]["content"] for row in rows["train"]] for 
         "`symbolic_padding` replaced: 9 train + 3 validation rows, other rows under the same ids; seed 0 before, 7 now"
         in changelog
     )
-    shown = subprocess.run(
-        [sys.executable, "-m", "builders", "show", "synthctx/mdqa_synth", "symbolic_padding", "--revision", "v1.0.0", "--index", "2"],
-        env=environment(hub, tmp_path), cwd=tmp_path, capture_output=True, text=True,
-    )  # fmt: skip
+    command = ("-m", "builders", "show", "synthctx/mdqa_synth:symbolic_padding@v1.0.0", "--index", 2)
+    shown = process(*command, cwd=tmp_path, **environment(hub, tmp_path))
     question = rows["v1.0.0"][2].rpartition("\n\n")[2]
     assert question.strip() in shown.stdout, shown.stderr
 
@@ -591,8 +587,8 @@ def test_fewer_rows_are_another_major_version(hub: Hub, tmp_path: Path) -> None:
         in said
     )
     assert "is v2.0.0" in said
-    assert "--revision: v1.0.0 is a tag of synthctx/mdqa_synth; push to a branch" in refused(
-        hub, cut, "--revision", "v1.0.0"
+    assert "--branch: v1.0.0 is a tag of synthctx/mdqa_synth; push to a branch" in refused(
+        hub, cut, "--branch", "v1.0.0"
     )
 
 
@@ -606,7 +602,8 @@ def test_what_is_gone_here_is_gone_there(hub: Hub, tmp_path: Path) -> None:
 
 def test_another_branch_has_no_version(hub: Hub, tmp_path: Path) -> None:
     folder = made(tmp_path, "symbolic_padding")
-    assert "on branch candidate has no version" in pushed(hub, folder, "--revision", "candidate")
+    for name in ("--branch", "--revision"):  # which it was called before
+        assert "on branch candidate has no version" in pushed(hub, folder, name, "candidate")
     repo = hub.repos["synthctx/mdqa_synth"]
     assert repo.tags == {}
     assert [path for path in repo.find("main").tree if "/" in path] == []
@@ -743,10 +740,7 @@ def test_the_hubs_own_build_json_tells_check_what_to_expect(hub: Hub, tmp_path: 
     folder = made(tmp_path, "symbolic_padding")
     made(tmp_path, "templated_padding")
     pushed(hub, folder, "--repo", "me/needles")
-    ran = subprocess.run(
-        [sys.executable, "-m", "builders", "check", "me/needles"],
-        env=environment(hub, tmp_path), cwd=tmp_path, capture_output=True, text=True,
-    )  # fmt: skip
+    ran = process("-m", "builders", "check", "me/needles", cwd=tmp_path, **environment(hub, tmp_path))
     assert ran.returncode == 0, ran.stderr
     assert "not counted again" not in ran.stdout
     for variant in ("templated_padding", "symbolic_padding"):
@@ -757,20 +751,17 @@ def test_the_hubs_own_build_json_tells_check_what_to_expect(hub: Hub, tmp_path: 
 def test_bad_input_is_one_clear_line(hub: Hub, tmp_path: Path) -> None:
     folder = made(tmp_path, "symbolic_padding")
     assert "there is no" in refused(hub, tmp_path / "x" / "nowhere")
-    assert "expected a variant in" in refused(hub, folder, "--config", "real_haystack")
+    assert "expected a variant in" in refused(hub, folder, "--variant", "real_haystack")
     for name in ("a/b/c", "a", "a/b c"):
         assert f"--repo: expected OWNER/NAME, got {name!r}" in refused(hub, folder, "--repo", name)
     assert "--repo: expected OWNER/NAME, got ''" in refused(hub, folder, "--repo", "")
-    assert "Build variants of a task" in pushed(hub, folder, "--from-variant", "symbolic_padding", "--", "--help")
-    paid = ("--from-variant", "llm_padding", "--dry-run", "--", "--model", "m")
+    paid = ("--from-variant", "llm_padding", "--dry-run", "--model", "m")
     assert "--dry-run: a model would be asked, and paid" in refused(hub, folder, *paid)
-    assert "--output=x: it is not read" in refused(
-        hub, folder, "--from-variant", "symbolic_padding", "--", "--output=x"
-    )
-    assert "read with it only" in refused(hub, folder, "--", "--max-tokens", "512")
-    assert "No such option: --max-tokens" in refused(
-        hub, folder, "--from-variant", "symbolic_padding", "--max-tokens", "9"
-    )
+    own = ("--from-variant", "symbolic_padding")
+    assert "--output: it is not read with --from-variant" in refused(hub, folder, *own, "--output=x")
+    assert "--max-tokens: it is an option of a build" in refused(hub, folder, "--max-tokens", "512")
+    assert "--max-tokens: expected greater than or equal to 128" in refused(hub, folder, *own, "--max-tokens", "9")
+    assert "Unknown option: --colour" in refused(hub, folder, "--colour", "red")
     assert "no variant 'symbolic'" in refused(hub, folder, "--from-variant", "symbolic")
     hub.fault = lambda method, path, number: 403 if "create" in path else None
     assert "does not let you change synthctx/mdqa_synth (403" in refused(hub, folder)
@@ -804,12 +795,12 @@ def test_built_on_the_way_it_is_the_same_and_the_disk_holds_little(hub: Hub, tmp
         most[0] = max(most[0], len(list(folder.rglob("*.parquet"))))
 
     hub.fault = watch
-    said = pushed(hub, folder, "--from-variant", "symbolic_haystack", "--dry-run", "--", *LARGE)
+    said = pushed(hub, folder, "--from-variant", "symbolic_haystack", "--dry-run", *LARGE)
     assert said.startswith(
         "symbolic_haystack: would be added: 12 train + 4 validation rows\nsynthctx/mdqa_synth would be v1.0.0:"
     )
     assert hub.sent() == []
-    pushed(hub, folder, "--from-variant", "symbolic_haystack", "--", *LARGE)
+    pushed(hub, folder, "--from-variant", "symbolic_haystack", *LARGE)
     hub.fault = lambda *_: None
     assert 0 < most[0] <= 2
     assert not list(folder.rglob("*.parquet"))
@@ -827,31 +818,32 @@ def test_built_on_the_way_it_is_the_same_and_the_disk_holds_little(hub: Hub, tmp
     before = hub.sent()
     assert "symbolic_haystack: unchanged" in pushed(hub, whole)
     assert hub.sent() == before
-    assert "unchanged" in pushed(hub, folder, "--from-variant", "symbolic_haystack", "--", *LARGE)
+    assert "unchanged" in pushed(hub, folder, "--from-variant", "symbolic_haystack", *LARGE)
     assert hub.sent() == before
 
 
 def test_built_on_the_way_and_killed_it_builds_only_what_is_missing(hub: Hub, tmp_path: Path) -> None:
     folder = tmp_path / "synthctx" / "mdqa_synth"
-    reached = threading.Event()
+    there, killed = threading.Event(), threading.Event()
 
-    def kill(method: str, path: str, number: int) -> int | None:
+    def hold(method: str, path: str, number: int) -> int | None:
         if "/commit/build-" in path and sum("/commit/build-" in one for _, one in hub.log) == 2:
-            reached.set()
-            time.sleep(0.5)
+            there.set()
+            killed.wait()
+            return 503
         return None
 
-    hub.fault = kill
-    process = start(hub, folder, "--from-variant", "symbolic_haystack", "--", *LARGE)
-    assert reached.wait(60)
-    end(process, signal.SIGKILL)
+    hub.fault = hold
+    with start(hub, folder, "--from-variant", "symbolic_haystack", "--", *LARGE) as running:  # as in earlier versions
+        wait_until(there.is_set, running)
+        end(running, signal.SIGKILL)
+    killed.set()
     hub.fault = lambda *_: None
-    time.sleep(1)
     stored = set(hub.objects)
     repo = hub.repos["synthctx/mdqa_synth"]
     assert [commit.message for commit in repo.history()] == ["initial commit"]
     hub.log.clear()
-    pushed(hub, folder, "--from-variant", "symbolic_haystack", "--", *LARGE)
+    pushed(hub, folder, "--from-variant", "symbolic_haystack", *LARGE)
     assert not {path.rpartition("/")[2] for method, path in hub.log if method == "PUT"} & stored
     whole = made(tmp_path / "whole", "symbolic_haystack", Options(max_tokens=512, train=12, validation=4), shards=4)
     assert shards_of(contents(hub, repo), "symbolic_haystack") == local_shards(whole, "symbolic_haystack")
@@ -865,10 +857,7 @@ def test_what_a_model_wrote_is_made_again_from_the_card_without_the_model(hub: H
     options = ["--max-tokens", "1024", "--train", "4", "--validation", "2", "--pool-size", "16"]
     with llm_server() as server:
         command = ["build", "mdqa_synth", "llm_haystack", "--model", "some-model", "--endpoint", server.url, *options]
-        ran = subprocess.run(
-            [sys.executable, "-m", "builders", *command],
-            env={**environment(hub, tmp_path), "OPENAI_API_KEY": "k"}, cwd=tmp_path, capture_output=True, text=True,
-        )  # fmt: skip
+        ran = synthctx(*command, cwd=tmp_path, OPENAI_API_KEY="k")
         assert ran.returncode == 0, ran.stderr
     folder = tmp_path / "synthctx" / "mdqa_synth"
     pushed(hub, folder, "--repo", "me/needles")
@@ -883,7 +872,7 @@ def test_what_a_model_wrote_is_made_again_from_the_card_without_the_model(hub: H
     for command in commands:
         ran = subprocess.run(
             [Path(sys.executable).with_name(command.split()[0]), *command.split()[1:]],
-            env=environment(hub, stranger), cwd=stranger, capture_output=True, text=True,
+            env={**os.environ, **environment(hub, stranger)}, cwd=stranger, capture_output=True, text=True,
         )  # fmt: skip
         assert ran.returncode == 0, ran.stderr
     assert hashes(stranger / "synthctx" / "mdqa_synth", "llm_haystack") == hashes(folder, "llm_haystack")
@@ -891,19 +880,18 @@ def test_what_a_model_wrote_is_made_again_from_the_card_without_the_model(hub: H
 
 def test_built_on_the_way_and_interrupted_it_says_so(hub: Hub, tmp_path: Path) -> None:
     folder = tmp_path / "synthctx" / "mdqa_synth"
-    reached = threading.Event()
-    hub.fault = lambda method, path, number: (reached.set() or 503) if "/commit/build-" in path else None
-    process = start(hub, folder, "--from-variant", "symbolic_haystack", "--", *LARGE)
-    assert reached.wait(60)
-    time.sleep(0.2)
-    assert end(process, signal.SIGINT) == (1, INTERRUPTED)
+    there = threading.Event()
+    hub.fault = lambda method, path, number: (there.set() or 503) if "/commit/build-" in path else None
+    with start(hub, folder, "--from-variant", "symbolic_haystack", *LARGE) as running:
+        wait_until(there.is_set, running)
+        assert end(running, signal.SIGINT) == INTERRUPTED
     assert [commit.message for commit in hub.repos["synthctx/mdqa_synth"].history()] == ["initial commit"]
 
 
 def test_built_on_the_way_it_is_made_whole_again(hub: Hub, tmp_path: Path) -> None:
     """Shards that somebody took out on the Hub come back, and shards of others on the side branch are not taken for its own."""
     folder = tmp_path / "synthctx" / "mdqa_synth"
-    arguments = ("--from-variant", "symbolic_haystack", "--", *LARGE)
+    arguments = ("--from-variant", "symbolic_haystack", *LARGE)
     pushed(hub, folder, *arguments)
     repo = hub.repos["synthctx/mdqa_synth"]
     before = contents(hub, repo)

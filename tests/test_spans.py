@@ -10,7 +10,7 @@ from synthctx_data.errors import DatasetError
 from synthctx_data.schema import to_table
 from tests.conftest import IDS, MAKES, VARIANTS, examples_for
 from tests.test_sequences import TEMPLATES, tokenizer_folder
-from training.sequences import prompt_ids, render, tokenize
+from training.sequences import prompt_ids, render_row, tokenize
 
 
 def rows_of(task: str, variant: str, count: int, **options) -> list[dict]:
@@ -20,7 +20,7 @@ def rows_of(task: str, variant: str, count: int, **options) -> list[dict]:
 
 def covered(tokenizer, row: dict, part: range) -> tuple[str, str]:
     """The characters that a range of tokens covers, and those that are left without its first and last token."""
-    text = render(tokenizer, row)
+    text = render_row(tokenizer, row)
     edges = tokenize(tokenizer, text, return_offsets_mapping=True)["offset_mapping"]
     inner = text[edges[part.start][1] : edges[part.stop - 1][0]]
     return text[edges[part.start][0] : edges[part.stop - 1][1]], inner

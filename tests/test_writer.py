@@ -24,7 +24,7 @@ from builders.writing.endpoint import Endpoint
 from builders.writing.options import WritingOptions
 from builders.writing.prices import Spending
 from builders.writing.requests import Pass
-from builders.writing.run import estimate, write
+from builders.writing.run import estimate_writing, write_missing
 from builders.writing.store import AnswerStore, Request, export, exported
 from builders.writing.writer import Status, Writer
 from synthctx_data.checks import Checker, Expected
@@ -33,7 +33,7 @@ from synthctx_data.options import Options
 from synthctx_data.schema import to_table
 from tests.conftest import every_example
 from tests.llm_server import Behaviour, LlmServer, Reply, completion, llm_server, well
-from tests.llm_server import write as written_by_server
+from tests.llm_server import have_written as written_by_server
 from tests.tiny import ENVIRONMENT
 from tests.tiny import served as serve_tiny
 from training.tiny import make_tiny
@@ -58,7 +58,7 @@ def have_written(server: LlmServer, one: Examples, **changes: Any) -> tuple[Pass
 def by(
     one: Examples, options: WritingOptions, watch: Callable[[Status], None] = lambda status: None
 ) -> tuple[Pass, Status]:
-    return write(one, options, options.spending("m"), watch)
+    return write_missing(one, options, options.spending("m"), watch)
 
 
 def written(one: Examples) -> str:
@@ -417,13 +417,13 @@ def test_a_budget_is_never_passed_and_what_was_paid_for_is_kept(tmp_path: Path) 
 
 def test_an_estimate_is_what_is_then_sent(tmp_path: Path) -> None:
     both = [examples(tmp_path, variant=variant) for variant in ("llm_haystack", "llm_padding")]
-    foreseen = estimate(both)
+    foreseen = estimate_writing(both)
     with llm_server() as server:
         for one in both:
             have_written(server, one)
         assert foreseen.requests.total() == len(server.log)
     assert foreseen.requests == {"pool/pool": 4, "mdqa_synth/needle": 10, "mdqa_synth/distractors": 10}
-    assert not estimate(both).requests
+    assert not estimate_writing(both).requests
 
 
 def test_an_export_builds_the_same_rows_without_a_network(tmp_path: Path) -> None:
@@ -611,7 +611,7 @@ def test_a_key_from_a_file(tmp_path: Path) -> None:
 
 
 def test_the_gibberish_of_a_real_server_ends_in_a_summary(tmp_path: Path) -> None:
-    """transformers' own server, with a tiny model: it can copy, and has never learned to write."""
+    """transformers' own server, with a tiny model: it can copy, and has never learned to have_written."""
     model = str(make_tiny(tmp_path / "tiny", max_position_embeddings=4096))
     with serve_tiny(tmp_path) as url:
         command = ("--train", "1", "--validation", "0", "--pool-size", "0", "--concurrency", "4", "--timeout", "60")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from builders.musique_synth.llm import Chain, check_chain
 from builders.summhay_synth.llm import Insight, check_insight, check_not_stated
 from builders.writing.checks import Written, WrittenDocuments, check_without, clean, find_answer
-from builders.writing.requests import PassageCopies, RejectedError, parse, sketch
+from builders.writing.requests import PassageCopies, RejectedError, parse_answer, sketch
 from builders.writing.store import Answer
 
 
@@ -29,7 +29,7 @@ def test_clean_text_is_clean(text: str) -> None:
 def test_no_text_makes_a_judge_raise_anything_but_a_rejection(text: str, finish_reason: str) -> None:
     for one in (text, "{" + text + "}", json.dumps({"documents": [{"title": text, "passage": text}]})):
         try:
-            parsed = parse(WrittenDocuments, answer(one, finish_reason))
+            parsed = parse_answer(WrittenDocuments, answer(one, finish_reason))
         except RejectedError as error:
             assert str(error)
             assert len(str(error)) < 300

@@ -1,1 +1,1 @@
-"""Fine-tuning attention heads on synthctx data sets, and evaluating what came out."""
+"""Fine-tuning of attention heads on synthctx data sets, and evaluation of the results."""

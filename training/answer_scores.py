@@ -1,17 +1,15 @@
-"""How well predictions answer: per row, and on average with intervals, over all rows and by depth, hops and tokens."""
+"""Scores of predictions: for each row, and as means with intervals, over all rows and by depth, hops and tokens."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from synthctx_data.checks import cites
+from synthctx_data.checks import Row, cites
 from synthctx_data.metrics import answer_f1, best_subspan_em, citation_score, exact_match
 from synthctx_data.seeding import rng
 
-Row = Mapping[str, Any]
 _LEVEL = 0.95
 
 
@@ -26,7 +24,7 @@ class Mean:
 
 
 def score(row: Row, prediction: str) -> dict[str, float]:
-    """The scores of one prediction, each in [0, 1]: of citations, or else of a short answer."""
+    """The scores of one prediction, each in [0, 1]: those of citations if the row asks for them, else those of a short answer."""
     if cites(row):
         found = citation_score(prediction, row["completion"][0]["content"])
         return {"f1": found.f1, "precision": found.precision, "recall": found.recall, "em": float(found.f1 == 1)}
@@ -39,19 +37,19 @@ def score(row: Row, prediction: str) -> dict[str, float]:
 
 
 def depth(row: Row) -> str:
-    """The tenth of the context that the needles stand in, on average: "0.0" to "0.9"."""
+    """The mean depth of the needles, rounded down to a tenth of the context's documents: "0.0" to "0.9"."""
     last = max(len(row["documents"]) - 1, 1)
     mean = sum(needle["document"] for needle in row["needles"]) / len(row["needles"]) / last
     return f"{min(int(10 * mean), 9) / 10:.1f}"
 
 
 def hops(row: Row) -> str:
-    """The hops of the question, or the documents that its answer cites."""
+    """The number of hops of the question, or of documents that its answer cites."""
     return str(len(row["needles"]))
 
 
 def tokens(row: Row) -> str:
-    """The power of two that the row's tokens round up to."""
+    """The number of tokens of the row, rounded up to a power of two."""
     return str(1 << (int(row["num_tokens"]) - 1).bit_length())
 
 
@@ -61,7 +59,7 @@ GROUPS: Mapping[str, Callable[[Row], str]] = {"depth": depth, "hops": hops, "tok
 def summarise(
     rows: Sequence[Row], predictions: Mapping[str, str], resamples: int
 ) -> dict[str, dict[str, dict[str, Mean]]]:
-    """Means by what is grouped by ("all", depth, hops, tokens), by group, by metric."""
+    """The means, by grouping ("all", depth, hops, tokens), then by group, then by metric."""
     members: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         scores = score(row, predictions[row["id"]])
@@ -81,7 +79,7 @@ def summarise(
 
 
 def mean(values: Sequence[float], resamples: int, name: tuple[str, ...] = ()) -> Mean:
-    """The mean of the values and the interval that 95 % of the means of its resamples fall in."""
+    """The mean of the values, with its 95 % bootstrap interval. `name` names the random stream of the resamples."""
     drawn = rng("bootstrap", *name).integers(len(values), len(values) * resamples)
     means = np.asarray(values)[np.asarray(drawn).reshape(resamples, -1)].mean(1)
     low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])

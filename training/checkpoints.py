@@ -1,4 +1,4 @@
-"""Which checkpoint a run goes on from."""
+"""The checkpoints of a run, and the one that the run resumes from."""
 
 import json
 import re
@@ -8,19 +8,19 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 _NAME = re.compile(r"checkpoint-(\d+)")
-_STATE = ("optimizer.pt", "scheduler.pt")  # beside the states of DeepSpeed, which has folders of its own
+_STATE = ("optimizer.pt", "scheduler.pt")  # DeepSpeed has folders of its own for these
 
 
 def checkpoints(output: Path) -> list[Path]:
-    """The folders of checkpoints, the latest first."""
+    """The folders of the checkpoints, the latest first."""
     found = [(int(match[1]), path) for path in output.glob("checkpoint-*") if (match := _NAME.fullmatch(path.name))]
     return [path for _, path in sorted(found, reverse=True)]
 
 
 def last_checkpoint(output: Path) -> str | None:
-    """The latest checkpoint that is whole; None if there is none.
+    """The latest whole checkpoint; None if there is none.
 
-    A machine that goes down may leave files that were never filled, even behind one that was written after them.
+    A crash of the machine may leave files empty, even if a file that was written after them is whole.
     """
     return next((str(folder) for folder in checkpoints(output) if _is_whole(folder)), None)
 

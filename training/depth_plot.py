@@ -1,4 +1,4 @@
-"""Plots of an evaluation."""
+"""The plot of an evaluation."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from training.answer_scores import Mean
 
 
 def depth_plot(groups: Mapping[str, Mapping[str, Mean]], file: Path, title: str) -> None:
-    """Writes the plot of F1 by depth, with its intervals."""
+    """Writes the plot of F1 by depth, with intervals, as PNG."""
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -15,7 +15,7 @@ from training.answer_scores import Mean, summarise
 from training.generate import AnswerBatches, from_endpoint, from_model
 from training.options import EvaluateOptions
 
-HELP = """\
+_HELP = """\
 Evaluates a model or an adapter on a data set.
 
 For example:
@@ -24,7 +24,7 @@ For example:
   python training/evaluate.py --adapter runs/tiny_mdqa_symbolic_padding \\
       --data synthctx/mdqa_synth:symbolic_padding
 """
-NOTES = """\
+_NOTES = """\
 An endpoint such as vLLM's can answer instead:
   python training/evaluate.py --endpoint http://localhost:8000/v1 --model NAME \\
       --data ...
@@ -39,14 +39,14 @@ PREDICTIONS = "predictions.jsonl"
 
 
 def main(options: EvaluateOptions, _: str) -> None:
-    """Evaluates, and prints the scores."""
+    """Evaluates a model, and prints its scores."""
     show_scores(evaluate(options), evaluation_folder(options))
 
 
 def evaluate(options: EvaluateOptions) -> dict[str, dict[str, dict[str, Mean]]]:
-    """The scores of a model on a data set; predictions, scores and a plot are in the folder `output` then.
+    """The scores of a model on a data set. Predictions, scores and a plot are also written into the folder `output`.
 
-    Raises: UsageError if model or data cannot be had, ConflictError if the folder holds predictions of something else.
+    Raises: UsageError if model or data cannot be loaded; ConflictError if the folder holds the predictions of another run.
     """
     if not options.model and not options.adapter:
         raise UsageError("expected --model or --adapter, got neither")
@@ -56,12 +56,12 @@ def evaluate(options: EvaluateOptions) -> dict[str, dict[str, dict[str, Mean]]]:
     output = evaluation_folder(options)
     rows = load_rows(parse_variant_address(options.data), options.split, options.limit)
     run = {**options.decisive(), **identify(options)}
-    run_folder.check(output, run, holding=PREDICTIONS)
+    run_folder.is_finished(output, run, holding=PREDICTIONS)
     predictions = read_predictions(output / PREDICTIONS)
     missing = [row for row in rows if row["id"] not in predictions]
     if missing:
         answer = from_endpoint(options) if options.endpoint else from_model(options)
-        run_folder.record(output, run)  # the folder is this evaluation's once the model is there
+        run_folder.record(output, run)  # only after the model is loaded
         predictions |= predict(answer, missing, output / PREDICTIONS)
     summary = summarise(list(rows), predictions, options.resamples)
     write_text(output / "scores.json", json.dumps(_plain(summary), indent=2) + "\n")
@@ -70,14 +70,14 @@ def evaluate(options: EvaluateOptions) -> dict[str, dict[str, dict[str, Mean]]]:
 
 
 def evaluation_folder(options: EvaluateOptions) -> Path:
-    """Where the evaluation lies: as asked for, or by the names of model, data and split."""
+    """The folder of the evaluation: `output`, or else one named after model, data and split."""
     return Path(options.output) if options.output else run_folder.default_folder("evaluations", options)
 
 
 def predict(
     answer: Callable[[Sequence[dict[str, Any]]], AnswerBatches], rows: Sequence[dict[str, Any]], file: Path
 ) -> dict[str, str]:
-    """Predictions for the rows, each in the file as soon as it is made."""
+    """The predictions for the rows, by row id. Each batch is written to the file as soon as it is answered."""
     made: dict[str, str] = {}
     with file.open("a", encoding="utf-8") as lines, progress_bar("answering", len(rows)) as advance:
         for batch in answer(rows):
@@ -90,7 +90,7 @@ def predict(
 
 
 def read_predictions(file: Path) -> dict[str, str]:
-    """Predictions by row id; a line that was cut off by a kill is taken out of the file.
+    """The predictions by row id. A last line that was cut off by a kill is removed from the file.
 
     Raises: DatasetError if another line cannot be read.
     """
@@ -113,7 +113,7 @@ def read_predictions(file: Path) -> dict[str, str]:
 
 
 def show_scores(summary: Mapping[str, Mapping[str, Mapping[str, Mean]]], output: Path) -> None:
-    """Prints a table of the scores: a row for each group."""
+    """Prints a table of the scores with a row for each group."""
     shown = table({"": "left", **dict.fromkeys(("rows", *summary["all"]["all"]), "right")}, [])
     for name, groups in summary.items():
         for group, means in groups.items():
@@ -131,7 +131,7 @@ def _plain(value: Any) -> Any:
     return {name: _plain(entry) for name, entry in value.items()} if isinstance(value, Mapping) else value
 
 
-app = script("evaluate", EvaluateOptions, main, HELP, NOTES)
+app = script("evaluate", EvaluateOptions, main, _HELP, _NOTES)
 
 if __name__ == "__main__":
     run(app)

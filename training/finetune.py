@@ -12,7 +12,7 @@ from training import run_folder
 from training.checkpoints import last_checkpoint
 from training.options import Recipe
 
-HELP = """\
+_HELP = """\
 Fine-tunes attention heads with LoRA.
 
 For example:
@@ -22,7 +22,7 @@ For example:
       --config training/recipes/llama3_mdqa_symbolic.yaml --learning-rate 2e-4 \\
       --output runs/warmer
 """
-NOTES = """\
+_NOTES = """\
 Data sets:
   synthctx/mdqa_synth:symbolic_haystack      a folder that synthctx build
                                              wrote here, or else that id on
@@ -43,16 +43,16 @@ weights.
 
 
 def main(recipe: Recipe, config: str) -> None:
-    """Fine-tunes."""
+    """Fine-tunes with a recipe."""
     if config and "output" not in recipe.model_fields_set:
         recipe = recipe.model_copy(update={"output": str(Path("runs") / config)})
     finetune(recipe)
 
 
 def finetune(recipe: Recipe) -> Path:
-    """The folder of the finished adapter, which is trained there, or found there.
+    """The folder of the finished adapter. The adapter is trained there, unless it is there already.
 
-    Raises: UsageError if model or data cannot be had or do not fit, ConflictError if the folder holds another run.
+    Raises: UsageError if model or data cannot be loaded or do not fit; ConflictError if the folder holds another run.
     """
     output = Path(recipe.output)
 
@@ -69,7 +69,7 @@ def finetune(recipe: Recipe) -> Path:
     data = [identify_data(part.address) for part in mixture]
     base = identify_model(recipe.model, recipe.model_revision)
     run = {**recipe.decisive(), "base": base, "data": data}
-    if run_folder.check(output, run, holding="checkpoint-*"):
+    if run_folder.is_finished(output, run, holding="checkpoint-*"):
         print(f"{output} is finished, from the same recipe and data")
         if recipe.push_to:
             _push(output, recipe.push_to)
@@ -170,7 +170,7 @@ def _push(output: Path, repository: str) -> None:
         ) from error
 
 
-app = script("finetune", Recipe, main, HELP, NOTES)
+app = script("finetune", Recipe, main, _HELP, _NOTES)
 
 if __name__ == "__main__":
     run(app)

@@ -1,4 +1,4 @@
-"""AnswerBatches to prompts: from a model here, or from an endpoint."""
+"""Answers to prompts, from a model on this machine or from an endpoint."""
 
 import os
 import re
@@ -10,30 +10,30 @@ from typing import Any
 from synthctx_data.errors import UsageError
 from training.options import EvaluateOptions
 
-Row = dict[str, Any]
+_Row = dict[str, Any]
 _THOUGHTS = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 AnswerBatches = Iterator[list[tuple[str, str]]]  # ids and answers, batch by batch
 
 
-def batches(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
-    """The rows so many at a time, those of about the same tokens together: the least padding."""
+def batches(rows: Sequence[_Row], size: int) -> Iterator[Sequence[_Row]]:
+    """The rows in batches of `size`. They are sorted by their number of tokens, for the least padding."""
     ordered = sorted(rows, key=lambda row: int(row["num_tokens"]))
     return (ordered[i : i + size] for i in range(0, len(ordered), size))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows that are answered together, their prompts' tokens padded on the left to `width`."""
+    """Rows that are answered together, the tokens of their prompts, and the `width` in tokens of the left-padded prompts."""
 
-    rows: Sequence[Row]
+    rows: Sequence[_Row]
     prompts: Sequence[Sequence[int]]
     width: int
 
 
-def from_model(options: EvaluateOptions) -> Callable[[Sequence[Row]], AnswerBatches]:
-    """What answers rows with a model of this machine, greedily.
+def from_model(options: EvaluateOptions) -> Callable[[Sequence[_Row]], AnswerBatches]:
+    """A function that answers rows greedily with a model on this machine.
 
-    Raises: UsageError if model or adapter cannot be had, or if a prompt is longer than the model reads.
+    Raises: UsageError if model or adapter cannot be loaded, or if a prompt leaves too few tokens for its answer.
     """
     from training.model import load_for_reading
 
@@ -46,11 +46,11 @@ def answering(
     batch_size: int,
     max_new_tokens: int,
     generate: Callable[..., Any] | None = None,
-) -> Callable[[Sequence[Row]], AnswerBatches]:
-    """What answers rows with a loaded model, greedily.
+) -> Callable[[Sequence[_Row]], AnswerBatches]:
+    """A function that answers rows greedily with a loaded model.
 
-    `generate(batch, **arguments)` stands in for the model's own `generate(**arguments)`, and gives back the tokens of prompts and
-    answers (row, token): what is done to a model while it answers is done there.
+    `generate(batch, **arguments)` replaces the model's own `generate(**arguments)` and returns the tokens (row, token) of prompts and
+    answers. It can intervene in the model while the model answers.
     """
     import torch
 
@@ -60,7 +60,7 @@ def answering(
     window = model.config.get_text_config().max_position_embeddings
     stops = ends(model, tokenizer)
 
-    def answer(rows: Sequence[Row]) -> AnswerBatches:
+    def answer(rows: Sequence[_Row]) -> AnswerBatches:
         for part in batches(rows, batch_size):
             prompts = [prompt_ids(tokenizer, row) for row in part]
             batch = Batch(part, prompts, max(map(len, prompts)))
@@ -94,7 +94,7 @@ def _plainly(model: Any) -> Callable[..., Any]:
     return lambda _, **arguments: model.generate(**arguments)
 
 
-def _require_room(row: Row, room: int, most: int, tokenizer: Any) -> None:
+def _require_room(row: _Row, room: int, most: int, tokenizer: Any) -> None:
     needed = min(most, len(tokenizer(row["completion"][0]["content"])["input_ids"]))
     if room < needed:
         raise UsageError(
@@ -104,19 +104,19 @@ def _require_room(row: Row, room: int, most: int, tokenizer: Any) -> None:
 
 
 def bare(text: str) -> str:
-    """The answer without the whitespace around it, and without the (empty) thoughts that some chat templates put before it."""
+    """The answer without the whitespace around it and without the thoughts that some chat templates put before it."""
     return _THOUGHTS.sub("", text).strip()
 
 
 def ends(model: Any, tokenizer: Any) -> list[int]:
-    """The tokens that end an answer: the model's own, and the tokenizer's."""
+    """The tokens that end an answer: those of the model, and that of the tokenizer."""
     own = model.generation_config.eos_token_id
     known = own if isinstance(own, list) else [own]
     return sorted({token for token in [*known, tokenizer.eos_token_id] if token is not None})
 
 
-def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[Row]], AnswerBatches]:
-    """What answers rows through an OpenAI-compatible endpoint, `batch_size` at a time.
+def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[_Row]], AnswerBatches]:
+    """A function that answers rows through an OpenAI-compatible endpoint, `batch_size` rows at a time.
 
     Raises: UsageError if the endpoint does not answer as it should.
     """
@@ -127,7 +127,7 @@ def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[Row]], AnswerB
     key = os.environ.get("OPENAI_API_KEY", "none")
     client = openai.OpenAI(base_url=options.endpoint, api_key=key, max_retries=5)
 
-    def ask(row: Row) -> str | Exception:
+    def ask(row: _Row) -> str | Exception:
         try:
             reply = client.chat.completions.create(
                 model=str(options.model), messages=row["prompt"], max_tokens=options.max_new_tokens, temperature=0
@@ -137,7 +137,7 @@ def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[Row]], AnswerB
         except (openai.OpenAIError, AttributeError, IndexError, TypeError, ValueError) as error:
             return error
 
-    def answer(rows: Sequence[Row]) -> AnswerBatches:
+    def answer(rows: Sequence[_Row]) -> AnswerBatches:
         with ThreadPoolExecutor(options.batch_size) as pool:
             for batch in batches(rows, options.batch_size):
                 replies = list(zip(batch, pool.map(ask, batch), strict=True))

@@ -1,4 +1,4 @@
-"""What data, models and adapters are known by, so that a run is never mixed with another."""
+"""Identifiers of data, models and adapters, so that a run is never mixed with another."""
 
 import hashlib
 from pathlib import Path
@@ -12,11 +12,11 @@ from synthctx_data.errors import UsageError, first_line
 from synthctx_data.manifest import MANIFEST, read_manifest
 from training.options import ReadingOptions
 
-_SAMPLE = 2**20  # bytes at either end of a file of weights: reading billions of them would take minutes
+_SAMPLE = 2**20  # bytes that are read at each end of a file: reading all weights would take minutes
 
 
 def identify_data(address: Address) -> dict[str, str]:
-    """The fingerprint of a folder's build, or the revision on the Hub.
+    """The address of a data set, with the fingerprint of its build (in a folder) or its revision (on the Hub).
 
     Raises: UsageError if there is no such data set.
     """
@@ -39,14 +39,14 @@ def identify_data(address: Address) -> dict[str, str]:
 
 
 def identify(options: ReadingOptions) -> dict[str, Any]:
-    """What a model, an adapter and the data that they are applied to are known by."""
-    served = getattr(options, "endpoint", None)  # whose model is a name there, and no folder here
+    """The identifiers of the model, of the adapter, and of the data that they read."""
+    served = getattr(options, "endpoint", None)  # a model behind an endpoint is a name there, not a folder here
     weights = [] if served else [identify_model(options.model, options.model_revision), identify_model(options.adapter)]
     return {"weights": weights, "data": identify_data(parse_variant_address(options.data))}
 
 
 def identify_model(name: str | None, revision: str | None = None) -> str | None:
-    """A Hub id with its revision as they are; of a folder, a hash of its configuration and a sample of its weights."""
+    """The Hub id with its revision; for a folder, a hash of its configuration and of a sample of its weights."""
     if name is None or not Path(name).is_dir():
         return f"{name}@{revision}" if revision else name
     digest = hashlib.sha256()

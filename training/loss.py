@@ -1,4 +1,4 @@
-"""The loss at labelled positions alone."""
+"""The loss at labelled positions only."""
 
 from typing import Any
 
@@ -12,16 +12,16 @@ from training.sequences import IGNORED
 def labelled_loss(
     model: torch.nn.Module, inputs: dict[str, torch.Tensor], items: torch.Tensor | int | None = None
 ) -> tuple[torch.Tensor, int, int]:
-    """The cross entropy over `items` (the labelled tokens of this batch, if None); how many it has, and how many are right.
+    """The summed cross entropy divided by `items`, the number of labelled tokens, and the number of those predicted right.
 
-    Logits are computed for those positions whose next token has a label in some row: (batch, positions, vocabulary), where
-    a trainer that scores all has (batch, tokens, vocabulary), which at 128,256 words and 32K tokens is 16 GiB.
+    If `items` is None, it is the number of labelled tokens. Logits (batch, positions, vocabulary) are computed only for positions
+    whose next token has a label in some row. All logits (batch, tokens, vocabulary) of 32K tokens and 128,256 words would take 16 GiB.
     """
     labels = inputs["labels"]
     positions = (labels[:, 1:] != IGNORED).any(0).nonzero().flatten()
     given = {name: value for name, value in inputs.items() if name not in ("labels", "attention_mask")}
     mask = inputs.get("attention_mask")
-    if mask is not None and not mask.all():  # one that hides nothing would still be spread out to (tokens, tokens)
+    if mask is not None and not mask.all():  # a mask that hides nothing would still be expanded to (tokens, tokens)
         given["attention_mask"] = mask
     logits = model(**given, logits_to_keep=positions, use_cache=False).logits.float()
     targets = labels[:, positions + 1]
@@ -32,7 +32,7 @@ def labelled_loss(
 
 
 class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
-    """TRL's trainer, with the loss at labelled positions alone on every device."""
+    """TRL's trainer, with the loss at labelled positions only on every device."""
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -40,6 +40,6 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         mode = "train" if model.training else "eval"
         loss, scored, right = labelled_loss(model, inputs, num_items_in_batch)
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
-            loss = loss * self.accelerator.num_processes  # which the devices' average divides by
+            loss = loss * self.accelerator.num_processes  # the average over devices divides by it
         self._metrics[mode]["token_accuracy"].append(right / max(scored, 1))
         return loss

@@ -1,4 +1,4 @@
-"""What training will take, before anything is loaded."""
+"""The memory that training takes, estimated before anything is loaded."""
 
 import os
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _GIB = 2**30
 
 @dataclass(frozen=True)
 class Memory:
-    """What a step of training takes, in bytes: weights, adapter (with its optimizer) and activations."""
+    """The memory of a training step, in bytes: weights, adapter (with its optimizer) and activations."""
 
     weights: int
     adapter: int
@@ -30,11 +30,11 @@ class Memory:
         return " + ".join(f"{size / _GIB:.1f} GiB of {name}" for name, size in parts)
 
 
-def estimate(config: PreTrainedConfig, recipe: Recipe, tokens: int) -> Memory:
-    """What training on sequences of so many tokens takes on one device, without loading anything.
+def estimate_memory(config: PreTrainedConfig, recipe: Recipe, tokens: int) -> Memory:
+    """The memory that training on sequences of `tokens` tokens takes on one device, estimated without loading anything.
 
-    Kept activations are counted as a layer's input (with checkpointing) or sixteen times as much, and a layer at work as its
-    hidden states, projections and feed-forward states; what the allocator wastes is not counted.
+    For each layer, the kept activations count as its input with gradient checkpointing, and as sixteen times its input without. The
+    layer at work counts as its hidden states, projections and feed-forward states. Memory that the allocator wastes does not count.
     """
     text = config.get_text_config()
     size = choose_dtype(recipe.dtype).itemsize
@@ -52,9 +52,9 @@ def estimate(config: PreTrainedConfig, recipe: Recipe, tokens: int) -> Memory:
 
 
 def check_memory(config: PreTrainedConfig, recipe: Recipe, tokens: int) -> None:
-    """Raises: UsageError if training would not fit on this device, with what would."""
+    """Raises: UsageError if training would not fit on this device. The message says what would fit."""
     where, there = _available()
-    needed = estimate(config, recipe, tokens)
+    needed = estimate_memory(config, recipe, tokens)
     if recipe.deepspeed or needed.total <= there:
         return
     per_token = needed.activations / tokens

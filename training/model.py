@@ -1,4 +1,4 @@
-"""The model: loaded with its context extended, and its attention heads adapted."""
+"""Models, loaded with an extended context, and adapters for their attention heads."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,9 +15,9 @@ from training.sequences import load_tokenizer
 
 
 def load_config(recipe: ModelOptions) -> PreTrainedConfig:
-    """The configuration of the recipe's model, its context extended to `max_tokens`.
+    """The configuration of the recipe's model, with the context extended to `max_tokens` tokens.
 
-    Raises: UsageError if the model cannot be had, or if its positions cannot be extended like this.
+    Raises: UsageError if the model cannot be loaded, or if its positions cannot be extended like this.
     """
     try:
         config = AutoConfig.from_pretrained(recipe.model, revision=recipe.model_revision)
@@ -28,7 +28,10 @@ def load_config(recipe: ModelOptions) -> PreTrainedConfig:
 
 
 def load_model(recipe: ModelOptions, config: PreTrainedConfig) -> PreTrainedModel:
-    """The model with this configuration, its positions as configured."""
+    """The model with this configuration.
+
+    Raises: UsageError if it cannot be loaded, lacks weights, or computes with other positions than configured.
+    """
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             recipe.model,
@@ -50,9 +53,9 @@ def load_model(recipe: ModelOptions, config: PreTrainedConfig) -> PreTrainedMode
 
 
 def load_for_reading(options: ReadingOptions) -> tuple[PreTrainedModel, Tokenizer]:
-    """The model of the options, with its adapter if it has one, ready to read; and its tokenizer.
+    """The model of the options, with its adapter if it has one, ready to read, and the tokenizer.
 
-    Raises: UsageError if one of them cannot be had.
+    Raises: UsageError if one of them cannot be loaded.
     """
     model = load_adapted(options).eval()
     if options.adapter:
@@ -61,9 +64,9 @@ def load_for_reading(options: ReadingOptions) -> tuple[PreTrainedModel, Tokenize
 
 
 def load_config_of(options: ReadingOptions) -> PreTrainedConfig:
-    """The configuration under which the model of the options reads: that beside its adapter, or its own, extended.
+    """The configuration that the model reads with: the one beside its adapter, or else its own, extended as the options say.
 
-    Raises: UsageError if it cannot be had.
+    Raises: UsageError if it cannot be loaded.
     """
     if options.adapter is None:
         return load_config(options)
@@ -79,9 +82,9 @@ def load_config_of(options: ReadingOptions) -> PreTrainedConfig:
 
 
 def load_adapted(options: ReadingOptions) -> PreTrainedModel:
-    """The model, with its adapter if it has one; positions are then as the adapter was trained.
+    """The model of the options, with its adapter if it has one. Its positions are then those that the adapter was trained with.
 
-    Raises: UsageError if one of them cannot be had.
+    Raises: UsageError if one of them cannot be loaded.
     """
     if options.adapter is None:
         return load_model(options, load_config_of(options)).to(_device())
@@ -125,16 +128,16 @@ def _device() -> str:
 
 
 def choose_dtype(name: str) -> torch.dtype:
-    """What weights are held in; "auto" is bfloat16 where a GPU computes with it."""
+    """The type of the weights. "auto" is bfloat16 if there is a GPU that computes with it, else float32."""
     if name == "auto":
         name = "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
     return {"bfloat16": torch.bfloat16, "float32": torch.float32}[name]
 
 
 def choose_attention(name: str) -> str:
-    """The attention to compute with.
+    """The implementation of attention. "auto" is flash_attention_2 if it is installed and there is a GPU, else sdpa.
 
-    Raises: UsageError if it is not installed.
+    Raises: UsageError if flash_attention_2 is asked for and is not installed, or there is no GPU.
     """
     flash = find_spec("flash_attn") is not None and torch.cuda.is_available()
     if name == "flash_attention_2" and not flash:
@@ -145,9 +148,9 @@ def choose_attention(name: str) -> str:
 
 
 def lora(recipe: Recipe, model: PreTrainedModel) -> LoraConfig:
-    """The adapter of the recipe.
+    """The LoRA configuration of the recipe.
 
-    Raises: UsageError if the model has no modules of these names.
+    Raises: UsageError if the model has no linear module with one of the target names.
     """
     there = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
     missing = [name for name in recipe.lora_targets if name not in there]

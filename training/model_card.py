@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from training.options import Recipe
 
-_TEMPLATE = Path(__file__).parent / "card.md.jinja"
+_TEMPLATE = Path(__file__).parent / "model_card.md.jinja"
 
 
 def write_card(output: Path, recipe: Recipe, data: list[dict[str, str]], log: list[dict[str, Any]]) -> None:

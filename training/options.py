@@ -1,4 +1,4 @@
-"""The options of fine-tuning and of evaluating: each is said once, for the command line, YAML recipes and Python."""
+"""The options of fine-tuning and of evaluation. Each is defined once, for the command line, YAML recipes and Python."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,37 +10,37 @@ Positive = Annotated[int, Field(gt=0)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
 
-MODEL = panel("Model", 1)
-DATA = panel("Data and output", 2)
+MODEL_PANEL = panel("Model", 1)
+DATA_PANEL = panel("Data and output", 2)
 _ADAPTER = panel("Adapter", 3)
 _SCHEDULE = panel("Schedule", 4)
 _HARDWARE = panel("Hardware", 5)
 _LOG = panel("Log and checkpoints", 6)
-ANSWERS = panel("Answers", 3)
+ANSWERS_PANEL = panel("Answers", 3)
 _IDLE = {"output", "logging_steps", "save_steps", "report_to", "push_to"}
 
 
 class ModelOptions(OptionModel):
-    """A model, and how far its context is extended."""
+    """The options of a model and of the extension of its context."""
 
-    model: Annotated[Name, MODEL] = option(..., "A folder or a Hub id of a causal language model.")
-    model_revision: Annotated[Name | None, MODEL] = option(None, "The revision of the model on the Hub.")
-    max_tokens: Annotated[Positive | None, MODEL] = option(
+    model: Annotated[Name, MODEL_PANEL] = option(..., "A folder or a Hub id of a causal language model.")
+    model_revision: Annotated[Name | None, MODEL_PANEL] = option(None, "The revision of the model on the Hub.")
+    max_tokens: Annotated[Positive | None, MODEL_PANEL] = option(
         None, "The context to extend to, in tokens. Default: the model's own."
     )
-    trained_tokens: Annotated[int | None, Field(ge=64), MODEL] = option(
+    trained_tokens: Annotated[int | None, Field(ge=64), MODEL_PANEL] = option(
         None, "The context that the model was trained on, in tokens. Default: what its configuration says."
     )
-    rope: Annotated[Literal["theta", "yarn", "linear"], MODEL] = option(
+    rope: Annotated[Literal["theta", "yarn", "linear"], MODEL_PANEL] = option(
         "theta", "How positions are extended. The paper raises theta."
     )
-    sliding_window: Annotated[Positive | None, MODEL] = option(
+    sliding_window: Annotated[Positive | None, MODEL_PANEL] = option(
         None, "The sliding window, in tokens, of a model that has one. The paper has 16384 for Mistral."
     )
-    dtype: Annotated[Literal["auto", "bfloat16", "float32"], MODEL] = option(
+    dtype: Annotated[Literal["auto", "bfloat16", "float32"], MODEL_PANEL] = option(
         "auto", "The type of the weights. auto: bfloat16 on a GPU, else float32."
     )
-    attention: Annotated[Literal["auto", "flash_attention_2", "sdpa", "eager"], MODEL] = option(
+    attention: Annotated[Literal["auto", "flash_attention_2", "sdpa", "eager"], MODEL_PANEL] = option(
         "auto",
         "The implementation of attention. auto: flash_attention_2 if it is installed and there is a GPU, else sdpa.",
     )
@@ -49,10 +49,10 @@ class ModelOptions(OptionModel):
 class Recipe(ModelOptions):
     """The options of a fine-tuning run. Sizes and ranks default to the paper's; learning rate, epochs and schedule are ours."""
 
-    data: Annotated[list[Name], Field(min_length=1), SEVERAL, DATA] = option(
+    data: Annotated[list[Name], Field(min_length=1), SEVERAL, DATA_PANEL] = option(
         ..., "Data sets as PLACE:VARIANT, with @REVISION or *WEIGHT behind it if need be."
     )
-    output: Annotated[Name, DATA] = option(
+    output: Annotated[Name, DATA_PANEL] = option(
         "runs/finetune", "The folder of the adapter. Default: runs/RECIPE, or runs/finetune without a recipe."
     )
 
@@ -102,36 +102,36 @@ class Recipe(ModelOptions):
     push_to: Annotated[Name | None, _LOG] = option(None, "A Hub id that the finished adapter is pushed to.")
 
     def decisive(self) -> dict[str, Any]:
-        """The options that decide the trained weights. A run goes on only with the same."""
+        """The options that decide the trained weights. A run resumes only with the same ones."""
         return self.model_dump(exclude=_IDLE)
 
 
 class ReadingOptions(ModelOptions):
-    """A model or an adapter, and the rows of a data set that it reads."""
+    """The options of a model or an adapter, and of the rows of a data set that it reads."""
 
-    model: Annotated[Name | None, MODEL] = option(  # type: ignore[assignment]
+    model: Annotated[Name | None, MODEL_PANEL] = option(  # type: ignore[assignment]
         None, "A folder or a Hub id of a causal language model. Default: the one of the adapter."
     )
-    adapter: Annotated[Name | None, MODEL] = option(
+    adapter: Annotated[Name | None, MODEL_PANEL] = option(
         None, "A folder or a Hub id of a LoRA adapter, with the configuration that lies beside it."
     )
-    data: Annotated[Name, DATA] = option(..., "A data set, as PLACE:VARIANT or PLACE:VARIANT@REVISION.")
-    split: Annotated[Name, DATA] = option("validation", "The split whose rows are read.")
-    limit: Annotated[Positive | None, DATA] = option(None, "Rows to read. Default: all of the split.")
+    data: Annotated[Name, DATA_PANEL] = option(..., "A data set, as PLACE:VARIANT or PLACE:VARIANT@REVISION.")
+    split: Annotated[Name, DATA_PANEL] = option("validation", "The split whose rows are read.")
+    limit: Annotated[Positive | None, DATA_PANEL] = option(None, "Rows to read. Default: all of the split.")
 
 
 class EvaluateOptions(ReadingOptions):
     """The options of an evaluation."""
 
-    output: Annotated[Name | None, DATA] = option(
+    output: Annotated[Name | None, DATA_PANEL] = option(
         None, "The folder of predictions, scores and plot. Default: evaluations/MODEL/DATA_SPLIT."
     )
-    batch_size: Annotated[Positive, ANSWERS] = option(1, "Rows that are answered at once.")
-    max_new_tokens: Annotated[Positive, ANSWERS] = option(64, "Tokens of an answer at most.")
-    endpoint: Annotated[Name | None, ANSWERS] = option(
+    batch_size: Annotated[Positive, ANSWERS_PANEL] = option(1, "Rows that are answered at once.")
+    max_new_tokens: Annotated[Positive, ANSWERS_PANEL] = option(64, "Tokens of an answer at most.")
+    endpoint: Annotated[Name | None, ANSWERS_PANEL] = option(
         None, "The base URL of an OpenAI-compatible endpoint (vLLM's, say) that answers instead of a model here."
     )
-    resamples: Annotated[Positive, ANSWERS] = option(1000, "Resamples of the bootstrap.")
+    resamples: Annotated[Positive, ANSWERS_PANEL] = option(1000, "Resamples of the bootstrap.")
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the predictions."""

@@ -1,4 +1,4 @@
-"""Positions: how far a model's rotary embeddings reach, and how they are made to reach further."""
+"""Rotary position embeddings (RoPE), and their extension to longer contexts."""
 
 import math
 from typing import Any
@@ -20,7 +20,10 @@ def extended_theta(theta: float, trained_tokens: int, tokens: int) -> float:
 
 
 def extend(config: PreTrainedConfig, recipe: ModelOptions) -> None:
-    """Writes the recipe's RoPE, longest position and sliding window into a configuration, before a model is made from it."""
+    """Writes the recipe's RoPE, longest position and sliding window into a configuration, before a model is made from it.
+
+    Raises: UsageError if the model has no sliding window to set, or no plain RoPE to extend.
+    """
     text = config.get_text_config()
     if recipe.sliding_window is not None:
         if not hasattr(text, "sliding_window") or getattr(text, "use_sliding_window", True) is False:
@@ -45,7 +48,7 @@ def extend(config: PreTrainedConfig, recipe: ModelOptions) -> None:
 
 
 def _rope(text: PreTrainedConfig) -> dict[str, Any] | None:
-    """The RoPE parameters that reach over the whole context: those of full attention, where layers differ."""
+    """The RoPE parameters for the whole context: those of full attention where layers differ."""
     rope: dict[str, Any] | None = getattr(text, "rope_parameters", None)
     return rope.get("full_attention", rope) if rope else None
 
@@ -53,7 +56,7 @@ def _rope(text: PreTrainedConfig) -> dict[str, Any] | None:
 def check_positions(model: PreTrainedModel) -> None:
     """Raises: UsageError if the frequencies that the model computes with are not those of its configuration.
 
-    They are computed once, when a model is made: a theta that was set too late would change nothing, in silence.
+    They are computed once, when a model is made. A theta that is set later changes nothing, without any error.
     """
     text = model.config.get_text_config()
     rope = _rope(text) or {}
@@ -74,5 +77,5 @@ def check_positions(model: PreTrainedModel) -> None:
 
 
 def theta_of(inverse_frequencies: torch.Tensor) -> float:
-    """The theta that plain RoPE has with these inverse frequencies."""
+    """The theta of plain RoPE with these inverse frequencies."""
     return float(inverse_frequencies[1].double() ** -len(inverse_frequencies))

@@ -1,4 +1,4 @@
-"""The folder of a run: what it was made from, so that another is not mixed into it."""
+"""The folder of a run, with a record of what the run was made from, so that no other run is mixed into it."""
 
 import json
 import re
@@ -9,19 +9,19 @@ from synthctx_data.errors import ConflictError, UsageError
 from synthctx_data.files import write_text
 from training.options import ReadingOptions
 
-FILE = "run.json"
+RUN_FILE = "run.json"
 
 
-def check(output: Path, run: dict[str, Any], holding: str) -> bool:
-    """Whether the folder holds this run already, and says that it is finished.
+def is_finished(output: Path, run: dict[str, Any], holding: str) -> bool:
+    """True if the folder holds this run already and the run is finished.
 
-    `holding` is a pattern of what a run leaves there.
+    `holding` is a pattern of the files that a run leaves there.
 
-    Raises: ConflictError if it holds another; UsageError if it can be no folder.
+    Raises: ConflictError if the folder holds another run; UsageError if it is a file.
     """
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output: expected a folder, but {output} is a file")
-    known = output / FILE
+    known = output / RUN_FILE
     if not known.is_file():
         if any(output.glob(holding)):
             kind = holding.split(".", maxsplit=1)[0].rstrip("-*")
@@ -44,18 +44,18 @@ def check(output: Path, run: dict[str, Any], holding: str) -> bool:
 
 
 def record(output: Path, run: dict[str, Any], finished: bool = False) -> None:
-    """Makes the folder this run's.
+    """Makes the folder, and records the run in it.
 
-    Raises: UsageError if it cannot be made.
+    Raises: UsageError if the folder cannot be made.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--output: expected a folder that can be made, got {output}: {error}") from error
-    write_text(output / FILE, json.dumps({**run, "finished": finished}, indent=2) + "\n")
+    write_text(output / RUN_FILE, json.dumps({**run, "finished": finished}, indent=2) + "\n")
 
 
 def default_folder(kind: str, options: ReadingOptions, *more: str) -> Path:
-    """Where a run lies if nothing else is asked for, by the names of its kind, model, data and split, and what else it differs by."""
+    """The default folder of a run, named after its kind, model, data and split, and after `more`, which tells runs apart."""
     name = Path(str(options.adapter or options.model)).name
     return Path(kind) / name / re.sub(r"\W+", "_", " ".join([options.data, options.split, *more]).strip("./"))

@@ -1,4 +1,4 @@
-"""Rows as training sequences: mixtures of data sets, tokenized, with labels on the answer alone."""
+"""Rows as training sequences: mixtures of data sets, tokenized, with labels on the answer only."""
 
 import re
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from synthctx_data.dataset import Address, load_rows, parse_variant_address
 from synthctx_data.errors import UsageError, first_line
 from synthctx_data.tokens import compile_template
 
-_MERGED = 4  # tokens at the end of a prompt that may become others when an answer follows
-IGNORED = -100  # the label of a token that is not scored
+_MERGED = 4  # the most tokens at the end of a prompt that may change when an answer follows
+IGNORED = -100  # the label of a token that does not enter the loss
 _PART = re.compile(r"(?P<address>.+?)(?:\*(?P<weight>[0-9]{1,9}(?:\.[0-9]{1,9})?))?")
 
 
 @dataclass(frozen=True)
 class MixturePart:
-    """A data set of a mixture, and its weight (None: all of its rows)."""
+    """A data set of a mixture and its weight (None: all of its rows)."""
 
     address: Address
     weight: Fraction | None = None
@@ -31,7 +31,7 @@ class MixturePart:
 def parse_mixture(texts: Sequence[str]) -> list[MixturePart]:
     """The parts of a mixture, each written like "synthctx/mdqa_synth:symbolic_haystack@v1*0.5".
 
-    Raises: UsageError if one is written otherwise or comes twice, or if only some have weights.
+    Raises: UsageError if a part is written otherwise or comes twice, or if only some parts have weights.
     """
     parts = [_parse_part(text) for text in texts]
     if len({part.address for part in parts}) < len(parts):
@@ -53,11 +53,11 @@ def _parse_part(text: str) -> MixturePart:
 
 
 def load_mixture(parts: Sequence[MixturePart], split: str) -> datasets.Dataset:
-    """The rows of several data sets, one after the other; by weights, as many of each as the smallest share allows.
+    """The rows of several data sets, one data set after the other.
 
-    No row stands there twice.
+    If there are weights, the numbers of rows are proportional to them, as large as they can be without repeating a row.
 
-    Raises: UsageError as `load_rows` does, or if one has no row.
+    Raises: UsageError as `load_rows` does, or if a data set gives no row.
     """
     loaded = [load_rows(part.address, split) for part in parts]
     if parts[0].weight:
@@ -75,7 +75,7 @@ def load_mixture(parts: Sequence[MixturePart], split: str) -> datasets.Dataset:
 def load_tokenizer(model: str, revision: str | None = None) -> Tokenizer:
     """The tokenizer of a model.
 
-    Raises: UsageError if there is none.
+    Raises: UsageError if it cannot be loaded.
     """
     try:
         return AutoTokenizer.from_pretrained(model, revision=revision)
@@ -85,37 +85,37 @@ def load_tokenizer(model: str, revision: str | None = None) -> Tokenizer:
 
 
 def prompt_ids(tokenizer: Tokenizer, row: dict[str, Any]) -> list[int]:
-    """The tokens after which a model writes its answer."""
+    """The tokens of a row's prompt, after which a model writes its answer."""
     ids: list[int] = tokenize(tokenizer, render_prompt(tokenizer, row))["input_ids"]
     added = not tokenizer.chat_template and ids and ids[-1] == tokenizer.eos_token_id
     return ids[:-1] if added else ids
 
 
 def render_prompt(tokenizer: Tokenizer, row: dict[str, Any]) -> str:
-    """The text after which a model writes its answer."""
+    """The text of a row's prompt, after which a model writes its answer."""
     if tokenizer.chat_template:
         return _rendered(tokenizer, row["prompt"], generation=True)
     return f"{row['prompt'][0]['content']}\n"
 
 
-def render(tokenizer: Tokenizer, row: dict[str, Any]) -> str:
-    """The text of a row's training sequence: the chat template around both texts, or else both on lines of their own."""
+def render_row(tokenizer: Tokenizer, row: dict[str, Any]) -> str:
+    """The text of a row's training sequence: prompt and completion in the chat template, or else on lines of their own."""
     if tokenizer.chat_template:
         return _rendered(tokenizer, [*row["prompt"], *row["completion"]])
     return f"{row['prompt'][0]['content']}\n{row['completion'][0]['content']}"
 
 
 def tokenize(tokenizer: Tokenizer, text: str, **options: Any) -> Any:
-    """What the tokenizer makes of a rendered text; special tokens are the template's own, if there is one."""
+    """The tokenizer's output for a rendered text. If there is a chat template, only its special tokens are in the output."""
     return tokenizer(text, add_special_tokens=not tokenizer.chat_template, **options)
 
 
 def encode(tokenizer: Tokenizer, row: dict[str, Any]) -> dict[str, list[int]]:
-    """The training sequence of a row: `input_ids`, and `labels` that are the same on the answer and IGNORED before it.
+    """The training sequence of a row: `input_ids`, and `labels`, which are the same on the answer and IGNORED before it.
 
-    As synthctx counts tokens: `render`ed, and without a chat template an end token behind it.
+    Without a chat template, an end token follows the text. This is how synthctx counts tokens.
     """
-    ids: list[int] = tokenize(tokenizer, render(tokenizer, row))["input_ids"]
+    ids: list[int] = tokenize(tokenizer, render_row(tokenizer, row))["input_ids"]
     if not tokenizer.chat_template:
         ids = [*ids, tokenizer.eos_token_id]
     start = prompt_ids(tokenizer, row)
@@ -134,7 +134,8 @@ def require_end(tokenizer: Tokenizer) -> None:
 def encode_all(rows: datasets.Dataset, tokenizer: Tokenizer, max_tokens: int) -> datasets.Dataset:
     """The training sequences of all rows.
 
-    Raises: UsageError if one is longer than `max_tokens`: it would have to be cut, and with it perhaps its needle.
+    Raises: UsageError if a sequence has more than `max_tokens` tokens, because a cut could remove its needle; or if the tokens of its
+    answer cannot be told from those of its prompt.
     """
     require_end(tokenizer)
 
@@ -157,7 +158,7 @@ def encode_all(rows: datasets.Dataset, tokenizer: Tokenizer, max_tokens: int) ->
 
 
 def _rendered(tokenizer: Tokenizer, messages: list[dict[str, str]], generation: bool = False) -> str:
-    """As synthctx counted it: transformers' own rendering would write today's date where a template asks for one."""
+    """The messages in the chat template, as synthctx counts them. The renderer of transformers would insert today's date."""
     template = _compiled(tokenizer.get_chat_template())
     return str(template.render(messages=messages, add_generation_prompt=generation, **tokenizer.special_tokens_map))
 

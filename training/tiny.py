@@ -1,10 +1,10 @@
 """Makes a tiny model that can copy: python training/tiny.py models/tiny
 
-For trying out every command in seconds, without a GPU or a download. Its weights are not trained but set: an attention head in the
-first layer tells each token which one stood before it, and five induction heads in the others (Olsson et al. 2022) copy what
-followed the last time that the present token was there. So it goes on with what stands in its context, and cannot answer a
-question: it has yet to learn where an answer begins. What its 16 heads do is known, so what is said about them can be checked.
-Its tokens are the words of mdqa_synth's symbolic variants (--key-style word).
+With it every command can be tried in seconds, without a GPU or a download. Its weights are set, not trained. One attention head in
+the first layer writes the name of the previous token beside each token. Five induction heads in the other layers (Olsson et al.
+2022) copy the token that followed the present token earlier. So the model can continue a text from its context, but it cannot
+answer a question: it has not learned where an answer begins. The work of all 16 heads is known, so claims about them can be checked.
+The tokens are the words of mdqa_synth's symbolic variants (--key-style word).
 """
 
 import re
@@ -23,22 +23,26 @@ from synthctx_data.tokens import load_counter
 from synthctx_data.world.entities import words
 from synthctx_data.world.padding import padding
 
-PREVIOUS = (0, 0)  # the (layer, head) of the head that looks back
-INDUCTION = ((1, 0), (1, 2), (2, 1), (2, 3), (3, 0))  # those of the heads that copy; the others do nothing
+PREVIOUS = (0, 0)  # the (layer, head) that looks at the previous token
+INDUCTION = ((1, 0), (1, 2), (2, 1), (2, 3), (3, 0))  # the heads that copy; all others do nothing
 _TOKEN = r"-?[A-Za-z]+|[0-9]|\n|[^\w\s]"
 SPECIAL = ("<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<|unknown|>")
 _CHAT = (
     "{% for message in messages %}<|{{ message.role }}|>\n{{ message.content }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
-_WIDTH = 64  # of a part of the residual stream that names a token: this one, the one before, the next one, or the one asked about
-_WORDS_ALONE = 0.15  # how much less is asked about signs: what follows a line end is not worth copying
+_WIDTH = (
+    64  # of each part of the residual stream: the names of this token, the previous, the next, and the one to look for
+)
+_WORDS_ALONE = (
+    0.15  # the weight of a sign or digit in looking for tokens, against 1: what follows a line end is not worth copying
+)
 _HEAD = 128
 _THETA = 1e8  # high, so that the slower half of a head's pairs hardly turns over a thousand tokens
 
 
 def make_tiny(folder: Path, max_position_embeddings: int = 512) -> Path:
-    """The folder, with the model and its tokenizer in it."""
+    """The folder, after the model and its tokenizer are written into it."""
     tokenizer = _tokenizer()
     names = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     config = LlamaConfig(
@@ -68,7 +72,7 @@ def make_tiny(folder: Path, max_position_embeddings: int = 512) -> Path:
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
-    """A token a word, a digit, a sign or a line end; a word behind a hyphen is another than the same without."""
+    """A tokenizer with a token for each word, digit, sign and line end. A word with a hyphen before it is a token of its own."""
     names = [name for part in words() for word in part for name in (word, f"-{word}")]
     texts = [path.read_text() for path in (ROOT / "mdqa_synth" / f"{name}.jinja" for name in ("_example", "symbolic"))]
     texts.append(next(padding(Layout("mdqa_synth", load_counter()))).body)
@@ -81,7 +85,7 @@ def _tokenizer() -> PreTrainedTokenizerFast:
 
 
 def chat_tokenizer(tokenizer: Tokenizer, chat_template: str) -> PreTrainedTokenizerFast:
-    """A tokenizer whose vocabulary holds SPECIAL, with their roles and a chat template."""
+    """The tokenizer with a chat template and the roles of the SPECIAL tokens, which its vocabulary must hold."""
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=SPECIAL[0],
@@ -93,14 +97,14 @@ def chat_tokenizer(tokenizer: Tokenizer, chat_template: str) -> PreTrainedTokeni
 
 
 def _set_weights(model: LlamaForCausalLM, asks: torch.Tensor) -> None:
-    """Names of tokens are random signs; layer 0 writes the previous one's beside each, the others that of the one to come."""
+    """Sets the weights. Tokens are named by random signs. Layer 0 writes the name of the previous token, the others that of the next."""
     this, before, following, asked = (slice(i * _WIDTH, (i + 1) * _WIDTH) for i in range(4))
     for parameter in model.parameters():
         parameter.zero_()
     for name, module in model.named_modules():
         if name.endswith("norm"):
             module.weight.fill_(1.0)
-    for layer in model.model.layers:  # what training may use, and what does nothing as long as down_proj is zero
+    for layer in model.model.layers:  # training can use them; they do nothing while down_proj is zero
         layer.mlp.gate_proj.weight.normal_(0, 0.02)
         layer.mlp.up_proj.weight.normal_(0, 0.02)
     generator = torch.Generator().manual_seed(0)
@@ -117,7 +121,7 @@ def _set_weights(model: LlamaForCausalLM, asks: torch.Tensor) -> None:
     looking_back.k_proj.bias[fast] = 11.0
     looking_back.q_proj.bias[fast] = 11.0 * torch.cos(frequencies)
     looking_back.q_proj.bias[turned] = -11.0 * torch.sin(frequencies)
-    looking_back.v_proj.weight[:_WIDTH, this] = 0.63 * identity  # what the norm multiplies by 1.58
+    looking_back.v_proj.weight[:_WIDTH, this] = 0.63 * identity  # undoes the norm, which multiplies by 1.58
     looking_back.o_proj.weight[before, :_WIDTH] = identity
 
     for layer, head in INDUCTION:
@@ -137,7 +141,7 @@ app = command_line(
 
 @app.default
 def main(folder: Annotated[Path, Parameter(help="The folder to write the model into.")], /) -> None:
-    """Makes the model, and prints its folder."""
+    """Makes the tiny model, and prints its folder."""
     print(make_tiny(folder))
 
 

@@ -1,1 +1,1 @@
-"""The work behind the commands of the same names in `analysis/`."""
+"""The work behind the commands of the same names in `analysis/`; knockout and patch share `conditions`."""

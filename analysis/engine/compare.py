@@ -1,4 +1,4 @@
-"""Heads of models against each other, and against how well the models do."""
+"""Comparisons of the heads of models, and correlations of these comparisons with the models' F1."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ Measure = Callable[[Scores, Scores], float]
 
 @dataclass(frozen=True)
 class Measured:
-    """A measure with its 95 % interval over resampled rows; p of a permutation test where it is a correlation."""
+    """A measure over `n` heads, with its 95 % interval over resampled rows. `p` is NaN if the measure is no correlation."""
 
     value: float
     low: float
@@ -34,25 +34,25 @@ class Measured:
 
 
 def recall(reference: Sequence[Head], other: Sequence[Head]) -> float:
-    """The share of the reference's heads that are among the other's, in [0, 1]; NaN if it has none."""
+    """The share of the reference's heads that are among the other's, in [0, 1]; NaN if the reference has none."""
     return len(set(reference) & set(other)) / len(set(reference)) if reference else math.nan
 
 
 def overlap(one: Sequence[Head], other: Sequence[Head]) -> float:
-    """Heads in both, of those in either: in [0, 1]; NaN if there are none."""
+    """The number of heads in both, divided by the number in either (Jaccard), in [0, 1]; NaN if there are none."""
     either = set(one) | set(other)
     return len(set(one) & set(other)) / len(either) if either else math.nan
 
 
 def cosine(one: Scores, other: Scores) -> float:
-    """The cosine of two score vectors (layer, head), in [-1, 1]; NaN if one is zero."""
+    """The cosine of two score vectors (layer, head), in [-1, 1]; NaN if one vector is zero."""
     left, right = (np.nan_to_num(values).ravel().astype(float) for values in (one, other))
     size = float(np.linalg.norm(left) * np.linalg.norm(right))
     return float(left @ right) / size if size else math.nan
 
 
 def _top(values: Scores, most: int) -> list[Head]:
-    """So many of the highest heads, of those that score anything: heads that tie at nothing have nothing in common."""
+    """The `most` highest heads among those that score above 0. Heads that score 0 have nothing in common."""
     return rank_heads(values, min(most, int(np.count_nonzero(values > 0))))
 
 
@@ -66,7 +66,7 @@ def _spearman(one: Scores, other: Scores) -> float:
 
 
 def measures(tops: Sequence[int], thresholds: Sequence[float]) -> dict[str, Measure]:
-    """What is measured of scores (layer, head) against a reference's, by name: `measure(reference, scores)`."""
+    """The measures that compare scores (layer, head) with a reference's, by name: `measure(reference, scores)`."""
     found: dict[str, Measure] = {}
     for top in tops:
         found[f"recall@{top}"] = lambda a, b, top=top: recall(_top(a, top), _top(b, top))  # type: ignore[misc]
@@ -77,9 +77,11 @@ def measures(tops: Sequence[int], thresholds: Sequence[float]) -> dict[str, Meas
 
 
 def compare(options: CompareOptions) -> Mapping[str, object]:
-    """The measures of every model against the reference, their correlations with F1, and the matrices of every two models.
+    """The measures of each model against the reference, their correlations with F1, and the measures between every two models.
 
-    They and their figures are in the folder `output` then. Raises: UsageError if scores do not fit together.
+    They and their figures are also written into the folder `output`.
+
+    Raises: UsageError if the scores do not fit together.
     """
     heads = {name: HeadScores.load(place) for name, place in _named(options.heads, "--heads").items()}
     if options.reference not in heads:
@@ -152,7 +154,7 @@ def _f1(place: str) -> float:
 def _measure_all(
     wanted: Mapping[str, Measure], reference: HeadScores, drawn: Scores, other: HeadScores, name: str
 ) -> dict[str, Measured]:
-    """All measures of a model; `drawn` are the reference's resampled means."""
+    """All measures of a model. `drawn` holds the reference's resampled means (resample, layer, head)."""
     pairs = list(zip(drawn, other.resampled(name), strict=True))
     return {what: _measured(wanted[what], reference, other, pairs, name, what) for what in wanted}
 
@@ -253,7 +255,7 @@ def _draw(
 
 
 def show_comparison(found: Mapping[str, object], output: Path) -> None:
-    """Prints a row for each model, and one for each correlation."""
+    """Prints tables: a row for each model, and a row for each correlation."""
     models: Mapping[str, Mapping[str, Measured]] = found["models"]  # type: ignore[assignment]
     f1: Mapping[str, float] = found["f1"]  # type: ignore[assignment]
     correlations: Mapping[str, Mapping[str, Correlation]] = found["correlations"]  # type: ignore[assignment]

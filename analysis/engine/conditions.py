@@ -1,4 +1,4 @@
-"""ConditionAnswers under several conditions, each kept as soon as it is made, and how good they are."""
+"""Answers of a model under several conditions, stored as they are made, and their F1."""
 
 import hashlib
 import json
@@ -27,26 +27,26 @@ from training.identity import identify
 from training.model import load_config_of, load_for_reading
 from training.sequences import prompt_ids
 
-Row = dict[str, Any]
+_Row = dict[str, Any]
 _ROWS_OF_MEANS = 16
-Generate = Callable[..., torch.Tensor]  # what stands in for the model's own `generate`, see training/generate.py
+Generate = Callable[..., torch.Tensor]  # replaces the model's own `generate`; see training/generate.py
 
 
 class ConditionAnswers:
-    """The answers of a model to the rows of a data set, under whatever condition: `output/CONDITION/predictions.jsonl`.
+    """The answers of a model to the rows of a data set under each condition, in `output/CONDITION/predictions.jsonl`.
 
-    Raises: UsageError if model or data cannot be had, ConflictError if the folder holds answers of something else.
+    Raises: UsageError if model or data cannot be loaded; ConflictError if the folder holds the answers of another experiment.
     """
 
     def __init__(self, options: ConditionOptions, output: Path, run: Mapping[str, Any]) -> None:
         self.options, self.output = options, output
-        self.rows: list[Row] = list(load_rows(parse_variant_address(options.data), options.split, options.limit))
+        self.rows: list[_Row] = list(load_rows(parse_variant_address(options.data), options.split, options.limit))
         self.run = {**options.decisive(), **identify(options), **run}
-        run_folder.check(output, self.run, holding=f"*/{PREDICTIONS}")
+        run_folder.is_finished(output, self.run, holding=f"*/{PREDICTIONS}")
 
     @cached_property
     def loaded(self) -> tuple[Any, Tokenizer]:
-        """The model and its tokenizer, when they are needed; from then on the folder is this experiment's."""
+        """The model and its tokenizer, loaded at first use. From then on the folder belongs to this experiment."""
         loaded = load_for_reading(self.options)
         run_folder.record(self.output, self.run)
         return loaded
@@ -62,7 +62,7 @@ class ConditionAnswers:
         return means.means()
 
     def f1(self, condition: str, generate: Generate | None = None) -> list[float]:
-        """The F1 of each row's answer under a condition; answers that are there already are not asked for again."""
+        """The F1 of each row's answer under a condition. The model answers only rows that have no stored answer."""
         file = self.output / condition / PREDICTIONS
         known = read_predictions(file)
         missing = [row for row in self.rows if row["id"] not in known]
@@ -74,7 +74,7 @@ class ConditionAnswers:
         return [score(row, known[row["id"]])["f1"] for row in self.rows]
 
     def require_shape(self, heads: HeadScores, flag: str) -> None:
-        """Raises: UsageError if the scores are of other layers and heads than the model has."""
+        """Raises: UsageError if the scores have other numbers of layers and heads than the model."""
         config = load_config_of(self.options).get_text_config()
         shape = (config.num_hidden_layers, config.num_attention_heads)
         if heads.values.shape != shape:
@@ -84,19 +84,19 @@ class ConditionAnswers:
             )
 
     def mean(self, draws: Sequence[Sequence[float]], name: str) -> Mean:
-        """The mean over rows, each the mean of its draws, with its interval."""
+        """The mean over rows, with its interval. The value of a row is the mean of its draws."""
         rows = [sum(values) / len(values) for values in zip(*draws, strict=True)]
         return mean(rows, self.options.resamples, (name,))
 
 
 def name_of(heads: Iterable[Head]) -> str:
-    """A short name for a set of heads: the same set, the same name."""
+    """A short name for a set of heads. The same set always has the same name."""
     listed = ",".join(f"{layer}-{head}" for layer, head in sorted(heads))
     return listed if len(listed) < 40 else hashlib.sha256(listed.encode()).hexdigest()[:16]
 
 
 def spans(tokenizer: Tokenizer, batch: Batch, part: Callable[[Tokens], Iterable[range]]) -> torch.Tensor:
-    """True at (row, column) of a batch's prompts where a part of the row stands."""
+    """A mask (row, column) over a batch's padded prompts, True where a part of the row stands."""
     columns = torch.zeros(len(batch.rows), batch.width, dtype=torch.bool)
     for i, (row, prompt) in enumerate(zip(batch.rows, batch.prompts, strict=True)):
         padding = batch.width - len(prompt)
@@ -106,7 +106,7 @@ def spans(tokenizer: Tokenizer, batch: Batch, part: Callable[[Tokens], Iterable[
 
 
 def positions(tokenizer: Tokenizer, batch: Batch, name: str) -> Positions:
-    """The positions of a name: prefill, answer (from the last token of the prompt on), both (or all), question or needle."""
+    """The positions with a name: prefill, answer (from the prompt's last token on), both, all (the same), question or needle."""
     if name == "question":
         return Positions(spans(tokenizer, batch, lambda tokens: [tokens.question]), False)
     if name == "needle":
@@ -118,10 +118,10 @@ def positions(tokenizer: Tokenizer, batch: Batch, name: str) -> Positions:
 
 
 def draw_heads(heads: Sequence[Head], number: int, *name: str | int) -> list[Head]:
-    """So many of the heads, drawn from the stream of this name."""
+    """A random draw of `number` heads (all if there are fewer), from the random stream with this name."""
     return rng("heads", *name).shuffled(heads)[:number]
 
 
 def write_found(output: Path, name: str, found: Mapping[str, Any]) -> None:
-    """Writes what was found as JSON."""
+    """Writes results as JSON into a folder."""
     write_text(output / name, json.dumps(found, indent=2, default=asdict) + "\n")

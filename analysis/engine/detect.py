@@ -1,4 +1,4 @@
-"""Scores of the heads of a model on the rows of a data set."""
+"""The scores of a model's heads on the rows of a data set."""
 
 import json
 import zipfile
@@ -13,7 +13,7 @@ from analysis.attention_scores import logit, mass, shared_prefix, wu_forced
 from analysis.branches import one_at_a_time
 from analysis.causal_scores import causal
 from analysis.figures import depths, heatmap, histogram
-from analysis.heads import FILE, HeadScores, Scored
+from analysis.heads import SCORES_FILE, HeadScores, Scored
 from analysis.interventions import transformers_model
 from analysis.options import DetectOptions
 from analysis.spans import Tokens, neutral, tokens_of
@@ -30,20 +30,20 @@ from training.generate import ends
 from training.identity import identify
 from training.model import load_for_reading
 
-_BRANCHES = 16  # questions on one context that are read at once
+_BRANCHES = 16  # the most questions on one context that are read at once
 
 
 def find_heads(options: DetectOptions) -> HeadScores:
-    """The scores of the heads of a model on a data set; they and their figures are in the folder `output` then.
+    """The scores of a model's heads on a data set. They and their figures are also written into the folder `output`.
 
-    Raises: UsageError if model or data cannot be had, ConflictError if the folder holds scores of something else.
+    Raises: UsageError if model or data cannot be loaded; ConflictError if the folder holds the scores of another run.
     """
     if not options.model and not options.adapter:
         raise UsageError("expected --model or --adapter, got neither")
     output = scores_folder(options)
     rows = list(load_rows(parse_variant_address(options.data), options.split, options.limit))
     run = {**options.decisive(), **identify(options)}
-    run_folder.check(output, run, holding="rows/*")
+    run_folder.is_finished(output, run, holding="rows/*")
     missing = [i for i, row in enumerate(rows) if not _is_kept(_file(output, i), row["id"])]
     if missing:
         model, tokenizer = load_for_reading(options)
@@ -52,7 +52,7 @@ def find_heads(options: DetectOptions) -> HeadScores:
         scored = score_rows(model, tokenizer, [rows[i] for i in missing], options.score, options.calibrate)
         for i, one in zip(missing, with_progress(scored, "scoring heads", len(missing)), strict=True):
             _keep(_file(output, i), one)
-    about = json.loads((output / run_folder.FILE).read_text())
+    about = json.loads((output / run_folder.RUN_FILE).read_text())
     heads = HeadScores.of([_kept(_file(output, i)) for i in range(len(rows))], about)
     write_scores(heads, output)
     draw_scores(heads, rows, options, output)
@@ -60,16 +60,16 @@ def find_heads(options: DetectOptions) -> HeadScores:
 
 
 def scores_folder(options: DetectOptions) -> Path:
-    """Where the scores lie: as asked for, or by the names of model, data, split and score."""
+    """The folder of the scores: `output`, or else one named after model, data, split and score."""
     return Path(options.output) if options.output else run_folder.default_folder("heads", options, options.score)
 
 
 def score_rows(
     model: Any, tokenizer: Tokenizer, rows: Sequence[dict[str, Any]], score: str = "wu", calibrate: bool = True
 ) -> Iterator[Scored]:
-    """The scores of each row, in order. Rows that follow each other and share their documents are read together.
+    """The scores of each row, in order. Consecutive rows that share their documents are read together.
 
-    Raises: UsageError if a row is longer than what the model reads.
+    Raises: UsageError if a row has more tokens than the model reads.
     """
     window = transformers_model(model).config.get_text_config().max_position_embeddings
     for group in _groups(tokenizer, rows, window, 1 if one_at_a_time(model) else _BRANCHES):
@@ -116,7 +116,7 @@ def _on_one_context(first: Tokens, second: Tokens) -> bool:
 
 
 def _judge(tokenizer: Tokenizer, rows: dict[str, dict[str, Any]]) -> Callable[[Tokens, list[int]], bool]:
-    """Whether an answer counts: if it holds more than half of the words of a right one (or of its citations), as in Wu et al.'s code."""
+    """A function that is True if an answer holds more than half of a right answer's words (or citations), as in Wu et al.'s code."""
 
     def judge(question: Tokens, tokens: list[int]) -> bool:
         row, text = rows[question.id], tokenizer.decode(tokens, skip_special_tokens=True)
@@ -142,7 +142,7 @@ def _keep(file: Path, one: Scored) -> None:
 
 
 def _is_kept(file: Path, name: str) -> bool:
-    """Whether a file holds the scores of the row of this name; one that is torn is made anew."""
+    """True if a file holds the scores of the row with this id. A torn file does not count."""
     try:
         return _kept(file).id == name
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
@@ -155,7 +155,7 @@ def _kept(file: Path) -> Scored:
 
 
 def write_scores(heads: HeadScores, output: Path) -> None:
-    """Writes scores and exports into a folder."""
+    """Writes the scores and their exports into a folder."""
     low, high = heads.intervals()
     ranked = [
         {
@@ -167,14 +167,14 @@ def write_scores(heads: HeadScores, output: Path) -> None:
         }
         for head in heads.ranked()
     ]
-    heads.save(output / FILE)
+    heads.save(output / SCORES_FILE)
     write_text(output / "heads.json", json.dumps({"about": heads.about, "heads": ranked}, indent=1) + "\n")
     write_text(output / "by_head.json", json.dumps(heads.by_head()) + "\n")
     write_text(output / "by_kv_head.json", json.dumps(heads.by_kv_head()) + "\n")
 
 
 def draw_scores(heads: HeadScores, rows: Sequence[dict[str, Any]], options: DetectOptions, output: Path) -> None:
-    """Draws the scores: by layer and head, how many heads have which, and those of the highest heads by the needles' depth."""
+    """Draws three figures: a map of the scores, their histogram, and the highest heads' scores by the depth of the needles."""
     title = f"{options.adapter or options.model}\n{options.data}"
     heatmap(heads, output / "heatmap", title)
     histogram(heads, output / "histogram", title)
@@ -190,9 +190,11 @@ def draw_scores(heads: HeadScores, rows: Sequence[dict[str, Any]], options: Dete
 
 
 def show_heads(heads: HeadScores, top: int, output: Path) -> None:
-    """Prints the highest heads in a table."""
+    """Prints a table of the `top` highest heads."""
     low, high = heads.intervals()
     rows = [(*head, f"{heads.values[head]:.3g}", f"[{low[head]:.3g}, {high[head]:.3g}]") for head in heads.top(top)]
     out.print(table(dict.fromkeys(("layer", "head", str(heads.about["score"]), "95 %"), "right"), rows))
     out.print(f"{heads.about['counted']} of {heads.about['asked']} rows count", soft_wrap=True)
-    out.print(f"{output}: {FILE}, heads.json, by_head.json, by_kv_head.json, heatmap, histogram, depth", soft_wrap=True)
+    out.print(
+        f"{output}: {SCORES_FILE}, heads.json, by_head.json, by_kv_head.json, heatmap, histogram, depth", soft_wrap=True
+    )

@@ -1,4 +1,4 @@
-"""F1 without the highest heads, and without as many others."""
+"""The F1 of a model without its highest heads, and without the same number of random heads."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ Curves = dict[str, dict[int, Mean]]
 
 
 def knockout_folder(options: KnockoutOptions) -> Path:
-    """Where the experiment lies: as asked for, or by the names of model, data and mode."""
+    """The folder of the experiment: `output`, or else one named after model, data, split, mode and phase."""
     return (
         Path(options.output)
         if options.output
@@ -33,9 +33,9 @@ def knockout_folder(options: KnockoutOptions) -> Path:
 
 
 def knock_out(options: KnockoutOptions) -> Curves:
-    """F1 by the number of heads that are knocked out (0: none): of the highest, and of each control.
+    """The F1 by the number of heads that are knocked out (0: none), for the highest heads and for each control.
 
-    Raises: UsageError if model, data or scores cannot be had, ConflictError if the folder holds another experiment.
+    Raises: UsageError if model, data or scores cannot be loaded; ConflictError if the folder holds another experiment.
     """
     heads, output = HeadScores.load(options.heads), knockout_folder(options)
     ranked = heads.ranked()
@@ -69,7 +69,7 @@ def knock_out(options: KnockoutOptions) -> Curves:
 def controls(
     ranked: Sequence[Head], number: int, most: int, control: str, excluded: Sequence[int], seed: int
 ) -> list[Head]:
-    """As many random heads as the `number` highest of `ranked`, none of them among the `most` highest; empty if there are not enough."""
+    """The random heads of a control: `number` heads, none among the `most` highest of `ranked`; empty if there are too few."""
     top = ranked[:number]
     layers = Counter(layer for layer, _ in top)
     others = sorted(head for head in ranked[most:] if head[0] not in excluded)
@@ -88,7 +88,7 @@ def controls(
 def _measure(
     answers: ConditionAnswers, sets: Sequence[Sequence[Head]], options: KnockoutOptions, name: str
 ) -> tuple[Mean, list[float]]:
-    """F1 without the sets of heads: over all of them, and without each."""
+    """The F1 over all knockouts of the sets of heads, and the F1 without each set."""
     scores = [answers.f1(name_of(heads), without(heads, options, answers)) for heads in sets]
     found = answers.mean(scores, name)
     err.print(f"knockout: {name}: F1 {found.mean:.3f}", soft_wrap=True)
@@ -96,7 +96,7 @@ def _measure(
 
 
 def without(heads: Sequence[Head], options: KnockoutOptions, answers: ConditionAnswers) -> Generate:
-    """What generates without some heads, as the options say."""
+    """A function that generates without some heads, as the options say."""
 
     def generate(batch: Batch, **arguments: Any) -> torch.Tensor:
         model, tokenizer = answers.loaded
@@ -111,7 +111,7 @@ def without(heads: Sequence[Head], options: KnockoutOptions, answers: ConditionA
 
 
 def show_knockout(found: Curves, output: Path) -> None:
-    """Prints a table: a row for each number of heads."""
+    """Prints a table with a row for each number of heads."""
     rows = []
     for number in sorted({number for line in found.values() for number in line}):
         top, *others = (line.get(number) for line in found.values())

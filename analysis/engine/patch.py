@@ -1,4 +1,4 @@
-"""F1 of a model with heads of another."""
+"""The F1 of a recipient with heads of a donor."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -25,7 +25,7 @@ from training.sequences import prompt_ids
 
 
 def patch_folder(options: PatchOptions) -> Path:
-    """Where the experiment lies: as asked for, or by the names of model, data and positions."""
+    """The folder of the experiment: `output`, or else one named after model, data, split, donor and positions."""
     if options.output:
         return Path(options.output)
     donor = Path(str(options.donor_adapter or options.donor_model)).name
@@ -33,7 +33,7 @@ def patch_folder(options: PatchOptions) -> Path:
 
 
 def sets_of(recipient: HeadScores, donor: HeadScores, top: int, seeds: int) -> dict[str, list[list[Head]]]:
-    """The heads that are patched, by the name of the condition; of "random", a draw for each seed."""
+    """The sets of heads to patch, by the name of the condition. "random" has one set for each seed."""
     mine, theirs = ({head for head in scores.top(top) if scores.values[head] > 0} for scores in (recipient, donor))
     shared = sorted(mine & theirs)
     others = sorted(set(donor.ranked()) - mine - theirs)
@@ -47,9 +47,9 @@ def sets_of(recipient: HeadScores, donor: HeadScores, top: int, seeds: int) -> d
 
 
 def patch_heads(options: PatchOptions) -> dict[str, Mean]:
-    """F1 of the recipient, of the donor, and of the recipient with each set of the donor's heads.
+    """The F1 of the recipient, of the donor, and of the recipient with each set of the donor's heads.
 
-    Raises: UsageError if models, data or scores cannot be had, ConflictError if the folder holds another experiment.
+    Raises: UsageError if models, data or scores cannot be loaded; ConflictError if the folder holds another experiment.
     """
     if not options.donor_adapter and not options.donor_model:
         raise UsageError("expected --donor-adapter or --donor-model, got neither")
@@ -81,7 +81,7 @@ def patch_heads(options: PatchOptions) -> dict[str, Mean]:
 
 
 def _fit_one_batch(options: PatchOptions) -> bool:
-    """Whether both are LoRA adapters on one model whose positions are extended alike."""
+    """True if recipient and donor are adapters of one kind on one model, with the same extension of positions."""
     if not options.adapter or not options.donor_adapter or options.donor_model not in (None, options.model):
         return False
     try:
@@ -100,7 +100,7 @@ def _kind(adapter: str) -> tuple[Any, ...]:
 
 
 class _Twins:
-    """Two adapters on one model: every row stands twice in a batch, first for the donor, and both go on with the recipient's tokens."""
+    """Two adapters on one model. A batch has each row twice, first for the donor; both copies continue with the recipient's tokens."""
 
     def __init__(self, options: PatchOptions, answers: ConditionAnswers) -> None:
         self.options, self.answers = options, answers
@@ -113,12 +113,12 @@ class _Twins:
         return model, tokenizer
 
     def alone(self, batch: Batch, **arguments: Any) -> torch.Tensor:
-        """Generates with the donor."""
+        """The prompts with the donor's answers, as tokens (row, token)."""
         written: torch.Tensor = self._loaded[0].generate(**arguments, adapter_names=["donor"] * len(batch.rows))
         return written
 
     def with_heads(self, heads: Sequence[Head]) -> Generate:
-        """What generates with the recipient, these heads being the donor's."""
+        """A function that generates with the recipient while these heads are patched from the donor."""
 
         def generate(
             batch: Batch, input_ids: torch.Tensor, attention_mask: torch.Tensor, **arguments: Any
@@ -138,14 +138,14 @@ class _Twins:
 
 
 class _SecondHalf(LogitsProcessor):  # type: ignore[misc]
-    """The first half of a batch goes on as the second does."""
+    """A logits processor under which the first half of a batch continues with the tokens of the second half."""
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         return scores.chunk(2)[1].repeat(2, 1)
 
 
 class _TwoModels:
-    """Two models side by side: the donor reads whatever the recipient reads."""
+    """Two models side by side. The donor reads everything that the recipient reads."""
 
     def __init__(self, options: PatchOptions, answers: ConditionAnswers) -> None:
         self.options, self.answers = options, answers
@@ -156,7 +156,7 @@ class _TwoModels:
         return load_for_reading(self.options.model_copy(update=change))
 
     def _able(self, batch: Batch, most: int) -> Any:
-        """The donor, if it reads the same tokens, and as many."""
+        """The donor, after a check that it reads the same tokens and has a context that is large enough."""
         model, tokenizer = self._donor
         window = model.config.get_text_config().max_position_embeddings
         if batch.width + most > window:
@@ -172,12 +172,12 @@ class _TwoModels:
         return model
 
     def alone(self, batch: Batch, **arguments: Any) -> torch.Tensor:
-        """Generates with the donor."""
+        """The prompts with the donor's answers, as tokens (row, token)."""
         written: torch.Tensor = self._able(batch, arguments["max_new_tokens"]).generate(**arguments)
         return written
 
     def with_heads(self, heads: Sequence[Head]) -> Generate:
-        """What generates with the recipient, these heads being the donor's."""
+        """A function that generates with the recipient while these heads are patched from the donor."""
 
         def generate(batch: Batch, **arguments: Any) -> torch.Tensor:
             model, tokenizer = self.answers.loaded
@@ -190,7 +190,7 @@ class _TwoModels:
 
 
 def show_patching(found: dict[str, Mean], output: Path) -> None:
-    """Prints a table: a row for each condition."""
+    """Prints a table with a row for each condition."""
     rows = [(name, f"{mean.mean:.3f}", f"[{mean.low:.2f}, {mean.high:.2f}]") for name, mean in found.items()]
     out.print(table({"": "left", "F1": "right", "95 %": "right"}, rows))
     out.print(f"{output}: patch.json, patch.svg, patch.png", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Which data promise most, by what a short tuning on each does to the heads."""
+"""A ranking of data sets by what a short tuning on each does to the heads."""
 
 import json
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ BASE, TARGET = "none", "target"
 
 @dataclass(frozen=True)
 class Ranked:
-    """A candidate: its reach with interval, the cosine of its scores with the reference's, and how often it comes first."""
+    """A candidate: its reach with interval, its cosine with the reference, and the share of resamples in which it is first."""
 
     name: str
     reach: float
@@ -38,9 +38,9 @@ class Ranked:
 
 
 def rank_data(options: RankOptions) -> list[Ranked]:
-    """The candidates and the untuned model, those first that promise most.
+    """The candidates and the untuned model, the highest reach first.
 
-    Raises: UsageError if model or data cannot be had.
+    Raises: UsageError if model or data cannot be loaded.
     """
     names = [str(part.address) for part in parse_mixture(options.data)]
     if len(names) < 2:
@@ -70,7 +70,7 @@ def _tuned(options: RankOptions, data: str, name: str) -> HeadScores:
 
 
 def _tune(options: RankOptions, data: str, name: str) -> Path:
-    """The adapter of a short tuning on a data set."""
+    """The folder of the adapter of a short tuning on a data set."""
     chosen = {field: getattr(options, field) for field in Recipe.model_fields}
     return finetune(
         Recipe(**{**chosen, "data": [data], "output": str(Path(options.output) / "runs" / name), "push_to": None})
@@ -78,7 +78,7 @@ def _tune(options: RankOptions, data: str, name: str) -> Path:
 
 
 def _scores(options: RankOptions, name: str, adapter: Path | None) -> HeadScores:
-    """The scores of the heads of a tuned model, or of the model itself, on the rows of the target."""
+    """The scores of the heads of a tuned model, or of the untuned model, on the rows of the target."""
     model = (
         {"adapter": str(adapter)}
         if adapter
@@ -97,7 +97,7 @@ def _scores(options: RankOptions, name: str, adapter: Path | None) -> HeadScores
 
 
 def order(candidates: Mapping[str, HeadScores], reference: HeadScores) -> list[Ranked]:
-    """The candidates by their reach, with what resampling the rows (the same ones for all) makes of it."""
+    """The candidates, the highest reach first, with intervals over resampled rows."""
     reaches = {name: reach(heads, reference) for name, heads in candidates.items()}
     resampled = {name: _resampled_reaches(heads, reference) for name, heads in candidates.items()}
     first = np.argmax(np.stack(list(resampled.values())), axis=0)
@@ -110,7 +110,7 @@ def order(candidates: Mapping[str, HeadScores], reference: HeadScores) -> list[R
 
 
 def reach(heads: HeadScores, reference: HeadScores) -> float:
-    """How much of the reference's scores these have, head by head: 1 for the same, 0 for none; it may be above 1.
+    """The scalar product of the scores with the reference's, divided by that of the reference with itself; 1 for the same scores.
 
     Raises: UsageError if no head of the reference scores anything.
     """
@@ -123,14 +123,14 @@ def reach(heads: HeadScores, reference: HeadScores) -> float:
 
 
 def _resampled_reaches(heads: HeadScores, reference: HeadScores) -> NDArray[np.float64]:
-    """The reach over resampled rows: the same ones in both, where both count as many."""
+    """The reach in each resample of the rows. Both scores draw the same rows if they have the same number of rows."""
     theirs, mine = (h.resampled("ranking").reshape(-1, reference.values.size).astype(float) for h in (reference, heads))
     own = np.nansum(theirs**2, axis=1)
     return np.asarray(np.nansum(mine * theirs, axis=1) / np.where(own, own, np.inf))
 
 
 def show_ranking(ranked: list[Ranked], output: Path) -> None:
-    """Prints the ranking."""
+    """Prints the ranking as a table."""
     rows = [
         (r.name, f"{r.reach:.2f}", f"[{r.low:.2f}, {r.high:.2f}]", f"{r.cosine:.2f}", f"{r.sure:.0%}") for r in ranked
     ]

@@ -11,7 +11,6 @@ from builders.planned_build import PlannedBuild, RunOptions, plan_builds, requir
 from builders.writing.options import WritingOptions
 from builders.writing.prices import Spending
 from synthctx_data.command import OptionsFile, out, progress_bar
-from synthctx_data.errors import BuildError
 from synthctx_data.options import Options
 
 
@@ -49,7 +48,7 @@ def _build(planned: PlannedBuild, where: RunOptions) -> None:
         with progress_bar(planned.name, rows) as progress:
             fresh = build_variant(job, where.processes, where.ray, progress)
     except KeyboardInterrupt:
-        raise BuildError(
+        raise KeyboardInterrupt(
             f"interrupted; what is done lies in {job.staging}, and the same command goes on from there"
         ) from None
     with progress_bar(f"describing {job.variant}", rows) as progress:
@@ -60,18 +59,18 @@ def _build(planned: PlannedBuild, where: RunOptions) -> None:
 
 
 def _say_estimate(planned: Sequence[PlannedBuild], spending: Spending) -> None:
-    from builders.writing.run import estimate
+    from builders.writing.run import estimate_writing
 
     written = [one.examples for one in planned if one.is_written]
-    out.print(writing_tables.cost(estimate(written), spending, str(written[0].options.model)))
+    out.print(writing_tables.cost(estimate_writing(written), spending, str(written[0].options.model)))
 
 
 def write_answers(planned: PlannedBuild, writing: WritingOptions, spending: Spending) -> None:
     """Asks a language model for what the variant misses, and prints what came of it."""
-    from builders.writing.run import write
+    from builders.writing.run import write_missing
 
     with writing_tables.watching(planned.name) as watch:
-        last, status = write(planned.examples, writing, spending, watch)
+        last, status = write_missing(planned.examples, writing, spending, watch)
     out.print(f"{planned.name}: {writing_tables.progress_line(status)}", soft_wrap=True)
     if last.editor.rejected:
         out.print(writing_tables.rejections(last.editor))

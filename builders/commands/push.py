@@ -19,7 +19,7 @@ from builders.planned_build import PlannedBuild, RunOptions, plan_builds, requir
 from builders.writing.options import WritingOptions
 from synthctx_data.command import OptionsFile, err, out, progress_bar
 from synthctx_data.dataset import Address, find_variants, parse_address
-from synthctx_data.errors import DatasetError, HubError, UsageError
+from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.examine import Examined, examine, expected
 from synthctx_data.option_model import OptionModel, flag, option, panel
 from synthctx_data.options import Options
@@ -85,7 +85,7 @@ def push(
             _relay(publication, planned, where.processes, push.force)
         version = publication.finish()
     except KeyboardInterrupt:
-        raise HubError("interrupted; the same command goes on from there, and sends nothing twice") from None
+        raise KeyboardInterrupt("interrupted; the same command goes on from there, and sends nothing twice") from None
     _say_version(publication, version)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from synthctx_data.checks import KINDS
+from synthctx_data.checks import FAULT_KINDS
 from synthctx_data.command import table
 from synthctx_data.task import Task
 
@@ -67,7 +67,7 @@ def report(name: str, examined: "Examined") -> Table:
     )
     for column in shown.columns:
         column.no_wrap = False
-    for kind, right in KINDS.items():
+    for kind, right in FAULT_KINDS.items():
         faults = found.faults.get(kind, [])
         if faults:
             said = "\n".join(faults[:_MESSAGES])

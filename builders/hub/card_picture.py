@@ -10,7 +10,7 @@ _TOKEN_BINS = 30
 _DEPTH_BINS = 20
 
 
-def draw(survey: Survey, title: str, file: Path) -> None:
+def draw_card_picture(survey: Survey, title: str, file: Path) -> None:
     """Writes the picture as PNG: tokens a row by split, and depths of needles by hop."""
     from matplotlib.figure import Figure  # takes a third of a second, which other commands do not wait for
     from matplotlib.ticker import MaxNLocator

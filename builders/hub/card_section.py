@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from builders.hub.card_picture import PLOT, draw
+from builders.hub.card_picture import PLOT, draw_card_picture
 from builders.shards import Build
-from builders.writing.sample import MODEL
+from builders.writing.sample import SAMPLE_MODEL
 from builders.writing.store import ANSWERS
 from synthctx_data import __version__
 from synthctx_data.manifest import read_manifest
@@ -17,11 +17,11 @@ from synthctx_data.prompts import environment, source_hash
 from synthctx_data.survey import Survey
 from synthctx_data.task import Task
 
-ROOT = Path(__file__).resolve().parents[2] / "dataset_cards"
-STORE = "answers.sqlite"  # what commands in a card call a store of answers
+CARD_TEMPLATES = Path(__file__).resolve().parents[2] / "dataset_cards"
+_STORE = "answers.sqlite"  # what commands in a card call a store of answers
 LICENSES = frozenset({"apache-2.0", "cc-by-4.0", "cc-by-sa-3.0", "other", "unknown"})  # that `license_of` may come to
 _PATHS = ("corpus", "tokenizer", "dense_model")  # options that may name a file of this machine
-templates = environment(ROOT)
+templates = environment(CARD_TEMPLATES)
 
 
 def citation() -> str:
@@ -31,7 +31,7 @@ def citation() -> str:
 
 def describe(task: Task, build: Build, survey: Survey, address: str, folder: Path) -> str:
     """The text on a built variant as Markdown; its picture is written into the folder, where the rest of it lies."""
-    draw(survey, f"{task.name}: {build.variant}", folder / PLOT)
+    draw_card_picture(survey, f"{task.name}: {build.variant}", folder / PLOT)
     manifest = read_manifest(folder)
     tokenizer = build.options.tokenizer
     answers = ANSWERS if (folder / ANSWERS).exists() else None
@@ -47,7 +47,7 @@ def describe(task: Task, build: Build, survey: Survey, address: str, folder: Pat
         license=license_of(task, manifest),
         prompts=source_hash("llm", f"{task.name}/llm"),
         answers=answers,
-        store=STORE,
+        store=_STORE,
         plot=PLOT,
     )
 
@@ -62,7 +62,7 @@ def command(task: Task, build: Build, answers: str | None) -> str:
     for option, value in given.items():
         for one in value if isinstance(value, tuple) else (value,):
             words += [flag(option), _name(one) if option in _PATHS else str(one)]
-    return shlex.join([*words, *(["--store", STORE] if answers else [])])
+    return shlex.join([*words, *(["--store", _STORE] if answers else [])])
 
 
 def license_of(task: Task, manifest: Mapping[str, Any]) -> str:
@@ -70,7 +70,7 @@ def license_of(task: Task, manifest: Mapping[str, Any]) -> str:
     if manifest["variant"] not in task.variants:
         return "unknown"
     expression = task.variant(manifest["variant"]).expression
-    if manifest.get("model") not in (None, MODEL):
+    if manifest.get("model") not in (None, SAMPLE_MODEL):
         return "other"
     return "unknown" if manifest.get("corpus") and "corpus" not in expression.reads else expression.license
 

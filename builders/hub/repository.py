@@ -157,7 +157,7 @@ class Repository:
     def require_branch(self) -> None:
         """Raises: UsageError if what is named as a branch is a tag, which does not move."""
         if self.branch != MAIN and self.find(self.branch) and self.branch in self.tags():
-            raise UsageError(f"--revision: {self.branch} is a tag of {self.name}; push to a branch")
+            raise UsageError(f"--branch: {self.branch} is a tag of {self.name}; push to a branch")
 
     def require_private(self) -> None:
         """Raises: UsageError if the repository is there, and everybody sees it."""

@@ -1,4 +1,4 @@
-"""Needles that a language model wrote: a chain of passages about made-up subjects, each of which leads to the next."""
+"""Needles that a language model wrote: a chain of passages about made-up hop_subjects, each of which leads to the next."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -63,7 +63,7 @@ class Llm(LlmConcept[Chain]):
     ) -> CheckedPrompt[WrittenDocuments]:
         kinds = self._kinds(place, written.brief.kind)
         others = self.briefs.names(place.split, place.index, f"distractors {number}", kinds)
-        chain, forbidden = subjects(written), [hop.answer for hop in written.form.hops]
+        chain, forbidden = hop_subjects(written), [hop.answer for hop in written.form.hops]
         kind_words = [KIND_WORDS[kind] for kind in kinds]
         values = {"it": written.brief, "needle": written.form, "others": others, "kinds": kind_words, "chain": chain}
 
@@ -77,12 +77,12 @@ class Llm(LlmConcept[Chain]):
         return form.hops
 
     def links(self, written: WrittenExample[Chain]) -> Iterable[tuple[str, str]]:
-        return pairwise([*subjects(written), written.form.hops[-1].answer])
+        return pairwise([*hop_subjects(written), written.form.hops[-1].answer])
 
     def concept(self, split: str, index: int) -> Concept:
         written = self.written_example(split, index)
         needles = []
-        for hop, subject in zip(written.form.hops, subjects(written), strict=True):
+        for hop, subject in zip(written.form.hops, hop_subjects(written), strict=True):
             page = self.setting.layout.page(hop.document)
             answer = find_answer(hop.answer, hop, subject).shift(page.text.start)
             needles.append(Needle(page, Span(0, page.text.end), answer))
@@ -99,7 +99,7 @@ class Llm(LlmConcept[Chain]):
         return kinds
 
 
-def subjects(written: WrittenExample[Chain]) -> list[str]:
+def hop_subjects(written: WrittenExample[Chain]) -> list[str]:
     """What each hop is about: the first subject, then the answer of the hop before."""
     return [written.brief.subject, *(hop.answer for hop in written.form.hops[:-1])]
 

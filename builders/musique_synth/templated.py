@@ -21,7 +21,7 @@ _PATIENCE = 50  # chains that are drawn from one entity before the next entity's
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class RelationChain:
     """The articles of a chain with the relation that each states, and its names: the first subject, then every object."""
 
     steps: tuple[tuple[int, str], ...]
@@ -62,7 +62,7 @@ class Templated(ConceptExpression):
         without = [number for number, _ in found.steps]
         return chapter.pool.pages(order, concept.answers, without, pairwise(found.names))
 
-    def _steps(self, split: str, index: int, found: Chain) -> tuple[Step, ...]:
+    def _steps(self, split: str, index: int, found: RelationChain) -> tuple[Step, ...]:
         stream = self.rng(split, index, "decomposition")
         return tuple(
             Step(stream.choice(self._asks(relation, split)).fill(subject=subject), answer)
@@ -75,7 +75,7 @@ class Templated(ConceptExpression):
     def _ways(self, block: str, split: str) -> tuple[Wording, ...]:
         return split_wordings(f"{self.setting.task}/{self.name}", block, split, "subject")
 
-    def _find(self, split: str, index: int) -> tuple[Chapter, Chain]:
+    def _find(self, split: str, index: int) -> tuple[Chapter, RelationChain]:
         """The chapter and the chain that an example asks for: the first that cannot be cut short."""
         chapter = self._chapter(split, index // self._size)
         hops = draw_hops(self.setting, split, index)
@@ -93,7 +93,7 @@ class Templated(ConceptExpression):
         return make_chapter(self.setting.layout, _STATED, self._size, split, *name)
 
 
-def _draw_chain(chapter: Chapter, entity: int, hops: int, stream: Stream) -> Chain:
+def _draw_chain(chapter: Chapter, entity: int, hops: int, stream: Stream) -> RelationChain:
     world = chapter.world
     steps, names = [], [world.entities[entity].name]
     for hop in range(hops):
@@ -104,10 +104,10 @@ def _draw_chain(chapter: Chapter, entity: int, hops: int, stream: Stream) -> Cha
         names.append(world.objects[entity][relation.name])
         if hop < hops - 1:
             entity = world.by_name[relation.object, names[-1]]
-    return Chain(tuple(steps), tuple(names))
+    return RelationChain(tuple(steps), tuple(names))
 
 
-def _is_needed(chapter: Chapter, found: Chain) -> bool:
+def _is_needed(chapter: Chapter, found: RelationChain) -> bool:
     """Whether every name of the chain stands only in the articles of the hops before and behind it."""
     normal = [chapter.pool.normal(number) for number, _ in found.steps]
     names = [normalize_answer(name) for name in found.names]

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from builders.writing.briefs import Brief, Briefs
 from builders.writing.checks import Form, Written, WrittenDocuments, check_documents
 from builders.writing.requests import AnswerLookup, Asking, Editor, Pass, Stage, Unit
-from builders.writing.sample import MODEL, load_sample, refusal
+from builders.writing.sample import SAMPLE_MODEL, load_sample, refusal
 from builders.writing.store import ANSWERS, Answer, AnswerStore, export
 from synthctx_data.distractors import Pool
 from synthctx_data.errors import WriterError
@@ -197,7 +197,10 @@ class LlmConcept(ConceptExpression, Generic[F]):
             return editor.draw(lambda number: write(editor, number))
 
         def passages_of(written: WrittenExample[F]) -> dict[str, list[str]]:
-            return {"needles": passages(self.needles(written.form)), "distractors": passages(written.distractors)}
+            return {
+                "needles": passage_texts(self.needles(written.form)),
+                "distractors": passage_texts(written.distractors),
+            }
 
         return Unit(place.unit, self.stages if among else self.stages[:1], asking, passages_of)
 
@@ -207,7 +210,7 @@ class LlmConcept(ConceptExpression, Generic[F]):
 
         def check(form: F) -> F:
             order.check(form)
-            editor.refuse_copies("needles", passages(self.needles(form)))
+            editor.refuse_copies("needles", passage_texts(self.needles(form)))
             return form
 
         form, writer = yield from editor.ask(place.unit, self.stages[0], order.prompt, check)
@@ -220,7 +223,7 @@ class LlmConcept(ConceptExpression, Generic[F]):
 
         def check(form: WrittenDocuments) -> tuple[Written, ...]:
             order.check(form)
-            editor.refuse_copies("distractors", passages([*self.needles(written.form), *form.documents]))
+            editor.refuse_copies("distractors", passage_texts([*self.needles(written.form), *form.documents]))
             return form.documents
 
         documents, _ = yield from editor.ask(place.unit, self.stages[1], order.prompt, check)
@@ -234,7 +237,7 @@ class LlmConcept(ConceptExpression, Generic[F]):
 
             def check(form: WrittenDocuments) -> tuple[Written, ...]:
                 check_documents(form.documents, [brief.subject for brief in briefs])
-                editor.refuse_copies("pool", passages(form.documents))
+                editor.refuse_copies("pool", passage_texts(form.documents))
                 return form.documents
 
             documents, _ = yield from editor.ask(name, _POOL_STAGE, render(_POOL, "pool", briefs=briefs), check)
@@ -243,7 +246,7 @@ class LlmConcept(ConceptExpression, Generic[F]):
         def asking(editor: Editor) -> Asking[tuple[Written, ...]]:
             return editor.draw(lambda number: write(editor, number))
 
-        return Unit(name, (_POOL_STAGE,), asking, lambda documents: {"pool": passages(documents)})
+        return Unit(name, (_POOL_STAGE,), asking, lambda documents: {"pool": passage_texts(documents)})
 
     def _missing(self, unit: str, given_up: bool) -> str:
         options = self.setting.options
@@ -282,14 +285,14 @@ def _hashed(result: Any) -> str:
     return f"Told(form={result.form!r}, brief={result.brief!r}, distractors={result.distractors!r}, writer={result.writer!r})"
 
 
-def passages(documents: Iterable[Written]) -> list[str]:
-    """The passages of documents."""
+def passage_texts(documents: Iterable[Written]) -> list[str]:
+    """The passage_texts of documents."""
     return [document.passage for document in documents]
 
 
 def asked_model(options: Options) -> str:
     """The model that requests are addressed to."""
-    return options.model or MODEL
+    return options.model or SAMPLE_MODEL
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import yaml
 from builders.writing.store import Answer
 from synthctx_data.errors import UsageError, WriterError, first_line
 
-BUNDLED = Path(__file__).resolve().parent / "prices.yaml"
+BUNDLED_PRICES = Path(__file__).resolve().parent / "prices.yaml"
 _MILLION = 1e6
 
 
@@ -35,7 +35,7 @@ def find_price(model: str, file: Path | None) -> Price | None:
 
     Raises: UsageError if the file is no such table.
     """
-    path = file.expanduser() if file else BUNDLED
+    path = file.expanduser() if file else BUNDLED_PRICES
     try:
         table = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -104,7 +104,7 @@ class Editor:
             body = {"model": self.model, "messages": list(messages), "max_tokens": stage.most}
             answer = yield Request(body, source_hash(_SHARED, stage.address), f"{unit}/{stage.block}", stage.form)
             try:
-                made = check(parse(stage.form, answer))  # type: ignore[arg-type]
+                made = check(parse_answer(stage.form, answer))  # type: ignore[arg-type]
             except RejectedError as error:
                 self.rejected[error.kind] += 1
                 self.in_vain += 1
@@ -149,7 +149,7 @@ def _again(answer: Answer, reason: str, attempt: int) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": shown}, {"role": "user", "content": asked}]
 
 
-def parse(form: type[M], answer: Answer) -> M:
+def parse_answer(form: type[M], answer: Answer) -> M:
     """The answer in its form, whatever stands around the JSON.
 
     Raises: RejectedError if it was cut off, is empty, or has another form.
@@ -170,7 +170,9 @@ def parse(form: type[M], answer: Answer) -> M:
         reason = f"in the JSON object, {place}: {first['msg']}"[:_ERROR_CHARACTERS]
         raise RejectedError("other JSON", reason) from error
     except (ValueError, RecursionError) as error:
-        raise RejectedError("not JSON", f"the JSON object does not parse: {error}"[:_ERROR_CHARACTERS]) from error
+        raise RejectedError(
+            "not JSON", f"the JSON object does not parse_answer: {error}"[:_ERROR_CHARACTERS]
+        ) from error
 
 
 class Draft(Generic[T]):

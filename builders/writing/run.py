@@ -21,14 +21,14 @@ if TYPE_CHECKING:  # what sends requests takes as long to import as all else
 
 
 def expression_of(examples: Examples) -> LlmConcept[Any] | None:
-    """The concept expression, if a language model has to write for it."""
+    """The concept expression, if a language model has to write_missing for it."""
     if examples.options.model is None:
         return None
     expression = examples.expression
     return expression if isinstance(expression, LlmConcept) else None
 
 
-def write(
+def write_missing(
     examples: Examples, options: WritingOptions, spending: Spending, watch: Callable[["Status"], None]
 ) -> tuple[Pass, "Status"]:
     """The last pass over all that a variant needs, and how it came to that; every answer is in the store then.
@@ -83,7 +83,7 @@ class Estimate:
     most: Counter[str] = field(default_factory=Counter)
 
 
-def estimate(several: Iterable[Examples]) -> Estimate:
+def estimate_writing(several: Iterable[Examples]) -> Estimate:
     """What the variants together still miss; a request that follows from an answer counts as long as that and the request before it."""
     found = Estimate()
     counter = load_counter(None)

@@ -43,7 +43,7 @@ class Request:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-Count = Annotated[int, Field(ge=0, lt=2**31)]
+_TokenCount = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Answer:
     asked: str
     model: str
     endpoint: str
-    prompt_tokens: Count
-    completion_tokens: Count
+    prompt_tokens: _TokenCount
+    completion_tokens: _TokenCount
     time: float
 
 

@@ -1,27 +1,27 @@
-"""The world's passages and questions as a corpus that builders read, and what guessing would answer."""
+"""The world's make_passages and questions as a corpus that builders read, and what guessing would answer."""
 
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.miniature.passages import Passage, passages
+from experiments.miniature.passages import Passage, make_passages
 from synthctx_data.files import write_text
 from synthctx_data.metrics import answer_f1
 from synthctx_data.seeding import rng
 
-_RIVALS = 4  # passages that come with a question, and state the same relation of others
+_RIVALS = 4  # make_passages that come with a question, and state the same relation of others
 
 
 def write_corpus(file: Path, questions: int, name: str) -> Path:
-    """A file of so many questions with their passages; nobody is the subject of two, so that none contradict each other."""
+    """A file of so many questions with their make_passages; nobody is the subject of two, so that none contradict each other."""
     if file.exists():
         return file
     stream = rng("mini", "corpus", name)
     known: set[str] = set()
     rows = []
     for _ in range(questions):
-        gold, *rivals = passages(stream, 1 + _RIVALS, known)
+        gold, *rivals = make_passages(stream, 1 + _RIVALS, known)
         known.update(passage.title for passage in (gold, *rivals))
         asked = gold.asks[0]
         contexts = [{**_document(one), "isgold": one is gold} for one in (gold, *rivals)]

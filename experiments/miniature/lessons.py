@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from experiments.miniature.passages import Ask, Passage, names, passages, subjects
+from experiments.miniature.passages import Ask, Passage, draw_subjects, entity_names, make_passages
 from experiments.miniature.tokenizer import PHRASES
 from synthctx_data.prompts import Wording, wordings
 from synthctx_data.seeding import Stream
@@ -30,11 +30,11 @@ def templated(stream: Stream, count: int) -> list[Passage]:
     of_kind = [relation for relation in RELATIONS if relation.subject == kind]
     asked = stream.choice(of_kind)
     found = []
-    for subject in subjects(stream, kind, count):
+    for subject in draw_subjects(stream, kind, count):
         others = stream.shuffled([relation for relation in of_kind if relation is not asked])
         sentences, asks = [], []
         for relation in stream.shuffled([asked, *others[: stream.below(3) == 0]]):
-            value = stream.choice(names(relation.object))
+            value = stream.choice(entity_names(relation.object))
             stated, questions = _wordings(relation.name)
             sentences.append(stream.choice(stated).fill(subject=subject, object=value))
             asks.append(Ask(stream.choice(questions).fill(subject=subject), value))
@@ -67,12 +67,12 @@ def plain(stream: Stream, count: int) -> list[Passage]:
 
 @cache
 def _plain_words() -> list[str]:
-    named = (word for kind in ("person", "organisation") for name in names(kind) for word in name.split())
+    named = (word for kind in ("person", "organisation") for name in entity_names(kind) for word in name.split())
     return sorted({*named, *(word for part in words() for word in part)})
 
 
 WRITERS: dict[str, Callable[[Stream, int], list[Passage]]] = {
-    "real": passages,
+    "real": make_passages,
     "templated": templated,
     "symbolic": symbolic,
     "plain": plain,

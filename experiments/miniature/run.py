@@ -23,7 +23,7 @@ from synthctx_data.errors import ConflictError
 from synthctx_data.option_model import OptionModel, option
 from training import run_folder
 
-HELP = """\
+_HELP = """\
 Runs the paper in miniature, on two cores in half an hour.
 
 For example:
@@ -31,7 +31,7 @@ For example:
   python experiments/miniature/run.py --plan experiments/miniature/smoke.yaml \\
       --output mini/smoke --report mini/smoke.md
 """
-NOTES = """\
+_NOTES = """\
 It trains base models from scratch and tunes them on every variant at four
 times their context. It evaluates them, finds, compares, knocks out and
 patches their heads, and writes REPRODUCTION.md: which of the paper's claims
@@ -71,7 +71,7 @@ def main(options: MiniatureOptions, _: str) -> None:
 
     output = options.output
     study = Study(output, load_plan(options.plan))
-    if not run_folder.check(output, study.plan.flat(), "base-*"):
+    if not run_folder.is_finished(output, study.plan.flat(), "base-*"):
         run_folder.record(output, study.plan.flat())
     stages = list(_stages(study))
     context = multiprocessing.get_context("spawn")
@@ -222,7 +222,7 @@ def _progress(total: float) -> Iterator[Callable[[float | None, str], None]]:
         yield advance
 
 
-app = script("mini", MiniatureOptions, main, HELP, NOTES)
+app = script("mini", MiniatureOptions, main, _HELP, _NOTES)
 
 if __name__ == "__main__":
     run(app)

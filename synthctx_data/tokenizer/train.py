@@ -16,7 +16,7 @@ from synthctx_data.world.entities import RELATIONS, make_world
 
 VOCABULARY = 8192
 PASSAGES = 2000
-SPECIAL = ("<|pad|>", "<|user|>", "<|assistant|>", "<|end|>")
+_SPECIAL = ("<|pad|>", "<|user|>", "<|assistant|>", "<|end|>")
 _SPLIT = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
@@ -46,7 +46,7 @@ def main(questions: Path, folder: Path) -> None:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
-        special_tokens=list(SPECIAL),
+        special_tokens=list(_SPECIAL),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from builders.writing.store import Answer, exported
 
-ROOT = Path(__file__).resolve().parent
-MODEL = "sample"
+SAMPLE_FOLDER = Path(__file__).resolve().parent
+SAMPLE_MODEL = "sample"
 MAX_TOKENS = 4096
 SIZES = {"mdqa_synth": (28, 4), "musique_synth": (14, 2), "summhay_synth": (7, 1)}  # train, validation
 
@@ -17,7 +17,7 @@ SIZES = {"mdqa_synth": (28, 4), "musique_synth": (14, 2), "summhay_synth": (7, 1
 @cache
 def load_sample() -> dict[str, Answer]:
     """The answers of the sample by the key of their request."""
-    return {answer.key: answer for file in sorted(ROOT.glob("*.jsonl")) for answer in exported(file)}
+    return {answer.key: answer for file in sorted(SAMPLE_FOLDER.glob("*.jsonl")) for answer in exported(file)}
 
 
 def refusal(task: str, unit: str) -> str:

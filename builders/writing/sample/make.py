@@ -13,7 +13,7 @@ from typing import Any
 from builders import TASKS
 from builders.examples import Examples
 from builders.writing.requests import Editor, Pass
-from builders.writing.sample import MAX_TOKENS, MODEL, ROOT, SIZES, load_sample
+from builders.writing.sample import MAX_TOKENS, SAMPLE_FOLDER, SAMPLE_MODEL, SIZES, load_sample
 from builders.writing.store import Answer, Request, export
 from synthctx_data.options import Options
 
@@ -37,7 +37,7 @@ def missing(task: str, answers: Used) -> dict[str, Request]:
     train, validation = SIZES[task]
     options = Options(max_tokens=MAX_TOKENS, train=train, validation=validation)
     expression: Any = Examples(TASKS[task], "llm_haystack", options).expression
-    editor = Editor(MODEL)
+    editor = Editor(SAMPLE_MODEL)
     found = [draft.request for draft in Pass(editor, answers).drafts(expression.units()) if draft.request]
     print(f"{task}: accepted {dict(editor.accepted)}, rejected {dict(editor.rejected)}")
     return {request.unit: request for request in found}
@@ -58,8 +58,10 @@ def main(step: str, file: Path) -> None:
     for line in map(json.loads, file.read_text(encoding="utf-8").splitlines()):
         if request := requests.get(line["unit"]):
             key, template, unit = request.key, request.template, request.unit
-            answers[key] = Answer(key, template, unit, line["text"], "stop", MODEL, MODEL, MODEL, 0, 0, 0.0)
-    export(sorted(answers.values(), key=lambda answer: (answer.unit, answer.key)), ROOT / "answers.jsonl")
+            answers[key] = Answer(
+                key, template, unit, line["text"], "stop", SAMPLE_MODEL, SAMPLE_MODEL, SAMPLE_MODEL, 0, 0, 0.0
+            )
+    export(sorted(answers.values(), key=lambda answer: (answer.unit, answer.key)), SAMPLE_FOLDER / "answers.jsonl")
     print(f"{len(answers)} answers")
 
 
