@@ -1,4 +1,4 @@
-"""How fast a language model can write_missing, if it is as fast as a test server, and what its answers take: python benchmarks/writer.py.
+"""How fast a language model can write, if it is as fast as a test server, and what its answers take: python benchmarks/writer.py.
 
 The server waits a fixed time before each answer. With 500 requests at a time, the ideal is a five-hundredth of all waits. *bare client*
 is openai's asynchronous client as it comes, *our client* the same library as `endpoint.py` uses it, *writer* all of it: prompts, judging,

@@ -6,7 +6,7 @@ Rows of four shapes are read, from JSON, JSON lines (also gzipped), Parquet or t
   `question_decomposition` [{question, answer, paragraph_support_idx}], one a hop;
 - a topic of SummHay: `documents` [{document_text, insights_included}], `subtopics` [{insights [{insight, insight_id}]}];
 - a document: `text`, and `title` if it has one.
-A text file becomes split_passages that end where paragraphs end.
+A text file becomes passages that end where paragraphs end.
 """
 
 import gzip
@@ -355,7 +355,7 @@ def _hub_rows(repository: str) -> Iterator[tuple[str, _Row]]:
 
 
 def split_passages(text: str) -> Iterator[str]:
-    """The text in split_passages of 100 words or more that end where paragraphs end; the last may be shorter.
+    """The text in passages of 100 words or more that end where paragraphs end; the last may be shorter.
 
     A paragraph of more than 300 words is cut where sentences end, or else between words.
     """

@@ -1,4 +1,4 @@
-"""Needles that a language model wrote: a chain of passages about made-up hop_subjects, each of which leads to the next."""
+"""Needles that a language model wrote: a chain of passages about made-up subjects, each of which leads to the next."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise

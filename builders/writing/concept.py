@@ -261,7 +261,7 @@ class LlmConcept(ConceptExpression, Generic[F]):
 
 
 class _Used:
-    """AnswerLookup, and the keys of those that were taken, in the order of their first use."""
+    """Answers, and the keys of those that were taken, in the order of their first use."""
 
     def __init__(self, answers: AnswerLookup) -> None:
         self._answers = answers
@@ -286,7 +286,7 @@ def _hashed(result: Any) -> str:
 
 
 def passage_texts(documents: Iterable[Written]) -> list[str]:
-    """The passage_texts of documents."""
+    """The passages of documents."""
     return [document.passage for document in documents]
 
 

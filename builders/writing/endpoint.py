@@ -60,7 +60,7 @@ class Limit:
 
 
 class Endpoint:
-    """AnswerLookup requests; made inside of a running event loop, and closed by `close`."""
+    """Answers requests; made inside of a running event loop, and closed by `close`."""
 
     def __init__(self, options: WritingOptions) -> None:
         self._key = options.key

@@ -45,7 +45,7 @@ class GivenUpError(Exception):
 
 
 class AnswerLookup(Protocol):
-    """AnswerLookup by the key of their request."""
+    """Answers by the key of their request."""
 
     def get(self, key: str) -> Answer | None:
         """The answer to the request of this key, if there is one."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # what sends requests takes as long to import as all else
 
 
 def expression_of(examples: Examples) -> LlmConcept[Any] | None:
-    """The concept expression, if a language model has to write_missing for it."""
+    """The concept expression, if a language model has to write for it."""
     if examples.options.model is None:
         return None
     expression = examples.expression

@@ -80,7 +80,7 @@ _INSERT = f"INSERT OR IGNORE INTO answers VALUES ({', '.join('?' * len(_COLUMNS)
 
 
 class AnswerStore:
-    """AnswerLookup by the key of their request, in a file that several builds may share.
+    """Answers by the key of their request, in a file that several builds may share.
 
     An answer that is kept outlives a kill of the process. Of two answers to one request the first is kept, and both who asked get it.
 

@@ -14,7 +14,7 @@ from synthctx_data.errors import WriterError
 Units = Callable[[], Iterable[Unit[Any]]]
 _HOPELESS = 30  # answers in a row of which not one can be used
 _STORED = 64  # units that are judged between two looks at what has arrived
-_WAIT = 0.05  # seconds between looks at a full spending
+_WAIT = 0.05  # seconds between looks at spent money that is all reserved
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The world's make_passages and questions as a corpus that builders read, and what guessing would answer."""
+"""The world's passages and questions as a corpus that builders read, and what guessing would answer."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -10,11 +10,11 @@ from synthctx_data.files import write_text
 from synthctx_data.metrics import answer_f1
 from synthctx_data.seeding import rng
 
-_RIVALS = 4  # make_passages that come with a question, and state the same relation of others
+_RIVALS = 4  # passages that come with a question, and state the same relation of others
 
 
 def write_corpus(file: Path, questions: int, name: str) -> Path:
-    """A file of so many questions with their make_passages; nobody is the subject of two, so that none contradict each other."""
+    """A file of so many questions with their passages; nobody is the subject of two, so that none contradict each other."""
     if file.exists():
         return file
     stream = rng("mini", "corpus", name)

@@ -1,6 +1,6 @@
-"""A small world in words of its own: make_passages and questions that no synthetic variant words in the same way.
+"""A small world in words of its own: passages and questions that no synthetic variant words in the same way.
 
-The entity_names are those of synthctx_data/world/entities.py; who is what to whom is drawn anew for every context, so that nothing can be known
+The names are those of synthctx_data/world/entities.py; who is what to whom is drawn anew for every context, so that nothing can be known
 but by reading. A passage calls its subject by a part of the name as often as not, and has sentences that say nothing.
 """
 
@@ -87,13 +87,13 @@ class Passage:
 
 @cache
 def worlds() -> tuple[World, ...]:
-    """A world for each split of the synthetic variants, so large that all parts of entity_names are there."""
+    """A world for each split of the synthetic variants, so large that all parts of names are there."""
     return tuple(make_world(MAX_SIZE, split, "mini") for split in SPLITS)
 
 
 @cache
 def entity_names(kind: str) -> tuple[str, ...]:
-    """The entity_names of a kind of entity, or of what a relation has for objects, in both splits of the synthetic variants."""
+    """The names of a kind of entity, or of what a relation has for objects, in both splits of the synthetic variants."""
     if kind in KINDS:
         return tuple(entity.name for world in worlds() for entity in world.entities if entity.kind == kind)
     relation = next(relation for relation in RELATIONS if relation.object == kind)
@@ -102,7 +102,7 @@ def entity_names(kind: str) -> tuple[str, ...]:
 
 
 def draw_subjects(stream: Stream, kind: str, count: int, without: Container[str] = ()) -> list[str]:
-    """Different entity_names of a kind."""
+    """Different names of a kind."""
     found: dict[str, None] = {}
     while len(found) < count:
         name = stream.choice(entity_names(kind))
@@ -112,7 +112,7 @@ def draw_subjects(stream: Stream, kind: str, count: int, without: Container[str]
 
 
 def make_passages(stream: Stream, count: int, without: Container[str] = ()) -> list[Passage]:
-    """Passages on different draw_subjects of one kind, all of which state one relation, so that a question has rivals."""
+    """Passages on different subjects of one kind, all of which state one relation, so that a question has rivals."""
     kind = stream.choice(KINDS)
     asked = stream.choice(_SAID[kind])
     return [_passage(stream, subject, asked) for subject in draw_subjects(stream, kind, count, without)]
@@ -144,11 +144,11 @@ def _fill(way: str, subject: str, value: str = "") -> str:
 
 
 def sayings() -> Iterable[str]:
-    """All that make_passages and questions say, without entity_names."""
+    """All that passages and questions say, without names."""
     ways = (way for said, asked in _WAYS.values() for way in (*said, *asked))
     return (*(_fill(way, "") for way in ways), *_FILLERS)
 
 
 def every_name() -> list[str]:
-    """All entity_names that there are."""
+    """All names that there are."""
     return [name for kind in dict.fromkeys([*KINDS, *(r.object for r in RELATIONS)]) for name in entity_names(kind)]
