@@ -12,6 +12,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from analysis.attention import Call, chunks, mix, weigh
 from analysis.interventions import Intervention, Proceed, intervene, transformers_model
+from analysis.transformers_private import is_stateful
 from synthctx_data.errors import ModelError
 
 _DEAD = -1  # the branch number of drafted tokens that were rejected
@@ -40,7 +41,7 @@ def one_at_a_time(model: PreTrainedModel) -> bool:
 
 
 def _has_state(model: PreTrainedModel) -> bool:
-    return bool(model._is_stateful or any(DynamicCache(config=model.config).is_linear))
+    return is_stateful(model) or any(DynamicCache(config=model.config).is_linear)
 
 
 class Branches(Intervention):

@@ -13,10 +13,17 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import PreTrainedModel
 
 from analysis.attention import HIDDEN, Call, attend, chunks, mix, weigh
 from analysis.heads import Head
+from analysis.transformers_private import (
+    attention_function,
+    attention_name,
+    can_set_attention,
+    mask_function,
+    registered,
+)
 from synthctx_data.errors import ModelError, UsageError
 
 Proceed = Callable[[Call], Tensor]
@@ -51,23 +58,20 @@ def intervene(model: PreTrainedModel, *interventions: Intervention) -> Iterator[
     Raises: ModelError if the model's attention does not go through transformers' interface; UsageError if the model lacks a head.
     """
     inner = transformers_model(model)
-    before = inner.config._attn_implementation
+    before = attention_name(inner)
     _require_heads(inner, interventions)
-    if not inner._can_set_attn_implementation():
+    if not can_set_attention(inner):
         raise ModelError(_out_of_reach(inner))
     name = f"synthctx_{next(_numbers)}"
     tap = _Tap(before, interventions)
-    AttentionInterface.register(name, tap.attend)
-    AttentionMaskInterface.register(name, tap.mask)
-    watch = _decoder(model).register_forward_hook(lambda *_: tap.require_calls(inner))
-    try:
-        inner.set_attn_implementation(name)
-        yield
-    finally:
-        watch.remove()
-        inner.set_attn_implementation(before)
-        AttentionInterface._global_mapping.pop(name)
-        AttentionMaskInterface._global_mapping.pop(name)
+    with registered(name, tap.attend, tap.mask):
+        watch = _decoder(model).register_forward_hook(lambda *_: tap.require_calls(inner))
+        try:
+            inner.set_attn_implementation(name)
+            yield
+        finally:
+            watch.remove()
+            inner.set_attn_implementation(before)
 
 
 def _require_heads(model: PreTrainedModel, interventions: Iterable[Intervention]) -> None:
@@ -124,15 +128,13 @@ class _Tap:
     def _compute(self, call: Call) -> Tensor:
         if self.base == "eager":
             return attend(call)
-        function = AttentionInterface._global_mapping[self.base]
+        function = attention_function(self.base)
         output: Tensor = function(call.module, call.query, call.key, call.value, call.mask, **call.options)[0]
         return output
 
     def mask(self, **arguments: Any) -> Any:
         self.offset = int(arguments.get("q_offset", 0))
-        proceed: Callable[..., Any] = AttentionMaskInterface._global_mapping[
-            "sdpa" if self.base == "eager" else self.base
-        ]
+        proceed = mask_function("sdpa" if self.base == "eager" else self.base)
         for intervention in reversed(self.interventions):
             proceed = _masking(intervention, proceed)
         return proceed(**arguments)

@@ -111,7 +111,7 @@ class RealQuestions(ConceptExpression):
         taken: list[Question] = []
         for hops in map(self.hops, repeat(split), range(asked)):
             if not by_hops[hops]:
-                have = ", ".join(f"{count} of {hops} hop{'s'[: hops > 1]}" for hops, count in there.items()) or "none"
+                have = ", ".join(f"{count} of {_hops(hops)}" for hops, count in there.items()) or "none"
                 raise CorpusError(
                     f"--corpus: expected {asked} usable questions for the {split} split of {self.name}, and there are {have} "
                     f"(of {len(self._corpus.questions)} in the corpus; a tenth is set apart for validation); "
@@ -180,6 +180,10 @@ def find_answer_span(answers: Sequence[str], text: str) -> Span | None:
             if normal and match and normalize_answer(match.group()) == normal:
                 return Span(*match.span())
     return None
+
+
+def _hops(number: int) -> str:
+    return "1 hop" if number == 1 else f"{number} hops"
 
 
 def _gold(questions: Sequence[Question]) -> frozenset[int]:

@@ -1,1 +1,1 @@
-"""What is run to learn something; the rest of the project never uses it."""
+"""Experiments. The rest of the project never uses them."""

@@ -1,4 +1,4 @@
-"""Writes the recipes beside it, all from one template: python experiments/make_recipes.py"""
+"""Writes training/recipes, all from one template: python experiments/make_recipes.py"""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from builders import TASKS
 
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
 
-# What the paper trained: the model, and what a recipe of it says besides.
+# The paper's models: the Hub id, and further lines of a recipe.
 PAPER = {
     "llama3": ("meta-llama/Meta-Llama-3-8B-Instruct", "trained_tokens: 8192  # theta becomes 6315088\n"),
     "mistral": (
@@ -14,7 +14,7 @@ PAPER = {
         "trained_tokens: 8192  # theta becomes 59300\nsliding_window: 16384\n",
     ),
 }
-# Ours, on one variant: a newer model, and one that trains on any machine (python training/tiny.py models/tiny).
+# Our models, each on one variant: a newer one, and one that trains on any machine (python training/tiny.py models/tiny).
 OURS = {
     "qwen3": ("Qwen/Qwen3-8B", ""),
     "tiny": ("models/tiny", "learning_rate: 1.0e-2\n"),
@@ -33,14 +33,14 @@ data:
 
 
 def recipes() -> dict[str, str]:
-    """Every recipe by the name of its file."""
+    """The text of every recipe, by file name."""
     cells = [(task.name, variant) for task in TASKS.values() for variant in task.variants]
     asked = [(model, *cell) for model in PAPER for cell in cells] + [(model, *_ONLY[model]) for model in OURS]
     return {file_name(model, task, variant): _recipe(model, task, variant) for model, task, variant in asked}
 
 
 def file_name(model: str, task: str, variant: str) -> str:
-    """Such as llama3_mdqa_symbolic.yaml: the haystack goes without saying."""
+    """The file name of a recipe, such as llama3_mdqa_symbolic.yaml. It leaves out the ending _haystack."""
     return f"{model}_{task.removesuffix('_synth')}_{variant.removesuffix('_haystack')}.yaml"
 
 

@@ -1,4 +1,4 @@
-"""Pools of documents, and in which order they become distractors."""
+"""Pools of documents, and rankers, which decide the documents that become distractors first."""
 
 import hashlib
 import sys
@@ -22,12 +22,12 @@ from synthctx_data.seeding import Stream
 
 T = TypeVar("T")
 _NOTHING = object()
-_MANY = 100_000  # documents of which an index takes long enough for a progress bar
-_FIRST = 4096  # documents that are sorted at once: more than most contexts take
+_MANY = 100_000  # documents; an index of more takes long enough for a progress bar
+_FIRST = 4096  # documents that are sorted first: more than most contexts hold
 
 
 class Pool:
-    """Documents that many examples share, each rendered, counted and normalised once, when it is first asked for."""
+    """Documents that many examples share. Each is rendered, counted and normalised once, when it is first needed."""
 
     def __init__(self, layout: Layout, documents: Sequence[Document]) -> None:
         self._layout = layout
@@ -35,14 +35,14 @@ class Pool:
         self._pages: dict[int, Page] = {}
 
     def page(self, index: int) -> Page:
-        """The page of one document."""
+        """The page of the document at this index."""
         page = self._pages.get(index)
         if page is None:
             page = self._pages[index] = self._layout.page(self.documents[index])
         return page
 
     def normal(self, index: int) -> str:
-        """The body of one page, normalised as answers are."""
+        """The body of the page at this index, normalised as answers are."""
         page = self.page(index)
         if page.normal is None:
             page.normal = normalize_answer(page.body)
@@ -55,9 +55,9 @@ class Pool:
         without: Collection[int] = (),
         links: Iterable[tuple[str, str]] = (),
     ) -> Iterator[Page]:
-        """The pages in this order, each once, that may stand in a context.
+        """The pages that may stand in a context, in this order of indices, each once.
 
-        These are not in `without`, hold none of the answers, and of no link hold both ends.
+        A page is left out if its index is in `without`, if it holds one of the answers, or if it holds both ends of a link.
         """
         unwanted = normalize_answers(answers)
         apart = [tuple((normalize_answer(end),) for end in link) for link in links]
@@ -84,14 +84,14 @@ def interleave(lists: Iterable[Iterable[T]]) -> Iterator[T]:
 
 
 class Ranker(Protocol):
-    """Orders the documents of a pool for a question."""
+    """A ranker: it orders the documents of a pool for a question."""
 
     def order(self, question: str, stream: Stream) -> Iterable[int]:
-        """All documents, the nearest to the question first; `stream` decides where nothing else does."""
+        """The indices of all documents, the nearest to the question first. `stream` decides where the question does not."""
 
 
 class Random:
-    """Documents in random order."""
+    """A ranker that puts documents in random order."""
 
     def __init__(self, documents: Sequence[Document]) -> None:
         self._count = len(documents)
@@ -101,7 +101,7 @@ class Random:
 
 
 class Bm25:
-    """Documents by BM25 (bm25s), and in random order those that share no word with the question."""
+    """A ranker by BM25 (bm25s). Documents that share no word with the question follow in random order."""
 
     def __init__(self, documents: Sequence[Document]) -> None:
         self._documents = documents
@@ -114,18 +114,18 @@ class Bm25:
         many = len(self._documents) > _MANY and sys.stderr.isatty()
         texts = (f"{document.title} {document.text}" for document in self._documents)
         tokenizer = Tokenizer(stopwords="en")
-        # Arrays, since of a million passages the lists of words alone would take gigabytes.
+        # Arrays, since lists of the words of a million passages would take gigabytes.
         words = [array("i", ids) for ids in tokenizer.streaming_tokenize(texts, allow_empty=False)]
-        if not any(words):  # of nothing but stop words and signs, no index can be made
+        if not any(words):  # no index can be made of nothing but stop words and punctuation
             return None
         index = bm25s.BM25(csc_backend="scipy")  # takes less memory than numpy
         index.index(Tokenized(words, tokenizer.get_vocab_dict()), show_progress=many)
         return index
 
     def scores(self, question: str) -> NDArray[np.float64]:
-        """The score of every document.
+        """The BM25 score of every document, rounded to three decimals.
 
-        Rounded, because a logarithm's last digit may differ between machines, and must not decide a rank.
+        The last digits of a logarithm may differ between machines, and must not decide a rank.
         """
         import bm25s
 
@@ -154,10 +154,10 @@ def _nth(scores: NDArray[np.float64], n: int) -> float:
 
 
 class Dense:
-    """Documents by the inner product of embeddings, from any sentence-transformers or transformers encoder.
+    """A ranker by the inner product of embeddings, from any sentence-transformers or transformers encoder.
 
-    An encoder without a pooling of its own gets the mean over tokens, which is Contriever's. Scores that differ by less than
-    a thousandth count as equal, yet two machines may rank such documents differently.
+    An encoder without a pooling of its own gets the mean over tokens, as Contriever needs. Scores are rounded to
+    thousandths. Even so, two machines may rank documents of nearly the same score differently.
 
     Raises: UsageError if sentence-transformers is not installed, or if there is no such model.
     """
@@ -202,12 +202,12 @@ class OwnDocuments:
         self._ranker = make_ranker(options.distractors, corpus.documents, options.dense_model)
 
     def pages(self, concept: Concept, stream: Stream) -> Iterator[Page]:
-        """The documents in the order of `--distractors`, without those that hold an answer."""
+        """The pages of the documents in the order of `--distractors`, without those that hold an answer."""
         return self._pool.pages(self._ranker.order(concept.question, stream), concept.answers)
 
 
 def model_identity(model: str) -> str:
-    """What a model is known by: a Hub id as it is, a folder by a hash of its configuration and weights."""
+    """The identity of a model: a Hub id as it is, and of a folder a hash of its configuration and weights."""
     folder = Path(model)
     if not folder.is_dir():
         return model
@@ -218,7 +218,7 @@ def model_identity(model: str) -> str:
 
 
 def make_ranker(name: str, documents: Sequence[Document], dense_model: str) -> Ranker:
-    """The ranker that `--distractors` names; `dense_model` is read by `dense` alone."""
+    """The ranker that `--distractors` names. Only the ranker `dense` reads `dense_model`."""
     if name == "dense":
         return Dense(documents, dense_model)
     return Random(documents) if name == "random" else Bm25(documents)

@@ -17,7 +17,7 @@ Every message says what was expected, what came, and what to do.
 
 
 class SynthctxError(Exception):
-    """The root: `exit_code` is what the command line returns."""
+    """The root of all errors of synthctx. The command line exits with its `exit_code`."""
 
     exit_code = 1
 
@@ -63,6 +63,6 @@ class ModelError(SynthctxError):
 
 
 def first_line(error: Exception) -> str:
-    """What an error of a library says, cut to its first line and without the full stop: what goes into a message of ours."""
+    """The first line of a library's error message, without the full stop; the name of the error's type if it is empty."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].rstrip(".")

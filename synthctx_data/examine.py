@@ -1,4 +1,4 @@
-"""All rows of a variant, looked at once: their faults, and a survey of them."""
+"""One pass over all rows of a variant, which finds their faults and makes a survey of them."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ class Examined:
 
     @property
     def faults(self) -> str:
-        """The kinds of faults, each with their number; empty if there is none."""
+        """The kinds of faults with the number of each, in words; empty if there are none."""
         return ", ".join(f"{kind} ({len(found)})" for kind, found in self.report.faults.items() if found)
 
 
 def expected(
     manifest: Manifest, max_tokens: int | None = None, depth: str | None = None, tokenizer: str | None = None
 ) -> Expected:
-    """What the rows must be like: as the arguments say, and else as the manifest says."""
+    """The properties that rows are checked against: those of the arguments, or else of the manifest."""
     counter = load_counter(tokenizer)
     recount = tokenizer is not None or manifest.get("tokenizer") == counter.identity
     return Expected(
@@ -40,7 +40,7 @@ def expected(
 
 
 class Examiner:
-    """Looks at one row after the other: `add` each, in the order of the indices of its split, then `done`."""
+    """An examiner of rows: call `add` with the rows of each split in the order of their indices, then `done`."""
 
     def __init__(self, asked: Expected) -> None:
         self._recounted = asked.counter is not None
@@ -48,19 +48,19 @@ class Examiner:
         self._survey = Survey()
 
     def add(self, rows: Iterable[tuple[str, dict[str, Any]]], progress: Callable[[int], None]) -> None:
-        """Looks at rows, each with its split; `progress` is told how many more were looked at."""
+        """Examines rows, each with its split. `progress` is called with the number of further rows that were examined."""
         for split, row in rows:
             self._checker.add(split, row)
             self._survey.add(split, row)
             progress(1)
 
     def done(self) -> Examined:
-        """Everything that was found."""
+        """The findings in all rows that were added."""
         return Examined(self._checker.report(), self._survey, self._recounted)
 
 
 def examine(variant: BuiltVariant, asked: Expected, progress: Callable[[int], None]) -> Examined:
-    """Everything that is found in all rows of a variant."""
+    """The findings in all rows of a variant."""
     examiner = Examiner(asked)
     examiner.add(variant.rows(), progress)
     return examiner.done()

@@ -1,4 +1,4 @@
-"""The nouns: what a document, a needle and an example are."""
+"""Documents, needles, concepts and examples: the data that all else works with."""
 
 from array import array
 from collections.abc import Iterable
@@ -9,19 +9,19 @@ SPLITS = ("train", "validation")
 
 
 class Span(NamedTuple):
-    """A half-open range of characters."""
+    """A range of characters, from `start` up to but not including `end`."""
 
     start: int
     end: int
 
     def shift(self, by: int) -> "Span":
-        """The same span in a text that begins `by` characters earlier."""
+        """The span moved forward by this many characters."""
         return Span(self.start + by, self.end + by)
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A passage with its title, both without whitespace at their ends; all but the text may be empty."""
+    """A passage with its title, both without whitespace at their ends. Everything but the text may be empty."""
 
     title: str
     text: str
@@ -33,20 +33,20 @@ class Document:
 class Page:
     """A document as it stands in a prompt, below its number.
 
-    `body` is the text of the prompt, `tokens` what it adds to one; the document's own text stands at `text` in the body, and
-    is the last of it that is not layout.
+    `body` is that part of the prompt, and `tokens` is the number of tokens that it adds. `text` is the span of the document's
+    own text in the body; only layout follows it.
     """
 
     document: Document
     body: str
     text: Span
     tokens: int
-    normal: str | None = None  # the normalised body, once somebody has asked for it
+    normal: str | None = None  # the normalised body; None until it is first needed
 
 
 @dataclass(frozen=True, slots=True)
 class Needle:
-    """A page that the answer needs; `span` and `answer` are characters of the page's body."""
+    """A page that the answer needs. `span` is the needle itself and `answer` the answer in it, in characters of the page's body."""
 
     page: Page
     span: Span
@@ -54,12 +54,12 @@ class Needle:
 
     @property
     def text(self) -> str:
-        """The answer as it stands there."""
+        """The text of the answer, as the page words it."""
         return self.page.body[self.answer.start : self.answer.end]
 
 
 class Step(NamedTuple):
-    """A hop as a question of its own; a real one names the answers of earlier hops as "#1", "#2" and so on."""
+    """A hop as a question of its own, with its answer. A real one names the answers of earlier hops as "#1", "#2" and so on."""
 
     question: str
     answer: str
@@ -67,11 +67,11 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """What an example asks, before any haystack: a question, its answers, and its needles in hop order.
+    """An example without its haystack: a question, its answers, and its needles in hop order.
 
-    `completion` is the answer that a model is trained to write; `answers` are all that are right. A concept that *cites* is
-    answered by the numbers of its needles' documents instead, which are not known before these have their places. `steps`
-    has one for every hop of a question of several, and `writer` is the language model that wrote its needles, if one did.
+    `completion` is the answer that a model is trained to write, and `answers` holds every right answer. A concept that
+    *cites* is answered by the numbers of its needles' documents instead, which are known once the needles have their places.
+    `steps` holds a step for every hop of a multi-hop question. `writer` is the language model that wrote the needles, if any.
     """
 
     question: str
@@ -90,9 +90,9 @@ def cite(documents: Iterable[int]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PlacedNeedle:
-    """Where a needle stands: the index of its document, its hop, and characters of the user message.
+    """A needle in its place: the index of its document, its hop, and its spans in characters of the user message.
 
-    Of a needle that is cited, the answer is the number above its document.
+    If the needle is cited, `answer` is the span of the number above its document.
     """
 
     document: int
@@ -103,10 +103,10 @@ class PlacedNeedle:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row of a data set; spans are characters of `prompt`, which is the user message.
+    """One row of a data set. Its spans are in characters of `prompt`, which is the user message.
 
-    `edges` are the start and the end of every document in turn: flat, since there can be thousands of them. `sources` are the
-    distinct sources and licences of its documents, where these have one.
+    `edges` holds the start and the end of every document in turn, in one flat array, since there can be thousands of them.
+    `sources` holds the distinct sources and licences of those documents that have one.
     """
 
     id: str
@@ -125,5 +125,5 @@ class Example:
 
     @property
     def documents(self) -> tuple[Span, ...]:
-        """Where each document stands."""
+        """The span of each document, in order."""
         return tuple(map(Span, self.edges[::2], self.edges[1::2]))

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: the one way to write aside and rename."""
+"""Atomic writing: a file is written beside its place and then renamed, so that it is whole or absent."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def whole(file: Path) -> Iterator[Path]:
-    """A path beside the file, to be written. It takes the file's place at the end, and goes away if the end is not reached."""
+    """A path beside the file, to be written. At the end it replaces the file; after an error it is deleted instead."""
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         yield aside
@@ -20,6 +20,6 @@ def whole(file: Path) -> Iterator[Path]:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
+    """Writes a text file in UTF-8, whole or not at all."""
     with whole(file) as aside:
         aside.write_text(text, encoding="utf-8")

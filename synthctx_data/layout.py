@@ -1,4 +1,4 @@
-"""How one task's prompt is laid out: its `_example.jinja`, rendered in units whose tokens are counted once."""
+"""The layout of a task's prompt: its `_example.jinja`, rendered in units whose tokens are counted once."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,9 +12,9 @@ from synthctx_data.tokens import TokenCounter
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What stands around the documents: the user message is `head`, documents, `tail`.
+    """The text around the documents: the user message is `head`, then the documents, then `tail`.
 
-    `tokens` is the training sequence without any document: chat template, head, tail and answer.
+    `tokens` is the number of tokens of the training sequence without documents: chat template, head, tail and answer.
     """
 
     head: str
@@ -23,14 +23,14 @@ class Frame:
 
 
 class Numbers(NamedTuple):
-    """The lines above documents 1, 2, 3 and so on, and the tokens of each."""
+    """The lines above documents 1, 2, 3 and so on, and the number of tokens of each line."""
 
     lines: list[str]
     tokens: list[int]
 
 
 class Layout:
-    """Renders and counts the parts of a prompt: the frame, the numbers of documents, and the documents (as pages)."""
+    """The layout of a task: it renders and counts the frame of a prompt, the numbers of its documents, and these (as pages)."""
 
     def __init__(self, task: str, counter: TokenCounter) -> None:
         self.counter = counter
@@ -39,19 +39,19 @@ class Layout:
         self._untitled = wording(self._address, "document", "text", title="")
         self._number = wording(self._address, "number", "number")
         self._numbers = Numbers([], [])
-        self._around = self._number.pieces[-1], self._number.pieces[0]  # a document stands between lines with numbers
+        self._around = self._number.pieces[-1], self._number.pieces[0]  # a document stands between two lines with numbers
 
     @cached_property
     def _head(self) -> str:
         return render(self._address, "instruction")
 
     def frame(self, concept: Concept) -> Frame:
-        """What stands around the documents of an example that asks `concept`."""
+        """The text around the documents of an example that asks `concept`."""
         tail = render(self._address, "question", question=concept.question)
         return Frame(self._head, tail, self.counter.conversation(self._head + tail, concept.completion))
 
     def numbers(self, count: int) -> "Numbers":
-        """The lines above at least the first `count` documents, and their tokens."""
+        """The lines above at least the first `count` documents, and the number of tokens of each."""
         known = len(self._numbers.lines)
         if known < count:
             lines = [self._number.fill(number=str(i)) for i in range(known + 1, max(2 * known, count, 256) + 1)]
@@ -60,19 +60,22 @@ class Layout:
         return self._numbers
 
     def number_tokens(self, index: int) -> int:
-        """Tokens of the line above the document of this index."""
+        """The number of tokens of the line above the document at this index."""
         return self.numbers(index + 1).tokens[index]
 
     def number_span(self, index: int) -> Span:
-        """The characters of the number in the line above the document of this index."""
+        """The span of the number, in characters of the line above the document at this index."""
         return self._number.span("number", number=str(index + 1))
 
     def page(self, document: Document) -> Page:
-        """The document as it stands in a prompt, counted."""
+        """The page of a document: rendered as in a prompt, with its tokens counted."""
         return self.pages([document])[0]
 
     def pages(self, documents: list[Document]) -> list[Page]:
-        """The documents as they stand in a prompt, counted."""
+        """The pages of documents, in order.
+
+        Raises: TokenizerError if the tokenizer gives a document no tokens.
+        """
         forms = [self._form(document) for document in documents]
         bodies = [form.fill(title=d.title, text=d.text) for form, d in zip(forms, documents, strict=True)]
         counts = self.counter.units(bodies, self._around)
@@ -85,9 +88,9 @@ class Layout:
         ]
 
     def cut(self, page: Page, most: int, least: int) -> Page | None:
-        """The page with its text cut short to at most `most` tokens: at a space if that keeps `least`, else anywhere.
+        """The page, cut to at most `most` tokens; None if not even one character of its text can stay.
 
-        None if not even one character of the text can stay.
+        The text is cut at a space if that keeps at least `least` tokens, and else between any two characters.
         """
         allowed = most
         while allowed > 0:
@@ -104,7 +107,7 @@ class Layout:
         return None
 
     def _end_of(self, page: Page, tokens: int) -> int:
-        """The character of the body at which it has about this many tokens, its layout's last line end counted in."""
+        """The end of the body, in characters, if it is cut to about this many tokens and the layout after its text is kept."""
         ends = self.counter.ends(page.body)
         after = sum(1 for end in ends if end > page.text.end)
         kept = tokens - after

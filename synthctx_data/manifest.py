@@ -1,4 +1,4 @@
-"""build.json, the manifest of a built variant: everything that its rows follow from; written, read, and compared."""
+"""The manifest of a built variant, build.json: everything that decides its rows. It is written, read and compared here."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ Manifest = Mapping[str, Any]
 
 
 def make_manifest(description: Manifest, shards: int | None) -> dict[str, Any]:
-    """The manifest of a variant with this description, which was built in so many shards a split (None: by its tokens)."""
+    """The manifest of a variant with this description. Each split has `shards` shards (None: as many as its tokens need)."""
     return {"synthctx": __version__, "content": CONTENT_VERSION, "shards": shards, **description}
 
 
@@ -23,13 +23,13 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest in a variant's folder; empty if there is none, or if it is not one."""
+    """The manifest in a variant's folder; empty if there is none that can be parsed."""
     file = folder / MANIFEST
     return parse_manifest(file.read_bytes()) if file.exists() else {}
 
 
 def parse_manifest(content: bytes) -> dict[str, Any]:
-    """The manifest that a build.json holds; empty if it does not hold one."""
+    """The manifest in the bytes of a build.json; empty if they do not hold one."""
     try:
         manifest = json.loads(content)
     except ValueError:
@@ -38,5 +38,5 @@ def parse_manifest(content: bytes) -> dict[str, Any]:
 
 
 def differing(one: Manifest, other: Manifest, ignored: Iterable[str] = ()) -> list[str]:
-    """The names, in alphabetical order, of what is not the same in both manifests."""
+    """The names of the entries that differ between two manifests, in alphabetical order."""
     return sorted(name for name in {*one, *other} - {*ignored} if one.get(name) != other.get(name))

@@ -1,6 +1,6 @@
-"""How answers are compared: normalised as SQuAD does, as whole answers, by their words, inside longer texts, or as citations.
+"""Metrics that compare normalised answers: as a whole, by their words, inside longer texts, or as citations.
 
-No text makes a metric raise: an empty prediction, or one of which normalisation leaves nothing, has its score too.
+No text makes a metric raise an error. An empty prediction has a score, and so has one that normalisation makes empty.
 """
 
 import re
@@ -16,7 +16,7 @@ _NO_PUNCTUATION = dict.fromkeys(map(ord, string.punctuation))
 
 
 def normalize_answer(text: str) -> str:
-    """`text` in lower case, without ASCII punctuation, articles and repeated whitespace.
+    """The text in lower case, without ASCII punctuation, articles and repeated whitespace.
 
     Source: the SQuAD v1.1 evaluation script (Rajpurkar et al. 2016); Lost in the Middle scores with the same.
     """
@@ -29,12 +29,12 @@ def normalize_answers(answers: Iterable[str]) -> tuple[str, ...]:
 
 
 def holds(normal_text: str, normal_answers: Iterable[str]) -> bool:
-    """Whether one of the normalised answers stands in a normalised text, inside of words too ("10" is in "1066").
+    """True if a normalised text holds one of the normalised answers, inside of words too ("10" is in "1066").
 
-    This is what keeps a document out of a haystack. A letter, a digit or two letters ("Ed") count as whole words only: they
-    are in almost every text.
+    A document that holds an answer is kept out of a haystack. An answer of one letter, one digit or two letters ("Ed")
+    counts as a whole word only, since almost every text holds it inside of a word.
     """
-    # A loop, since `any` of a generator takes twice as long, and every page of a haystack is asked.
+    # A loop, since `any` of a generator takes twice as long, and this is called for every page of a haystack.
     for answer in normal_answers:  # noqa: SIM110
         if answer in normal_text and (not _is_everywhere(answer) or mentions(normal_text, (answer,))):
             return True
@@ -46,7 +46,7 @@ def _is_everywhere(answer: str) -> bool:
 
 
 def mentions(normal_text: str, normal_answers: Iterable[str]) -> bool:
-    """Whether a normalised text holds one of the normalised answers as whole words ("10" is not in "1066")."""
+    """True if a normalised text holds one of the normalised answers as whole words ("10" is not in "1066")."""
     return any(answer in normal_text and f" {answer} " in f" {normal_text} " for answer in normal_answers)
 
 
@@ -59,7 +59,7 @@ class Score(NamedTuple):
 
 
 def exact_match(prediction: str, answers: Iterable[str]) -> float:
-    """1 if the prediction equals one of the answers, normalised; else 0.
+    """1 if the prediction equals one of the answers, all of them normalised; else 0.
 
     Source: the SQuAD v1.1 evaluation script.
     """
@@ -70,7 +70,7 @@ def exact_match(prediction: str, answers: Iterable[str]) -> float:
 def answer_f1(prediction: str, answers: Iterable[str]) -> float:
     """The F1 of the normalised words of the prediction, in [0, 1]: the best over the answers.
 
-    Where nothing is left of the prediction or of an answer, 1 if nothing is left of both.
+    If normalisation leaves nothing of the prediction or of an answer, the F1 is 1 if it leaves nothing of both, else 0.
     Source: the SQuAD v2.0 evaluation script, which MuSiQue's follows.
     """
     predicted = Counter(normalize_answer(prediction).split())
@@ -84,7 +84,7 @@ def answer_recall(prediction: str, answers: Iterable[str]) -> float:
 
 
 def best_subspan_em(prediction: str, answers: Iterable[str]) -> float:
-    """1 if the first line of the prediction holds one of the answers, normalised; else 0.
+    """1 if the first line of the prediction holds one of the answers, all of them normalised; else 0.
 
     Source: Lost in the Middle (Liu et al. 2024), src/lost_in_the_middle/metrics.py and scripts/evaluate_qa_responses.py.
     """
@@ -93,9 +93,9 @@ def best_subspan_em(prediction: str, answers: Iterable[str]) -> float:
 
 
 def set_score(predicted: AbstractSet[int], gold: AbstractSet[int]) -> Score:
-    """How well a set of documents covers another; all 1 if both are empty, all 0 if they share none.
+    """The score of a set of documents against the gold set: all 1 if both are empty, all 0 if they share none.
 
-    As MuSiQue scores support (Trivedi et al. 2022), and SummHay the citations of an insight (Laban et al. 2024).
+    MuSiQue scores supporting paragraphs so (Trivedi et al. 2022), and SummHay the citations of an insight (Laban et al. 2024).
     """
     if not predicted and not gold:
         return Score(1.0, 1.0, 1.0)
@@ -107,12 +107,12 @@ def set_score(predicted: AbstractSet[int], gold: AbstractSet[int]) -> Score:
 
 
 def citations(text: str) -> frozenset[int]:
-    """The document numbers that a text cites in brackets: 3, 17 and 22 for "[3][17, 22]"; longer ones than 9 digits are none."""
+    """The document numbers, of at most 9 digits each, that a text cites in brackets: 3, 17 and 22 for "[3][17, 22]"."""
     return frozenset(int(number) for group in _CITED.findall(text) for number in re.findall(r"[0-9]+", group))
 
 
 def citation_score(prediction: str, answer: str) -> Score:
-    """How well the citations of a prediction cover those of the answer."""
+    """The score of the citations of a prediction against those of the answer."""
     return set_score(citations(prediction), citations(answer))
 
 

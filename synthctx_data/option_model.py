@@ -1,4 +1,4 @@
-"""The base of all models of options: each option is said once, and becomes a flag, a line of YAML and an argument in Python."""
+"""The base of all models of options. An option is declared once, and is a flag, a line of YAML and an argument in Python."""
 
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ SEVERAL = Parameter(consume_multiple=True)  # a flag that takes all words up to 
 class OptionModel(BaseModel):
     """Options by name, checked when they are made, and never changed after that.
 
-    Raises: UsageError for the first value that cannot be used, for a name that is no option, and for one that is missing.
+    Raises: UsageError for a value that cannot be used, for a name that is no option, and for a missing option.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -33,12 +33,12 @@ class OptionModel(BaseModel):
 
 
 def option(default: Any, text: str) -> Any:
-    """A field with its default (`...` if it must be given) and its help."""
+    """A field of a model of options, with its default (`...` if it must be given) and its help text."""
     return Field(default, description=text, validate_default=False)
 
 
 def panel(title: str, order: int) -> Parameter:
-    """The mark of options that the help shows together under this title; panels of a lower `order` come first."""
+    """The mark of an option that the help shows under this title. Panels of a lower `order` come first."""
     return Parameter(group=Group(title, sort_key=order))
 
 

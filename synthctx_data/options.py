@@ -15,8 +15,8 @@ from synthctx_data.option_model import OptionModel, option, panel
 MIN_TOKENS, MAX_TOKENS = 128, 1_048_576
 UNIFORM = "uniform"
 STORE = "synthctx/answers.sqlite"
-CORPUS_OPTIONS = frozenset({"corpus", "corpus_text_column", "distractors", "dense_model"})  # what a haystack reads
-COMMON = frozenset({"max_tokens", "tokenizer", "train", "validation", "seed", "depth"})  # what every variant reads
+CORPUS_OPTIONS = frozenset({"corpus", "corpus_text_column", "distractors", "dense_model"})  # options that a haystack reads
+COMMON = frozenset({"max_tokens", "tokenizer", "train", "validation", "seed", "depth"})  # options that every variant reads
 _HOPS = re.compile(r"([234])(?::([0-9]+(?:\.[0-9]+)?))?", re.ASCII)
 _HEAVIEST = 1e9
 _POOL_TOKENS = 64  # about half a document
@@ -30,7 +30,7 @@ _MODEL = panel("Language model (llm variants)", 4)
 
 
 class Options(OptionModel):
-    """The options that decide the rows of a data set. A size of `None` is the task's own."""
+    """The options that decide the rows of a data set. A size of `None` means the task's default."""
 
     max_tokens: Annotated[int, Field(ge=MIN_TOKENS, le=MAX_TOKENS), _SIZE] = option(
         32768, "Tokens of the whole training sequence, chat template and answer included; 128 to 1048576."
@@ -119,7 +119,7 @@ class Options(OptionModel):
 
 
 def parse_depth(depth: str) -> tuple[float, ...]:
-    """The depths that examples take in turn; empty for uniform ones.
+    """The depths, in [0, 1], that examples take in turn; empty if depths are uniform.
 
     Raises: UsageError if one is not a number in [0, 1].
     """
@@ -135,9 +135,9 @@ def parse_depth(depth: str) -> tuple[float, ...]:
 
 
 def parse_hops(hops: str) -> dict[int, float]:
-    """The share of questions by their number of hops; the shares sum to 1.
+    """The share of questions with each number of hops. The shares sum to 1.
 
-    Raises: UsageError if a number is not 2, 3 or 4, or a weight not positive.
+    Raises: UsageError if a number is not 2, 3 or 4, or if a weight is not positive.
     """
     parts = [_HOPS.fullmatch(part.strip()) for part in hops.split(",")]
     weights = {int(part[1]): float(part[2] or 1) for part in parts if part}
@@ -151,7 +151,8 @@ def parse_hops(hops: str) -> dict[int, float]:
 def pool_documents(options: Options) -> int:
     """The number of haystack documents that a language model writes: by default about twice as many as fill a context.
 
-    Beside a user's own documents it is 0, since the distractors that the model writes for every example are enough.
+    If the haystack has a user's own documents, the default is 0: the distractors that the model writes for every example
+    are enough.
     """
     if options.pool_size is not None:
         return options.pool_size
@@ -159,11 +160,11 @@ def pool_documents(options: Options) -> int:
 
 
 def fingerprint(description: dict[str, Any]) -> str:
-    """A short hash of everything that decides the rows of a data set."""
+    """A hash, 16 hex digits long, of everything that decides the rows of a data set."""
     text = json.dumps({"content": CONTENT_VERSION, **description}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def as_dict(options: Options) -> dict[str, Any]:
-    """The options that decide rows, as JSON holds them. The place of the answer store decides none."""
+    """The options that decide rows, as JSON values by name. The place of the answer store is left out: it decides none."""
     return options.model_dump(mode="json", exclude={"store"})

@@ -1,7 +1,7 @@
-"""Wordings from `prompts/`: Jinja templates, one file a concept expression, one block a wording.
+"""Wordings from the Jinja templates in `prompts/`, where each concept expression of a task has a file.
 
-A wording is rendered once with marks in place of its slots and filled in many times after that, so that filling is as fast as
-joining strings and says at which characters each slot stands.
+A wording is rendered once, with marks in place of its slots, and is then filled in many times. So filling is as fast as
+joining strings, and the span of every slot is known.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from synthctx_data.example import Span
 
 ROOT = Path(__file__).resolve().parent.parent / "prompts"
-_FIRST_MARK = 0xF0000  # a private use plane: no text that anybody reads has its characters
+_FIRST_MARK = 0xF0000  # the start of a private use plane, whose characters no real text has
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,14 @@ class Wording:
     slots: tuple[str, ...]
 
     def fill(self, **values: str) -> str:
-        """The text with every slot filled; `values` has one for each."""
+        """The text with every slot filled. `values` holds a text for each slot."""
         parts = [self.pieces[0]]
         for slot, piece in zip(self.slots, self.pieces[1:], strict=True):
             parts += (values[slot], piece)
         return "".join(parts)
 
     def span(self, slot: str, **values: str) -> Span:
-        """The characters of `slot`, at its first occurrence, in what `fill` returns for the same values."""
+        """The span of the first occurrence of `slot`, in characters of the text that `fill` returns for the same values."""
         at = self.slots.index(slot)
         before = sum(map(len, self.pieces[: at + 1])) + sum(len(values[name]) for name in self.slots[:at])
         return Span(before, before + len(values[slot]))
@@ -46,7 +46,7 @@ def template(address: str) -> Template:
 
 
 def environment(folder: Path) -> Environment:
-    """The templates of a folder, as plain text; a value that is not given is an error, not an empty string."""
+    """The Jinja environment for the templates of a folder. A value that is not given is an error, not an empty string."""
     return Environment(
         loader=FileSystemLoader(folder),
         undefined=StrictUndefined,
@@ -70,13 +70,13 @@ def render(address: str, block: str, **values: Any) -> str:
 
 @cache
 def wordings(address: str, block: str, *slots: str, **values: Any) -> tuple[Wording, ...]:
-    """The non-empty lines of a block, each a way to say the same, with `slots` left open and `values` filled in."""
+    """The wordings of a block: its non-empty lines, each a way to say the same, with `slots` open and `values` filled in."""
     text = _with_marks(address, block, slots, values)
     return tuple(_split(line.strip(), slots) for line in text.splitlines() if line.strip())
 
 
 def wording(address: str, block: str, *slots: str, **values: Any) -> Wording:
-    """The whole of a block, newlines included, with `slots` left open and `values` filled in."""
+    """The wording that a whole block is, newlines included, with `slots` open and `values` filled in."""
     return _split(_with_marks(address, block, slots, values), slots)
 
 

@@ -1,4 +1,4 @@
-"""Calls that are made again after a passing trouble: the one place that waits."""
+"""Calls that are repeated after passing errors, such as those of a server that is busy."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def retry(call: Callable[[], T], waits: Sequence[float], passing: Callable[[BaseException], bool]) -> T:
-    """What the call returns, made again after each of the waits (seconds) as long as its error is a passing one.
+    """The result of a call, which is repeated after each of the waits (in seconds) as long as `passing` is true of its error.
 
     Raises: the error of the last call, or the first error that is not passing.
     """
@@ -19,7 +19,7 @@ def retry(call: Callable[[], T], waits: Sequence[float], passing: Callable[[Base
 async def retry_async(
     call: Callable[[], Awaitable[T]], waits: Sequence[float], passing: Callable[[BaseException], bool]
 ) -> T:
-    """As `retry`, for a call that is awaited."""
+    """The result of a call that is awaited, repeated as `retry` does."""
     return await AsyncRetrying(wait=_each(waits), **_rules(waits, passing))(call)
 
 

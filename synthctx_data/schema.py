@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
 
 
 def to_table(examples: Sequence[Example]) -> pa.Table:
-    """A table of SCHEMA, one row an example."""
+    """An Arrow table of SCHEMA, with a row for each example."""
     columns = [
         pa.array([example.id for example in examples], pa.string()),
         _messages("user", [example.prompt for example in examples]),
@@ -70,7 +70,7 @@ def _texts(column: str, names: Sequence[str], rows: Sequence[Sequence[Sequence[s
 
 
 def _records(names: Sequence[str], rows: Sequence[NDArray[np.int_ | np.intc]]) -> pa.Array:
-    """A column of lists of records of integers, each row flat; as dictionaries they would cost more than the example."""
+    """A column of lists of records of integers, made of flat rows: dictionaries would cost more than making the examples."""
     width = len(names)
     offsets = np.cumsum([0, *(len(row) // width for row in rows)], dtype=np.int32)
     flat = np.concatenate([np.empty(0, np.int32), *rows]).astype(np.int32)

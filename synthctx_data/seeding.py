@@ -1,7 +1,7 @@
 """Random numbers by name: `rng(seed, task, split, index, "depth")`.
 
-The bits come from SHAKE-128 over the name, so a stream is the same on every machine and with every version of Python and
-NumPy (NumPy keeps its bit generators stable, but not what it draws from them), and no two names share a stream.
+The bits come from SHAKE-128 over the name. So a stream is the same on every machine and with every version of Python and
+NumPy, and no two names share a stream. (NumPy keeps its bit generators stable, but not the numbers drawn from them.)
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class Stream:
         return drawn
 
     def choice(self, options: Sequence[T]) -> T:
-        """One of `options`, each as likely."""
+        """One of `options`, all of them equally likely."""
         return options[self.below(len(options))]
 
     def shuffled(self, options: Sequence[T]) -> list[T]:
@@ -58,5 +58,5 @@ class Stream:
 
 
 def rng(*name: str | int) -> Stream:
-    """The stream of this name; its parts are strings and integers, and "1" and 1 are different parts."""
+    """The stream of this name. The parts of a name are strings and integers; "1" and 1 are different parts."""
     return Stream(name)

@@ -1,4 +1,4 @@
-"""What the rows of a variant are like: how many, how long, how deep the needles stand, and a hash of them all."""
+"""The survey of a variant's rows: their number, their tokens, the depths of their needles, and a hash of them all."""
 
 import hashlib
 import json
@@ -13,9 +13,10 @@ _SHOWN = 16  # hex digits of a hash
 
 @dataclass
 class SplitSurvey:
-    """What was seen of one split, row by row.
+    """The survey of one split.
 
-    tokens, documents: of each row. depths: of each needle, from 0 (first document) to 1 (last), by hop.
+    tokens, documents: the number of them in each row.
+    depths: the depth of each needle, from 0 (first document) to 1 (last), by hop.
     """
 
     tokens: list[int] = field(default_factory=list)
@@ -24,7 +25,7 @@ class SplitSurvey:
     _digest: Any = field(default_factory=hashlib.sha256)
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Counts a row in."""
+        """Adds a row to the survey."""
         documents = len(row["documents"])
         self.tokens.append(row["num_tokens"])
         self.documents.append(documents)
@@ -38,7 +39,7 @@ class SplitSurvey:
 
     @property
     def hash(self) -> str:
-        """The first 16 hex digits of the SHA-256 of all rows, each as JSON with sorted keys on a line, in their order."""
+        """The first 16 hex digits of the SHA-256 of all rows in their order, each as a line of JSON with sorted keys."""
         return str(self._digest.hexdigest()[:_SHOWN])
 
     @property
@@ -52,13 +53,13 @@ class SplitSurvey:
 
 @dataclass
 class Survey:
-    """What was seen of a variant: its splits, and how many rows each language model wrote the needles of."""
+    """The survey of a variant: its splits, and the number of rows whose needles each language model wrote."""
 
     splits: dict[str, SplitSurvey] = field(default_factory=dict)
     writers: Counter[str] = field(default_factory=Counter)
 
     def add(self, split: str, row: Mapping[str, Any]) -> None:
-        """Counts a row in; the rows of a split come in the order of their indices."""
+        """Adds a row to the survey. The rows of a split must come in the order of their indices."""
         self.splits.setdefault(split, SplitSurvey()).add(row)
         if row["writer"]:
             self.writers[row["writer"]] += 1

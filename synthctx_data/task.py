@@ -1,4 +1,4 @@
-"""What a task, a variant, a concept expression and a context diversity are."""
+"""Tasks and their variants. A variant is a concept expression (its needles) and a context diversity (what is around them)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +16,9 @@ from synthctx_data.world.padding import padding
 
 @dataclass(frozen=True)
 class Setting:
-    """What a concept expression works with: the task's name, its layout, the options, the examples of each split, and the context."""
+    """The setting of a concept expression: the task's name, its layout, the options, the number of examples of each split, and
+    the context ("haystack" or "padding").
+    """
 
     task: str
     layout: Layout
@@ -26,13 +28,16 @@ class Setting:
 
 
 class ConceptExpression(ABC):
-    """How the needles of a task look. `concept` is a pure function of the setting, the split and the index.
+    """A concept expression: one way to express what a task asks, such as real, templated or symbolic text.
 
-    name: what the files are called, and the column `concept_expression`.
-    reads: the options that only some expressions read, and this one does.
+    A subclass makes the question and the needles of every example (`concept`), and documents to hide the needles among
+    (`haystack`). `concept` is a pure function of the setting, the split and the index.
+
+    name: the value in the column `concept_expression`, and the name of the template, if it has one.
+    reads: the options that this expression reads, besides those that every variant reads.
     haystack_reads: the options that its haystack reads besides.
-    needs: what a user must give, in words; empty if nothing.
-    license: of its needles, as Hubs name it.
+    needs: the things that a user must give, in words; empty if there are none.
+    license: the licence of its needles, as Hubs name it.
     """
 
     name: ClassVar[str]
@@ -45,23 +50,23 @@ class ConceptExpression(ABC):
         self.setting = setting
 
     def rng(self, split: str, index: int, purpose: str) -> Stream:
-        """The stream for one purpose in one example; the same in every variant with this expression."""
+        """The stream of random numbers for one purpose in one example, the same in every variant with this expression."""
         return rng(self.setting.options.seed, self.setting.task, split, index, self.name, purpose)
 
     def sources(self) -> dict[str, Any]:
-        """What decides the rows besides the options: hashes of the files that were read."""
+        """The things that decide the rows besides the options, by name, such as hashes of the files that were read."""
         return {}
 
-    def keep(self, folder: Path) -> None:  # noqa: B027  # most have nothing
-        """Writes into the variant's folder what its rows follow from, and nobody else could find again."""
+    def keep(self, folder: Path) -> None:  # noqa: B027  # most expressions write nothing
+        """Writes files that the rows follow from, and that nobody could make again, into the variant's folder."""
 
     @abstractmethod
     def concept(self, split: str, index: int) -> Concept:
-        """What example `index` of the split asks."""
+        """The concept of example `index` of the split: its question, its answers and its needles."""
 
     @abstractmethod
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
-        """Pages that may stand around its needles, the most wanted first; none of them mentions an answer."""
+        """The pages that may stand around the needles of `concept`, the most wanted first. None of them mentions an answer."""
 
 
 ContextDiversity = Callable[[ConceptExpression, str, int, Concept], Iterator[Page]]
@@ -80,21 +85,21 @@ CONTEXTS: Mapping[str, ContextDiversity] = {"haystack": _haystack, "padding": _p
 
 @dataclass(frozen=True)
 class Variant:
-    """A cell of the grid: how the needles look, and what stands around them."""
+    """A variant of a task: a concept expression, which makes the needles, and the context around them."""
 
     expression: type[ConceptExpression]
     context: str
 
     @property
     def reads(self) -> frozenset[str]:
-        """The options that this variant reads, besides those that every variant does."""
+        """The options that this variant reads, besides those that every variant reads."""
         documents = self.expression.haystack_reads if self.context == "haystack" else frozenset()
         return self.expression.reads | documents
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A task: its name, what it asks (in words), its variants by name, and the paper's sizes."""
+    """A task: its name, what it asks (in words), its variants by name, and the number of examples in the paper."""
 
     name: str
     asks: str
@@ -112,7 +117,7 @@ class Task:
         return self.variants[name]
 
     def sizes(self, options: Options) -> dict[str, int]:
-        """Examples by split, those of zero examples left out."""
+        """The number of examples of each split. A split without examples is left out."""
         sizes = {
             "train": self.train if options.train is None else options.train,
             "validation": self.validation if options.validation is None else options.validation,

@@ -1,4 +1,4 @@
-"""Token counts, under any Hugging Face tokenizer, with its chat template."""
+"""Token counts of texts and conversations, under any Hugging Face tokenizer and its chat template."""
 
 import hashlib
 import json
@@ -22,17 +22,17 @@ BUNDLED = Path(__file__).resolve().parent / "tokenizer"
 _FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
-# What stands around a unit when it is counted, unless somebody knows better: in a prompt too, a unit follows a line end and
-# something visible follows it. Many tokenizers treat the very beginning of a text differently, and those like GPT-2's the
-# line ends at its very end.
+# The texts before and after a unit while it is counted, unless the caller gives others. In a prompt too, a unit follows a
+# line end, and something visible follows it. Many tokenizers treat the very beginning of a text differently, and those like
+# GPT-2's treat line ends at the very end differently.
 AROUND = (".\n", "D")
 
 
 class TokenCounter:
-    """Counts the tokens of units of text and of whole conversations.
+    """A counter of the tokens of units of text and of whole conversations.
 
-    A *unit* is a text that begins with a visible character and ends with a line end. Every tokenizer that splits at line
-    ends gives a text made of units the sum of their counts; `assemble.py` finds out whether this one does.
+    A *unit* is a text that begins with a visible character and ends with a line end. If a tokenizer splits at line ends, a
+    text made of units has as many tokens as these together. `assemble.py` finds out whether this one does.
     """
 
     def __init__(self, tokenizer_json: str, config: dict[str, Any], chat_template: str | None) -> None:
@@ -40,7 +40,7 @@ class TokenCounter:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._special = {name: _token_text(config[name]) for name in _SPECIAL if config.get(name)}
-        # As transformers does: what the configuration names is a token, wherever it stands in a text.
+        # As in transformers, a text that the configuration names as a token is one token, wherever it stands.
         self._tokenizer.add_tokens([_added(entry) for entry in config.get("added_tokens_decoder", {}).values()])
         self._tokenizer.add_special_tokens(list(self._special.values()))
         self._template = compile_template(chat_template) if chat_template else None
@@ -48,15 +48,15 @@ class TokenCounter:
         self.identity = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def raw(self, text: str) -> int:
-        """Tokens of a text on its own, without the special tokens that the tokenizer would add."""
+        """The number of tokens of a text on its own, without the special tokens that the tokenizer would add."""
         return len(self._tokenizer.encode(text, add_special_tokens=False))
 
     def unit(self, text: str, around: tuple[str, str] = AROUND) -> int:
-        """Tokens that a unit adds to a text in which it stands between these two."""
+        """The number of tokens that a unit adds to the two texts `around` it."""
         return self.units([text], around)[0]
 
     def units(self, texts: Sequence[str], around: tuple[str, str] = AROUND) -> list[int]:
-        """`unit` of each text."""
+        """The number of tokens that each unit adds to the two texts `around` it."""
         before, after = around
         known = self.raw(before + after)
         encodings = self._tokenizer.encode_batch_fast(
@@ -65,16 +65,19 @@ class TokenCounter:
         return [len(encoding) - known for encoding in encodings]
 
     def ends(self, unit: str) -> list[int]:
-        """The character of the unit at which each of its tokens ends."""
+        """The characters of the unit at which its tokens end, in order."""
         before, after = AROUND
         offsets = self._tokenizer.encode(before + unit + after, add_special_tokens=False).offsets
         ends = [end - len(before) for _, end in offsets]
         return [end for end in ends if 0 < end <= len(unit)]
 
     def conversation(self, prompt: str, completion: str) -> int:
-        """Tokens of the training sequence: chat template, user message and answer.
+        """The number of tokens of the training sequence: chat template, user message and answer.
 
-        Without a chat template: both texts on lines of their own, the special tokens that the tokenizer adds, one end token.
+        Without a chat template, the two texts stand on lines of their own, with the special tokens that the tokenizer adds
+        and one end token.
+
+        Raises: TokenizerError if the chat template fails.
         """
         if self._template is None:
             text = f"{prompt}\n{completion}"
@@ -82,7 +85,7 @@ class TokenCounter:
         messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
         try:
             return self.raw(self._template.render(messages=messages, add_generation_prompt=False, **self._special))
-        except Exception as error:  # a template may do anything
+        except Exception as error:  # a template may raise anything
             raise TokenizerError(
                 "the tokenizer's chat template must accept one user and one assistant message, "
                 f"and it raised: {error}; mend the template or take the tokenizer.json alone"
@@ -92,7 +95,7 @@ class TokenCounter:
 def load_counter(spec: str | None = None) -> TokenCounter:
     """The counter for a tokenizer.json, a folder that holds one, a Hub id, or (None) the bundled tokenizer.
 
-    The chat template that lies beside a tokenizer.json belongs to it.
+    The chat template beside a tokenizer.json belongs to it.
 
     Raises: UsageError if there is no such tokenizer, TokenizerError if it cannot be read.
     """
@@ -138,7 +141,7 @@ def _from_files(files: dict[str, Path]) -> TokenCounter:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise TokenizerError(f"--tokenizer: {path.parent} cannot be read: {error}") from error
     try:
-        if isinstance(chat, list):  # several named templates: the one without a purpose of its own
+        if isinstance(chat, list):  # several named templates: the default one is for conversations
             chat = next((entry["template"] for entry in chat if entry["name"] == "default"), None)
         return TokenCounter(text, config, chat)
     except TokenizerError:
@@ -160,7 +163,7 @@ def _added(entry: dict[str, Any]) -> AddedToken:
 
 
 class _Generation(Extension):
-    """Lets the tag that marks the assistant's tokens in a chat template pass through."""
+    """A Jinja extension that accepts the tag around the assistant's tokens in a chat template, and keeps its content."""
 
     tags = {"generation"}
 
@@ -174,9 +177,9 @@ class _Generation(Extension):
 
 
 def compile_template(chat_template: str) -> Template:
-    """The chat template in the environment that transformers gives it, but on a fixed day.
+    """The chat template in the environment that transformers gives it, but with a fixed date.
 
-    A template that writes today's date must not make data, or what is trained on them, depend on it.
+    Some templates write today's date. Neither data nor the models that are trained on them must depend on it.
     Source: transformers.utils.chat_template_utils.
 
     Raises: TokenizerError if it does not compile.

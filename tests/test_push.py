@@ -31,6 +31,9 @@ from tests.conftest import CORPORA, IDS, VARIANTS, options_for
 from tests.hub import TOKEN, Hub, Repo, hub_server
 from tests.llm_server import llm_server
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Use 'content=:DeprecationWarning"
+)  # of httpx2, of huggingface_hub's calls
 SMALL = Options(max_tokens=512, train=6, validation=3)
 INTERRUPTED = (130, "synthctx: interrupted; the same command goes on from there, and sends nothing twice\n")
 

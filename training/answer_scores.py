@@ -24,7 +24,7 @@ class Mean:
 
 
 def score(row: Row, prediction: str) -> dict[str, float]:
-    """The scores of one prediction, each in [0, 1]: those of citations if the row asks for them, else those of a short answer."""
+    """The scores of one prediction, each in [0, 1]: those of citations if the answer is citations, else of a short answer."""
     if cites(row):
         found = citation_score(prediction, row["completion"][0]["content"])
         return {"f1": found.f1, "precision": found.precision, "recall": found.recall, "em": float(found.f1 == 1)}

@@ -88,7 +88,7 @@ def controls(
 def _measure(
     answers: ConditionAnswers, sets: Sequence[Sequence[Head]], options: KnockoutOptions, name: str
 ) -> tuple[Mean, list[float]]:
-    """The F1 over all knockouts of the sets of heads, and the F1 without each set."""
+    """The mean F1 without one of the sets of heads, and the F1 without each set."""
     scores = [answers.f1(name_of(heads), without(heads, options, answers)) for heads in sets]
     found = answers.mean(scores, name)
     err.print(f"knockout: {name}: F1 {found.mean:.3f}", soft_wrap=True)

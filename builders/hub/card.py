@@ -38,7 +38,9 @@ _REGION = re.compile(
 _BLOCK = re.compile(r"<!-- config (?P<variant>\w+) -->[ \t]*\n(?P<text>.*?)<!-- end of config -->[ \t]*\n", re.DOTALL)
 _FAULTS = re.compile(r"^\| faults \|.*\n", re.MULTILINE)
 _HASH = re.compile(r"`[0-9a-f]{16}`")
-_ADDRESS = re.compile(r'(?<=load_dataset\(")[^"\n]*(?=", ")|(?<=hf download )\S+|(?<=which version: `)[^`\n]*')
+_ADDRESS_PLACES = tuple(  # where a card names its own address, between what stands before it and behind it
+    map(re.compile, (r'(load_dataset\(")[^"\n]*(", ")', r"(hf download )\S+()", r"(which version: `)[^`\n]*(`)"))
+)
 _SIZES = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -68,7 +70,7 @@ class Card:
     @property
     def prose(self) -> str:
         """A hash of the text without what it says of configs, and without the address that it is at."""
-        outside = _ADDRESS.sub("", _REGION.sub("", self.text)).strip()
+        outside = _with_address(_REGION.sub("", self.text), "").strip()
         return hashlib.sha256(outside.encode()).hexdigest()[:8]
 
     @property
@@ -158,14 +160,7 @@ def update_card(task: Task, build: Build, progress: Callable[[int], None] = lamb
     block = _known_block(build) or describe(task, build, _survey(build, progress), address, build.target)
     path = build.folder / CARD
     with FileLock(build.folder / ".lock"):
-        old = _read(path)
-        card = join(
-            task,
-            address,
-            old,
-            old if old and old.edited else None,
-            make_part(build.variant, _footers(build.target), block),
-        )
+        card = with_part(task, address, _read(path), make_part(build.variant, _footers(build.target), block))
         built = {variant.name: variant.manifest for variant in find_variants(Address(str(build.folder)))}
         write_text(path, str(finish(task, card, built, built)))
     return path
@@ -181,8 +176,8 @@ def merge(task: Task, address: str, theirs: Card | None, mine: Card, variant: st
     if theirs is not None and theirs.changed:
         return join(task, address, theirs, theirs, part)
     if mine.edited:
-        return _signed(join(task, address, theirs, Card(mine.data, _ADDRESS.sub(address, mine.text)), part))
-    return join(task, address, theirs, theirs if theirs and theirs.edited else None, part)
+        return _signed(join(task, address, theirs, Card(mine.data, _with_address(mine.text, address)), part))
+    return with_part(task, address, theirs, part)
 
 
 def with_faults(part: Part, faults: str, theirs: Card | None = None) -> Part:
@@ -195,10 +190,15 @@ def with_faults(part: Part, faults: str, theirs: Card | None = None) -> Part:
     return replace(part, block=part.block + line)
 
 
+def with_part(task: Task, address: str, card: Card | None, part: Part) -> Card:
+    """The card with this part in place of its own on that config; its text stays if a person edited it."""
+    return join(task, address, card, card if card and card.edited else None, part)
+
+
 def join(task: Task, address: str, card: Card | None, text: Card | None, part: Part) -> Card:
     """The card with this part in place of its own on that config; with the text of `text`, or (None) with the one that synthctx writes."""
     card = card or Card({}, "")
-    blocks = {**card.blocks, **({part.variant: _ADDRESS.sub(address, part.block)} if part.block else {})}
+    blocks = {**card.blocks, **({part.variant: _with_address(part.block, address)} if part.block else {})}
     ordered = {variant: blocks[variant] for variant in sorted(blocks, key=_order(task))}
     fresh = _fresh(task, address, ordered, part.variant)
     data = {**fresh.data, **(text.data if text else {}), **card.data}
@@ -226,6 +226,13 @@ def finish(task: Task, card: Card, there: Collection[str], manifests: Mapping[st
     rows = sum(split.get("num_examples", 0) for info in infos for split in info.get("splits") or [])
     size = next((name for most, name in _SIZES if rows < most), _LARGEST)
     return Card({**card.data, "license": sorted(licenses | of_others), "size_categories": [size]}, card.text)
+
+
+def _with_address(text: str, address: str) -> str:
+    """The text with this address wherever a card names its own."""
+    for place in _ADDRESS_PLACES:
+        text = place.sub(lambda found: f"{found[1]}{address}{found[2]}", text)
+    return text
 
 
 def _read(path: Path) -> Card | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from builders.build import build_in_parts, manifest_of
-from builders.hub.card import CARD, Card, Footer, join, make_part, with_faults
+from builders.hub.card import CARD, Card, Footer, make_part, with_faults, with_part
 from builders.hub.card_picture import PLOT
 from builders.hub.card_section import describe
 from builders.hub.publish import Offer, Publication, persist
@@ -71,7 +71,7 @@ class Relay:
         part = with_faults(make_part(variant, self._footers, block), examined.faults)
 
         def card(theirs: Card | None) -> Card:
-            return join(self._task, self._side.name, theirs, theirs if theirs and theirs.edited else None, part)
+            return with_part(self._task, self._side.name, theirs, part)
 
         here = {f"{variant}/{file.name}": file for file in folder.iterdir() if file.name in (MANIFEST, ANSWERS, PLOT)}
         return Offer(

@@ -1,4 +1,4 @@
-"""A base model from scratch: it learns to copy and to answer from a few documents, in contexts as short as its own."""
+"""The training of a base model from scratch. It learns to copy, and to answer from a few documents in short contexts."""
 
 import hashlib
 import json
@@ -22,17 +22,17 @@ from experiments.miniature.tokenizer import make_tokenizer
 from synthctx_data.errors import UsageError
 from synthctx_data.seeding import Stream, rng
 
-_SEEN = 0.1  # of what cannot be known, this share counts, so much more
-_LOOKS = 6.0  # how sharply the first heads look at one place
+_SEEN = 0.1  # of the tokens that cannot be predicted, only this random share enters the loss, each with a larger weight
+_LOOKS = 6.0  # how sharply the first heads of layer 0 look at one position
 RECIPE, _WEIGHTS, _STATE = "recipe.json", "model.safetensors", "training.pt"
 _SAVE = 250  # steps
 _RECENT = 100  # steps
 
 
 def make_base(folder: Path, plan: Base, seed: int, progress: Callable[[float], None]) -> Path:
-    """The folder of a trained base model and its tokenizer; `progress` hears the share of its steps that are done.
+    """The folder of a trained base model and its tokenizer. `progress` is called with the share of steps that are done.
 
-    An interrupted training goes on from its last saved state, and ends with the same weights.
+    An interrupted training resumes from its last saved state, and ends with the same weights.
     """
     if folder.exists():
         return folder
@@ -56,7 +56,7 @@ def make_base(folder: Path, plan: Base, seed: int, progress: Callable[[float], N
 def take_base(checkpoint: Path, folder: Path, plan: Base) -> Path:
     """The folder of a base model and its tokenizer, copied from a checkpoint that was trained as the plan says.
 
-    Raises: UsageError if it was trained otherwise, or is not what was trained.
+    Raises: UsageError if the checkpoint was trained otherwise, or if its weights are not those that were trained.
     """
     if folder.exists():
         return folder
@@ -76,7 +76,7 @@ def _hash(folder: Path) -> str:
 
 
 class _Training:
-    """The model, and all that decides how it goes on."""
+    """A training of a base: the model, and the state that decides its next steps."""
 
     def __init__(self, folder: Path, plan: Base, seed: int, tokenizer: PreTrainedTokenizerFast) -> None:
         self.file = folder.with_name(f"{folder.name}.{_STATE}")
@@ -88,7 +88,7 @@ class _Training:
         )
         self.drops = Drops(self.model)
         self.step = self.phase = 0
-        self.losses: list[float] = []  # of the phase
+        self.losses: list[float] = []  # of the present phase
         if self.file.exists():
             state = torch.load(self.file, weights_only=True)
             self.model.load_state_dict(state["model"])
@@ -96,7 +96,7 @@ class _Training:
             self.step, self.phase, self.losses = state["step"], state["phase"], state["losses"]
 
     def advance(self) -> None:
-        """One step, every choice of which comes from a stream of its own."""
+        """Takes one step. Each step has a random stream of its own, which decides every choice."""
         stream = rng("mini", "base", self.seed, self.step)
         torch.manual_seed(stream.below(2**32))
         phase = self.plan.phases[self.phase]
@@ -117,7 +117,7 @@ class _Training:
             self._save()
 
     def _is_over(self, phase: Phase) -> bool:
-        """Whether the phase has had its steps, or has come to its loss."""
+        """True if the phase has had all of its steps, or if its loss is low enough."""
         steps = len(self.losses)
         return steps == phase.steps or (steps > _RECENT and fmean(self.losses[-_RECENT:]) < phase.until)
 
@@ -127,7 +127,7 @@ class _Training:
         return conversation(stream, self.tokenizer, phase.tokens, phase.kind(stream.uniform()))
 
     def _rate(self) -> float:
-        """The share of the learning rate: 100 steps of warm-up, and a cosine to a tenth in the last phase."""
+        """The factor on the learning rate: 100 steps of warm-up, and a cosine down to a tenth in the last phase."""
         if self.phase < len(self.plan.phases) - 1:
             return min(1, (self.step + 1) / 100)
         return 0.55 + 0.45 * math.cos(math.pi * len(self.losses) / self.plan.steps[-1])
@@ -141,9 +141,9 @@ class _Training:
 
 
 class Drops:
-    """Leaves heads out of a batch's lessons: a layer's later heads, or all.
+    """A mask over heads that leaves a layer's later heads, or all of them, out of some lessons of a batch.
 
-    So a layer's work settles in a part of its heads, and layers learn to stand in for one another.
+    So a layer's work settles in a part of its heads, and layers learn to replace one another.
     """
 
     def __init__(self, model: LlamaForCausalLM) -> None:
@@ -153,7 +153,7 @@ class Drops:
             layer.self_attn.o_proj.register_forward_pre_hook(self._hook(i))
 
     def draw(self, phase: Phase) -> None:
-        """How many heads each of a batch's lessons has in each layer, as the phase says."""
+        """Draws the heads that take part in each lesson of a batch, in each layer, as the phase says."""
         layers, heads = self.shape
         number = torch.full((layers, phase.batch), phase.heads)
         fewer = torch.rand(number.shape) < phase.fewer
@@ -177,7 +177,7 @@ class Drops:
 
 
 def make_model(plan: Base, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """The model before training: random, but that some heads of its first layer look at a token itself, or at the one before."""
+    """The model before training. It is random, except that the first heads of layer 0 look back as the plan says."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=plan.width,
@@ -202,7 +202,7 @@ def make_model(plan: Base, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausal
 
 
 def _look_back(model: LlamaForCausalLM, head: int, tokens: int) -> None:
-    """Sets biases of a head of the first layer: turned by its positions, they meet where a key stands `tokens` before a query."""
+    """Sets the biases of a head of layer 0. Rotated by RoPE, query and key match if the key is `tokens` tokens before the query."""
     attention = model.model.layers[0].self_attn
     half, own = attention.head_dim // 2, slice(head * attention.head_dim, (head + 1) * attention.head_dim)
     angles = tokens * model.model.rotary_emb.inv_freq
@@ -213,7 +213,7 @@ def _look_back(model: LlamaForCausalLM, head: int, tokens: int) -> None:
 
 
 def _loss(model: LlamaForCausalLM, ids: Tensor, weights: Tensor) -> Tensor:
-    """The weighted loss of answers, and of a random share of all else: logits of no more positions are computed."""
+    """The weighted loss of answers and of a random share of all other tokens. Only their logits are computed."""
     targets, weight = ids[:, 1:], weights[:, 1:]
     other = (weight == ELSEWHERE) & (torch.rand(weight.shape) < _SEEN)
     counted = (weight >= ANSWER) | other

@@ -1,4 +1,4 @@
-"""The world's passages and questions as a corpus that builders read, and what guessing would answer."""
+"""The world's passages and questions as a corpus that builders read, and the F1 of guessing."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -10,11 +10,11 @@ from synthctx_data.files import write_text
 from synthctx_data.metrics import answer_f1
 from synthctx_data.seeding import rng
 
-_RIVALS = 4  # passages that come with a question, and state the same relation of others
+_RIVALS = 4  # further passages for a question, which state the same relation of other subjects
 
 
 def write_corpus(file: Path, questions: int, name: str) -> Path:
-    """A file of so many questions with their passages; nobody is the subject of two, so that none contradict each other."""
+    """The file of a corpus of questions with passages. All passages have different subjects, so none contradict each other."""
     if file.exists():
         return file
     stream = rng("mini", "corpus", name)
@@ -38,7 +38,7 @@ def _document(passage: Passage) -> dict[str, Any]:
 
 
 def guessing(corpus: Path, rows: Iterable[Mapping[str, Any]]) -> list[float]:
-    """The F1 of each row of a real variant that is answered by any object of the asked relation in its context, on average."""
+    """The F1 of guessing for each row of a real variant: the mean over all objects of the asked relation in its context."""
     read = [json.loads(line) for line in corpus.read_text().splitlines()]
     said = {f"{one['title']}\n{one['text']}": one["said"] for row in read for one in row["ctxs"]}
     relation = {row["question"]: row["relation"] for row in read}

@@ -1,4 +1,4 @@
-"""What a base model reads: contexts in which everything is drawn anew, so that only reading helps."""
+"""The lessons of a base model: contexts in which everything is drawn anew, so that only reading helps."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -16,16 +16,16 @@ from synthctx_data.world.entities import KINDS, RELATIONS, words
 from training.tiny import SPECIAL
 
 _INSTRUCTION, _NUMBER, _NUMBER_END, _BREAK, _REQUEST, _QUESTION = PHRASES
-# Weights in the loss: of what cannot be known, of an answer, of its first token.
+# Weights in the loss: of tokens that cannot be predicted, of an answer's tokens, and of its first token.
 ELSEWHERE, ANSWER, FIRST = 0.02, 1.0, 3.0
-_APART = 3  # tokens between the words of a pair, at most
-_TURNS = (1, 2, 3)  # those that stand between a question and its answer
-_FIRST_WORD = len(SPECIAL)  # the tokens below are special
+_APART = 3  # the most tokens between the words of a pair
+_TURNS = (1, 2, 3)  # the tokens that stand between a question and its answer
+_FIRST_WORD = len(SPECIAL)  # all tokens below are special
 Lesson = tuple[list[int], list[float]]  # tokens, and the weight of each
 
 
 def templated(stream: Stream, count: int) -> list[Passage]:
-    """Passages in the words of the templated variants, about who is something else to others each time."""
+    """Passages in the wording of the templated variants, on different subjects of one kind. Their relations are drawn anew."""
     kind = stream.choice(KINDS)
     of_kind = [relation for relation in RELATIONS if relation.subject == kind]
     asked = stream.choice(of_kind)
@@ -49,7 +49,7 @@ def _wordings(relation: str) -> tuple[Sequence[Wording], Sequence[Wording]]:
 
 
 def symbolic(stream: Stream, count: int) -> list[Passage]:
-    """Keys and values as in the symbolic variants."""
+    """Passages of a key and a value, as in the symbolic variants."""
     parts = words() * 2
     found = []
     for _ in range(count):
@@ -59,7 +59,7 @@ def symbolic(stream: Stream, count: int) -> list[Passage]:
 
 
 def plain(stream: Stream, count: int) -> list[Passage]:
-    """Keys and values of one word each, and the shortest of questions: room for many."""
+    """Passages of a key and a value of one word each, with very short questions, so that many fit into a context."""
     drawn = stream.shuffled(_plain_words())[: 2 * count]
     pairs = zip(drawn[::2], drawn[1::2], strict=True)
     return [Passage("", f"{key}: {value}", (Ask(f"{key}?", value),)) for key, value in pairs]
@@ -80,11 +80,11 @@ WRITERS: dict[str, Callable[[Stream, int], list[Passage]]] = {
 
 
 def conversation(stream: Stream, tokenizer: PreTrainedTokenizerFast, tokens: int, kind: str) -> Lesson:
-    """Documents as a builder lays them out, and one question after the other about them, each with its answer."""
+    """A lesson of at most `tokens` tokens: documents as a builder lays them out, then questions, each with its answer."""
     opening, documents = _documents(stream, tokenizer, tokens, kind)
     turns = []
     for _ in documents:
-        # Drawn anew each time: were no document asked about twice, answers could be told from those already given.
+        # A document can be drawn twice. Otherwise, the answers already given would narrow down the next one.
         ask = stream.choice(stream.choice(documents).asks)
         turns += [f"<|user|>{opening}{_QUESTION} {ask.question}{_REQUEST}<|end|><|assistant|>", f"{ask.answer}<|end|>"]
         opening = ""
@@ -97,7 +97,7 @@ def conversation(stream: Stream, tokenizer: PreTrainedTokenizerFast, tokens: int
 
 
 def _documents(stream: Stream, tokenizer: PreTrainedTokenizerFast, tokens: int, kind: str) -> tuple[str, list[Passage]]:
-    """As many documents as fill a random share of a context, but two at least, with what stands above them."""
+    """The text of an instruction and documents, and the documents: at least two, enough to fill a random share of a context."""
     documents = WRITERS[kind](stream, max(tokens // 16, 2))
     if stream.below(2):
         documents = stream.shuffled([*documents[::2], *WRITERS[kind](stream, max(tokens // 32, 1))])
@@ -117,7 +117,7 @@ def _encode(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[i
 
 
 def copying(stream: Stream, vocabulary: int, tokens: int) -> Lesson:
-    """Words that repeat: a segment again and again, or pairs in another order each time, next to one another or not."""
+    """A lesson of repeated tokens: a segment again and again, or pairs in a new order each time, perhaps with tokens inside."""
     size = 2 + stream.below(tokens // 2 - 2)
     if stream.below(2):
         segment = [_FIRST_WORD + word for word in stream.integers(vocabulary - _FIRST_WORD, size)]
@@ -138,7 +138,7 @@ def copying(stream: Stream, vocabulary: int, tokens: int) -> Lesson:
 
 
 def batch(lessons: Sequence[Lesson]) -> tuple[Tensor, Tensor]:
-    """Tokens and weights (lesson, token), padded with zeros on the right."""
+    """The tokens and the weights (lesson, token) of the lessons, padded with zeros on the right."""
     width = max(len(ids) for ids, _ in lessons)
     ids = torch.tensor([one + [0] * (width - len(one)) for one, _ in lessons])
     weights = torch.tensor([one + [0.0] * (width - len(one)) for _, one in lessons])

@@ -1,7 +1,8 @@
-"""A small world in words of its own: passages and questions that no synthetic variant words in the same way.
+"""A small world with a wording of its own, which no synthetic variant shares: passages and questions.
 
-The names are those of synthctx_data/world/entities.py; who is what to whom is drawn anew for every context, so that nothing can be known
-but by reading. A passage calls its subject by a part of the name as often as not, and has sentences that say nothing.
+The names are those of synthctx_data/world/entities.py. Relations between them are drawn anew for every context, so they can be known
+only by reading. Half of the time, a passage calls a person, a work or an organisation by a part of the name. Some passages have a
+sentence that says nothing.
 """
 
 import re
@@ -22,7 +23,7 @@ _FILLERS = (
     "Few records survive.",
     "The rest was lost in a flood.",
 )
-# What is said of a subject (S) and its object (O), and how that is asked.
+# Statements of each relation between a subject (S) and its object (O), and questions for the object.
 _WAYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "birthplace": (
         ("S came into the world at O.", "It was O that saw S grow up.", "Home, for S, always meant O."),
@@ -87,13 +88,13 @@ class Passage:
 
 @cache
 def worlds() -> tuple[World, ...]:
-    """A world for each split of the synthetic variants, so large that all parts of names are there."""
+    """A world for each split of the synthetic variants, large enough to hold all parts of names."""
     return tuple(make_world(MAX_SIZE, split, "mini") for split in SPLITS)
 
 
 @cache
 def entity_names(kind: str) -> tuple[str, ...]:
-    """The names of a kind of entity, or of what a relation has for objects, in both splits of the synthetic variants."""
+    """The names of a kind of entity, or of a kind of object of a relation, in both splits of the synthetic variants."""
     if kind in KINDS:
         return tuple(entity.name for world in worlds() for entity in world.entities if entity.kind == kind)
     relation = next(relation for relation in RELATIONS if relation.object == kind)
@@ -102,7 +103,7 @@ def entity_names(kind: str) -> tuple[str, ...]:
 
 
 def draw_subjects(stream: Stream, kind: str, count: int, without: Container[str] = ()) -> list[str]:
-    """Different names of a kind."""
+    """The names of `count` different subjects of a kind, none of them in `without`."""
     found: dict[str, None] = {}
     while len(found) < count:
         name = stream.choice(entity_names(kind))
@@ -112,7 +113,7 @@ def draw_subjects(stream: Stream, kind: str, count: int, without: Container[str]
 
 
 def make_passages(stream: Stream, count: int, without: Container[str] = ()) -> list[Passage]:
-    """Passages on different subjects of one kind, all of which state one relation, so that a question has rivals."""
+    """Passages on different subjects of one kind. All of them state one relation, so a question has distractors."""
     kind = stream.choice(KINDS)
     asked = stream.choice(_SAID[kind])
     return [_passage(stream, subject, asked) for subject in draw_subjects(stream, kind, count, without)]
@@ -133,7 +134,7 @@ def _passage(stream: Stream, subject: str, asked: Relation) -> Passage:
 
 
 def _called(stream: Stream, kind: str, name: str) -> str:
-    """A name as a passage says it: the whole, or the part that people use."""
+    """The name that a passage uses for its subject: the whole name, or the part that people use."""
     if kind == "place" or stream.below(2):
         return name
     return name.split()[0 if kind == "organisation" else -1]
@@ -144,11 +145,11 @@ def _fill(way: str, subject: str, value: str = "") -> str:
 
 
 def sayings() -> Iterable[str]:
-    """All that passages and questions say, without names."""
+    """All statements, questions and sentences that say nothing, without names."""
     ways = (way for said, asked in _WAYS.values() for way in (*said, *asked))
     return (*(_fill(way, "") for way in ways), *_FILLERS)
 
 
 def every_name() -> list[str]:
-    """All names that there are."""
+    """The names of all entities and of all objects of relations."""
     return [name for kind in dict.fromkeys([*KINDS, *(r.object for r in RELATIONS)]) for name in entity_names(kind)]

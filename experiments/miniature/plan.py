@@ -1,4 +1,4 @@
-"""All that is decided before the run: plan.yaml, read and checked."""
+"""The plan of a run, with all that is decided before it: plan.yaml, read and checked."""
 
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -10,10 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from synthctx_data.errors import UsageError
 
 HERE = Path(__file__).resolve().parent
-REAL = "real"  # the variant that the others stand in for
-REFERENCE = (
-    "reference"  # the seed of the real-tuned model that the others are held against, and that is no point itself
-)
+REAL = "real"  # the variant that the synthetic variants stand in for
+REFERENCE = "reference"  # the seed of the real-tuned model that all others are compared with; it is in no mean
 
 
 class _Part(BaseModel):
@@ -21,11 +19,11 @@ class _Part(BaseModel):
 
 
 class Phase(_Part):
-    """Steps of a base's training on lessons of so many tokens: shares of copying and of the kinds of conversations; what is left out.
+    """A phase of a base's training: its steps, the tokens of its lessons, the shares of their kinds, and the heads that take part.
 
-    It ends early once the loss (the mean of 100 steps) is below `until`: what is learned all at once comes sooner or later by chance.
-    Of each layer but the first, `heads` take part, and in a share `fewer` of the lessons only the first few of these. Of the layers in
-    `without`, each is left out of its share of the lessons, no two of the same.
+    It ends early if the mean loss of 100 steps is below `until`, because a model learns some things suddenly and at a random step.
+    In each layer but the first, `heads` heads take part; in a share `fewer` of the lessons, only the first few of these. Each layer
+    in `without` is left out of its share of the lessons. No lesson is without two layers.
     """
 
     steps: int
@@ -39,7 +37,7 @@ class Phase(_Part):
     kinds: dict[Literal["real", "templated", "symbolic", "plain"], float] = Field(default={"plain": 1.0})
 
     def kind(self, at: float) -> str:
-        """The kind of lesson at a number in [0, 1), each as often as its share says."""
+        """The kind of conversation at a number in [0, 1). Each kind covers its share of this range."""
         ends = np.cumsum(list(self.kinds.values()))
         return list(self.kinds)[int(np.searchsorted(ends, at * ends[-1], "right"))]
 
@@ -60,19 +58,19 @@ class Base(_Part):
 
     @property
     def steps(self) -> list[int]:
-        """The steps of each phase, at most."""
+        """The largest number of steps of each phase."""
         return [phase.steps for phase in self.phases]
 
 
 class TrainingSet(_Part):
-    """A data set to tune on: the builder's variant, and whether real passages are its haystack."""
+    """A data set to tune on: the builder's variant. With `among_real`, its haystack is real passages."""
 
     variant: str
     among_real: bool = False
 
 
 class Tuning(_Part):
-    """How each variant is tuned on; the same for all."""
+    """The settings of tuning, which are the same for all variants."""
 
     tokens: int
     examples: int
@@ -83,7 +81,7 @@ class Tuning(_Part):
 
 
 class Measuring(_Part):
-    """On how much of the held-out data each measure is taken, and how."""
+    """The settings of the measures, and the number of held-out rows for each."""
 
     evaluated: int
     scored: int
@@ -96,7 +94,7 @@ class Measuring(_Part):
 
 
 class Gates(_Part):
-    """What must hold."""
+    """The limits that the results of a run must keep."""
 
     base_exact: float
     base_over_guessing: float
@@ -110,7 +108,7 @@ class Gates(_Part):
 
 
 class Plan(_Part):
-    """The whole plan; with the folder of a trained `checkpoint`, that is the only base."""
+    """The whole plan. If it has the folder of a trained `checkpoint`, this is the only base."""
 
     bases: tuple[int, ...]
     checkpoint: str | None = None
@@ -133,7 +131,7 @@ class Plan(_Part):
         return self
 
     def flat(self) -> dict[str, Any]:
-        """Everything that is decided, by names like `tuning.epochs`."""
+        """All decisions of the plan, by names such as `tuning.epochs`."""
         parts = self.model_dump(mode="json")
         return {
             f"{part}.{name}" if name else part: one
@@ -143,9 +141,9 @@ class Plan(_Part):
 
 
 def load_plan(file: Path = HERE / "plan.yaml") -> Plan:
-    """The plan of a file; one that is `like` another need only say what is different, and null for what is not there.
+    """The plan in a file. A plan that is `like` another states only the differences, and null for entries to remove.
 
-    Raises: UsageError if it cannot be read, or says what no plan can.
+    Raises: UsageError if the file cannot be read, or holds no valid plan.
     """
     read = _read(file)
     if "like" in read:
@@ -172,7 +170,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _patched(old: Any, new: Any) -> Any:
-    """A JSON merge patch (RFC 7396)."""
+    """The old value under a JSON merge patch (RFC 7396)."""
     if not isinstance(new, dict):
         return new
     kept = dict(old) if isinstance(old, dict) else {}

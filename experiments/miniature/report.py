@@ -1,4 +1,4 @@
-"""REPRODUCTION.md: what the run found, in tables."""
+"""REPRODUCTION.md: the results of the run, in tables."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ _PATCHING = """F1 on {intervened} test questions of the first model of each vari
 
 
 def write_report(study: Study, file: Path, plan: Path) -> Path:
-    """The report's file; beside it stands its picture, F1 by what was tuned on, as SVG and PNG."""
+    """The file of the report. Its picture, the F1 by the variant tuned on, is written beside it as SVG and PNG."""
     found = Results(study)
     shown = {variant: over(found.tuned(variant), variant) for variant in (REAL, *found.synthetic)}
     bars({**shown, "theta alone": over(found.bases(THETA), THETA)}, file.with_suffix(""), "F1 on the test questions")

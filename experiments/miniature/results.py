@@ -1,4 +1,4 @@
-"""What the run found, read from what its tasks wrote."""
+"""The results of the run, read from the files that its jobs wrote."""
 
 import json
 from dataclasses import dataclass
@@ -30,13 +30,13 @@ def _patched(read: dict[str, Any]) -> dict[str, tuple[float, int]]:
 
 
 def over(values: list[float], *name: str) -> Mean:
-    """The mean of some models' values, with its interval."""
+    """The mean of the values of some models, with its interval."""
     return mean(values, _RESAMPLES, name)
 
 
 @dataclass(frozen=True)
 class KnockoutResult:
-    """F1 of a model: with all heads, without its retrieval heads, without each random set by its control, without each layer."""
+    """The F1 of a model with all heads, without its `heads` retrieval heads, without each random set by control, and without each layer."""
 
     heads: int
     none: float
@@ -47,7 +47,7 @@ class KnockoutResult:
 
 @dataclass(frozen=True)
 class Results:
-    """The numbers of a finished run; lists have one number a tuned model, base by base, and in each seed by seed."""
+    """The results of a finished run. Lists have one entry for each tuned model, in the order of bases, then of seeds."""
 
     study: Study
 
@@ -57,7 +57,7 @@ class Results:
         return [variant for variant in self.study.plan.variants if variant != REAL]
 
     def tuned(self, variant: str) -> list[float]:
-        """F1 of the models tuned on a variant."""
+        """The F1 of each model tuned on a variant."""
         return [read_score(folder / "f1") for folder in self.folders(variant)]
 
     def folders(self, variant: str) -> list[Path]:
@@ -66,26 +66,26 @@ class Results:
         return [self.study.at(base, variant, seed) for base in plan.bases for seed in plan.seeds]
 
     def bases(self, name: str, metric: str = "f1") -> list[float]:
-        """A metric of each base, by the name of how it is to read (see tasks.py)."""
+        """A metric of each base. `name` says how the base reads: SHORT, RAW or THETA (see stages.py)."""
         return [read_score(self.study.at(base, name), metric) for base in self.study.plan.bases]
 
     def guessed(self, data: str) -> float:
-        """The F1 of guessing an object of the asked relation."""
+        """The mean F1 of guessing an object of the asked relation."""
         place, variant = self.study.data(data).rsplit(":", 1)
         rows = load_dataset(place, variant, split="validation")
         return float(np.mean(guessing(self.study.corpus("test"), rows)))
 
     def heads(self, variant: str) -> list[HeadScores]:
-        """The scores of heads of the models tuned on a variant, on the test questions."""
+        """The scores of the heads of each model tuned on a variant, on the test questions."""
         return [HeadScores.load(folder / "heads") for folder in self.folders(variant)]
 
     def retrieval_heads(self, scores: HeadScores) -> list[list[int]]:
-        """By layer, the heads that score as much as a retrieval head does."""
+        """The retrieval heads of each layer: those with a score of at least the threshold."""
         above = scores.above(self.study.plan.measuring.threshold)
         return [sorted(head for at, head in above if at == layer) for layer in range(self.study.plan.base.layers)]
 
     def knockout(self, base: int) -> KnockoutResult:
-        """F1 of the first real-tuned model of a base without some heads."""
+        """The results of knocking out heads of the first real-tuned model of a base."""
         folder = self.study.at(base, REAL, self.study.plan.seeds[0], "knockout")
         of_sets, of_layers = _read(folder / "knockout.json"), _read(folder / "layers.json")
         ((heads, retrieval),) = ((n, one) for n, one in of_sets["f1"]["highest heads"].items() if n != "0")
@@ -94,7 +94,7 @@ class Results:
         return KnockoutResult(int(heads), none, retrieval["mean"], draws, of_layers["f1"])
 
     def patched(self) -> dict[tuple[int, str], dict[str, tuple[float, int]]]:
-        """By base and variant, the F1 of recipient, donor, and recipient with heads of the donor, and how many of these."""
+        """The F1 and the number of patched heads under each condition of patching, by base and variant."""
         files = {
             (base, variant): self.study.at(base, variant, self.study.plan.seeds[0], "patch") / "patch.json"
             for base in self.study.plan.bases
@@ -103,8 +103,8 @@ class Results:
         return {key: _patched(_read(file)) for key, file in files.items() if file.exists()}
 
     def by_variant(self, base: int, heads: str, measure: str) -> NDArray[np.float64]:
-        """A measure (variant, seed) of a base's models: their F1, the sum of the scores of their `heads` (on the test questions) or
-        `own_heads`, or what compares these with the reference's.
+        """A measure (variant, seed) of a base's models: "f1", "sum" (of the scores of all heads), or one that compares the heads
+        with the reference's. `heads` says which scores: "heads" (on the test questions) or "own_heads" (on the variant's own data).
         """
         plan, compared = self.study.plan, _read(self.study.at(base, f"compared_{heads}") / "compare.json")
 

@@ -38,9 +38,9 @@ patches their heads, and writes REPRODUCTION.md: which of the paper's claims
 hold here. Sizes, phases, learning rates, thresholds and gates are in
 plan.yaml. Called again after an interruption, it goes on where it stopped.
 """
-# Seconds of a core that a job takes, by its kind: for the time left.
+# Seconds that a job takes on one core, by its kind, for an estimate of the time left.
 _SECONDS = {"data": 50, "base": 600, "copy": 1, "examine": 25, "tune": 44, "knock": 60, "patch": 10, "compare": 10}
-_TOLD: list[Any] = []  # in a worker, the queue where it says how far it is
+_TOLD: list[Any] = []  # in a worker, the queue for its progress
 
 
 class MiniatureOptions(OptionModel):
@@ -64,7 +64,7 @@ class Job:
 
 def main(options: MiniatureOptions, _: str) -> None:
     """Runs what is not done yet, stage by stage, and writes the report."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # of the workers: a model this small is not worth more
+    os.environ["OMP_NUM_THREADS"] = "1"  # in the workers: more threads do not pay for a model this small
 
     from experiments.miniature.report import write_report
     from experiments.miniature.stages import Study
@@ -92,7 +92,7 @@ def main(options: MiniatureOptions, _: str) -> None:
 def _alone(output: Path) -> Iterator[None]:
     """Keeps a second run out of the folder.
 
-    Raises: ConflictError if one is at work there.
+    Raises: ConflictError if another run is at work there.
     """
     try:
         with FileLock(output / ".lock", timeout=0):
@@ -105,7 +105,7 @@ def _alone(output: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_worker_left() -> Iterator[None]:
-    """Ends the workers at once if the run is interrupted, or a task fails: what they were doing is resumed, not finished."""
+    """Ends the workers at once if the run is interrupted or a job fails. The next run resumes their jobs."""
     try:
         yield
     except BaseException:
@@ -115,7 +115,7 @@ def _no_worker_left() -> Iterator[None]:
 
 
 def _follow(told: Any) -> None:
-    """Makes a process a worker: it leaves Ctrl-C to the run, dies when that does, and says there how far it is."""
+    """Makes a process a worker. It leaves Ctrl-C to the run, ends when the run ends, and puts its progress into `told`."""
     _TOLD.append(told)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     run = multiprocessing.parent_process()
@@ -129,7 +129,7 @@ def _follow(told: Any) -> None:
 
 
 def _stages(study: Any) -> Iterator[Sequence[Job]]:
-    """Tasks that can be done at once, stage after stage."""
+    """The stages in order. The jobs of a stage can run at the same time."""
     from experiments.miniature import stages
     from experiments.miniature.base import make_base, take_base
 
@@ -162,19 +162,19 @@ def _stages(study: Any) -> Iterator[Sequence[Job]]:
 
 
 def _work(job: Job, logs: Path) -> None:
-    """Does a job in a worker. What it prints goes into a file; how far it is goes to the run."""
+    """Does a job in a worker. Its output goes into a log file. The progress of a base goes to the run."""
     logs.mkdir(parents=True, exist_ok=True)
     extra = (lambda share: _TOLD[0].put((job.name, share)),) if job.kind == "base" else ()
     file = logs / f"{job.name.replace(' ', '_')}.log"
     with file.open("ab") as log:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-            os.dup2(log.fileno(), stream.fileno())  # what libraries hold on to goes there too
+            os.dup2(log.fileno(), stream.fileno())  # the output of libraries that hold a stream goes there too
     job.call(*job.arguments, *extra)
 
 
 def _finish(futures: Sequence[Future[None]], stage: Sequence[Job], told: Any, advance: Callable[..., None]) -> None:
-    """Waits for a stage, and tells how far it is."""
+    """Waits for the jobs of a stage, and reports their progress to `advance`."""
     names = dict(zip(futures, stage, strict=True))
     shares = dict.fromkeys((job.name for job in stage), 0.0)
     waiting = set(futures)
@@ -198,7 +198,7 @@ def _done(stage: Sequence[Job], shares: dict[str, float]) -> float:
 
 @contextlib.contextmanager
 def _progress(total: float) -> Iterator[Callable[[float | None, str], None]]:
-    """What shows how much of the stages is done: the seconds of the present one, or None at its end."""
+    """A function that shows progress, from the seconds done in the present stage (None at its end) and a finished job's name."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

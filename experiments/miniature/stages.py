@@ -1,4 +1,4 @@
-"""What the run does, one task after the other: each is a call of the product, and returns at once where it is done."""
+"""The work of the run's jobs. Each function calls the product, which does not repeat work that is done."""
 
 import json
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from analysis.options import CompareOptions, DetectOptions, KnockoutOptions, Pat
 from experiments.miniature.plan import REAL, REFERENCE, Plan
 from experiments.miniature.tokenizer import make_tokenizer
 
-SHORT, RAW, THETA = "short", "raw", "theta"  # a base at its own length, beyond it, and with a raised theta alone
+SHORT, RAW, THETA = "short", "raw", "theta"  # a base at its own context, beyond it, and there with a raised theta only
 _ANSWERS: dict[str, Any] = {"max_new_tokens": 12, "batch_size": 8}
 
 
 @dataclass(frozen=True)
 class Study:
-    """The plan, and where everything that it makes lies."""
+    """The plan of a run, and the places of everything that the run makes."""
 
     root: Path
     plan: Plan
@@ -27,11 +27,11 @@ class Study:
         return self.root / "tokenizer"
 
     def corpus(self, name: str) -> Path:
-        """The corpus that the variants (train) or the test questions come from."""
+        """The file of a corpus: "train" for the variants, "test" for the test questions."""
         return self.root / f"{name}.jsonl"
 
     def data(self, variant: str) -> str:
-        """The address of a variant, or of the test questions at the base's (short) or the extended length (test)."""
+        """The address of a variant, or of the test questions in the context of the base (short) or in the extended one (test)."""
         kind = self.plan.variants[variant].variant if variant in self.plan.variants else "real_haystack"
         return f"{self.root / 'data' / variant / 'mdqa_synth'}:{kind}"
 
@@ -40,11 +40,11 @@ class Study:
         return self.at(base, "model")
 
     def at(self, base: int, *names: str | int) -> Path:
-        """The folder of something that came from a base."""
+        """The folder of something that belongs to a base."""
         return self.root.joinpath(f"base-{base}", *map(str, names))
 
     def reads(self, name: str) -> dict[str, Any]:
-        """How far a base is to read, and whether its positions are extended for it."""
+        """The options for the context of a base: its tokens, and the tokens from which positions are extended."""
         tokens, trained = self.plan.tuning.tokens, self.plan.base.tokens
         return {
             SHORT: {"max_tokens": trained},
@@ -54,7 +54,7 @@ class Study:
 
 
 def build_data(study: Study) -> None:
-    """Builds corpora, tokenizer, every variant and the test questions."""
+    """Builds the corpora, the tokenizer, every variant and the test questions."""
     from experiments.miniature.corpus import write_corpus
 
     plan, measuring = study.plan, study.plan.measuring
@@ -71,7 +71,7 @@ def build_data(study: Study) -> None:
 
 
 def _questions(train: int, validation: int) -> int:
-    """How many questions a corpus has for so many examples: a tenth of them is set apart for validation."""
+    """The number of questions in a corpus for these numbers of examples. A tenth of them is set apart for validation."""
     return max(10 * train // 8, 11 * validation)
 
 
@@ -97,14 +97,14 @@ def _build(study: Study, name: str, variant: str, tokens: int, train: int, valid
 
 
 def examine_base(study: Study, base: int) -> None:
-    """Evaluates a base at its own length, beyond it, and with a raised theta alone."""
+    """Evaluates a base at its own context, beyond it, and there with a raised theta only."""
     for name in (SHORT, RAW, THETA):
         data = study.data("short" if name == SHORT else "test")
         _evaluate(study, study.at(base, name), data, model=str(study.base(base)), **study.reads(name))
 
 
 def tune(study: Study, base: int, variant: str, seed: int | str) -> None:
-    """Tunes a base on a variant, evaluates it on the test questions, and scores its heads on them and on the variant's own."""
+    """Tunes a base on a variant, evaluates it on the test questions, and scores its heads there and on the variant's own data."""
     from training.finetune import finetune
     from training.options import Recipe
 
@@ -149,7 +149,7 @@ def _score(study: Study, output: Path, data: str, **options: Any) -> None:
 
 
 def knock_out_base(study: Study, base: int) -> None:
-    """Knocks the retrieval heads of the first real-tuned model out, as many random ones, and each layer."""
+    """Knocks out heads of the first real-tuned model: its retrieval heads, the same number of random heads, and each layer."""
     from analysis.engine.conditions import ConditionAnswers, name_of, write_found
     from analysis.engine.knockout import knock_out, without
     from analysis.heads import HeadScores
@@ -175,7 +175,7 @@ def knock_out_base(study: Study, base: int) -> None:
 
 
 def patch_from_real(study: Study, base: int, variant: str) -> None:
-    """Patches heads of the reference into the first model of a variant, if that is far enough below it."""
+    """Patches heads of the reference into the first model of a variant, if the model's F1 is far enough below the reference's."""
     from analysis.engine.patch import patch_heads
 
     recipient, donor = study.at(base, variant, study.plan.seeds[0]), study.at(base, REAL, REFERENCE)
@@ -197,7 +197,7 @@ def patch_from_real(study: Study, base: int, variant: str) -> None:
 
 
 def compare_heads(study: Study, base: int) -> None:
-    """Compares the heads of every tuned model with the reference's: on the test questions, and on each variant's own data."""
+    """Compares the heads of every tuned model with the reference's, by scores on the test questions and on each variant's own data."""
     from analysis.engine.compare import compare
 
     plan, places = study.plan, study.at(base)

@@ -1,4 +1,4 @@
-"""The tokenizer of the miniature: a token a word, names of places and numbers in pieces, the prompt's fixed phrases whole."""
+"""The tokenizer of the miniature. A word or a fixed phrase of the prompt is one token; place names and numbers are pieces."""
 
 import re
 
@@ -42,7 +42,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _pieces() -> tuple[list[str], list[str]]:
-    """Words and beginnings of words, and what goes on from them."""
+    """The whole words and beginnings of words, and the pieces that continue them."""
     places = [entity for world in worlds() for entity in world.entities if entity.kind == "place"]
     whole = [entity.parts[0] for entity in places]
     inner = [f"##{digit}" for digit in "0123456789"] + [f"##{entity.parts[1]}" for entity in places]
@@ -59,7 +59,7 @@ def _pieces() -> tuple[list[str], list[str]]:
 
 
 def _unknown(known: dict[str, None], texts: list[str]) -> list[str]:
-    """The words that take more than the longest beginnings: few, and then whole."""
+    """The words that the known tokens cannot spell. They are few, so each becomes a token."""
     pieces = Tokenizer(models.WordPiece({token: i for i, token in enumerate(known)}, unk_token=SPECIAL[-1]))
     found = dict.fromkeys(word for text in texts for word in re.findall(_WORD, text))
     return [word for word in found if SPECIAL[-1] in pieces.encode(word).tokens]

@@ -1,4 +1,4 @@
-"""The gates that the run must pass, and the paper's claims: what was asked or said, what was seen, and whether it holds."""
+"""The gates that the run must pass and the paper's claims, each with the evidence and a verdict."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from experiments.miniature.results import Results, over
 from experiments.miniature.stages import RAW, SHORT, THETA
 from training.answer_scores import Mean
 
-_FEWEST = 4  # pairs or variants of which there is an interval
+_FEWEST = 4  # the fewest pairs or variants that give an interval
 HOLDS, FAILS, UNTESTED = "holds", "does not hold", "cannot be tested here"
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What must hold: what was asked, what was seen, and whether that is enough."""
+    """A gate: the measured quantity, the required value, the value seen, and True if it is met."""
 
     what: str
     asked: str
@@ -28,7 +28,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper, what the miniature shows, of how many, and the verdict."""
+    """A claim of the paper, the evidence in the miniature, the sample size, and the verdict."""
 
     says: str
     shows: str
@@ -146,7 +146,7 @@ def _correlations(found: Results) -> Iterator[Claim]:
 
 
 def _correlation(found: Results, base: int, heads: str, measure: str) -> tuple[str, str]:
-    """What the means of the variants show (the seeds of one are no trials of their own), and the verdict."""
+    """The evidence in the means of the variants, and the verdict. Seeds of one variant are not independent trials."""
     plan, names = found.study.plan, ("mini", base, heads, measure)
     f1 = found.by_variant(base, heads, "f1")
     values = found.by_variant(base, heads, measure)
@@ -199,7 +199,7 @@ def _patched(found: Results) -> Iterator[Claim]:
 
 
 def _positive(mean: Mean) -> str:
-    """Whether a mean is above nothing, its interval too."""
+    """The verdict on a mean: the claim holds if its whole interval is above 0."""
     if mean.rows < _FEWEST:
         return UNTESTED
     return HOLDS if mean.low > 0 else FAILS

@@ -1,7 +1,7 @@
 """Trains the bundled tokenizer: python -m synthctx_data.tokenizer.train nq-open-oracle.jsonl.gz
 
 A byte-level BPE of 8192 tokens, trained on 2000 Wikipedia passages (CC BY-SA, from Lost in the Middle's nq-open-oracle.jsonl.gz)
-and on templated and symbolic documents of this project. It splits words, numbers and line ends as Llama 3 does.
+and on the entities of a made-up world (synthctx_data/world). It splits words, numbers and line ends as Llama 3 does.
 """
 
 import gzip
@@ -21,7 +21,7 @@ _SPLIT = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}
 
 
 def texts(questions: Path) -> Iterator[str]:
-    """The text to train on: the passages of a file of questions, and names of made-up entities."""
+    """The texts to train on: the questions and passages of a file, and the entities of a made-up world."""
     with gzip.open(questions, "rt", encoding="utf-8") as lines:
         for _, line in zip(range(PASSAGES), lines, strict=False):
             row = json.loads(line)

@@ -1,1 +1,1 @@
-"""The made-up world: entities and their relations, articles about them, keys and values, padding."""
+"""Made-up material for needles and haystacks: entities and relations, articles about them, keys and values, padding."""

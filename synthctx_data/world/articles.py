@@ -1,4 +1,4 @@
-"""Articles about a made-up world: what templated documents are made of."""
+"""Articles about a made-up world: the documents of templated needles and haystacks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,25 +11,31 @@ from synthctx_data.prompts import Wording, wordings
 from synthctx_data.seeding import Stream, rng
 from synthctx_data.world.entities import BY_SUBJECT, MAX_SIZE, RELATIONS, World, make_world
 
-ARTICLES = 2  # about an entity
+ARTICLES = 2  # about each entity
 _MIN_WORLD = 2048  # entities
 _MOST_RELATIONS = max(map(len, BY_SUBJECT.values()))
 
 
 def world_size(max_tokens: int) -> int:
-    """Entities whose articles fill a context: one has over 32 tokens under any tokenizer that splits at spaces."""
+    """The number of entities whose articles fill a context.
+
+    An article has over 32 tokens under any tokenizer that splits at spaces.
+    """
     return min(max(_MIN_WORLD, max_tokens // 32 // ARTICLES), MAX_SIZE)
 
 
 def split_wordings(address: str, block: str, split: str, *slots: str) -> tuple[Wording, ...]:
-    """The wordings of a block for a split: validation has the last one for itself."""
+    """The wordings of a block for a split: the last one for validation, all others for train."""
     lines = wordings(address, block, *slots)
     return lines[:-1] if split == "train" else lines[-1:]
 
 
 @dataclass(frozen=True, slots=True)
 class Article:
-    """A document that states some relations of an entity: where each sentence stands in its text, and where its object."""
+    """A document that states some relations of an entity.
+
+    `statements` holds two spans for each relation, in characters of the text: of its sentence, and of its object.
+    """
 
     entity: int
     document: Document
@@ -38,7 +44,10 @@ class Article:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A world and its articles, two an entity; each entity is asked about once, in the order of `turns`."""
+    """A world and its articles, two about each entity. Examples ask about the entities in the order of `turns`.
+
+    `stating` holds the numbers of the articles that state each relation, and `pool` the articles as pages.
+    """
 
     world: World
     articles: Sequence[Article]
@@ -47,27 +56,27 @@ class Chapter:
     pool: Pool
 
     def about(self, entity: int) -> range:
-        """The articles about an entity."""
+        """The numbers of the articles about an entity."""
         return range(ARTICLES * entity, ARTICLES * (entity + 1))
 
     def needle(self, number: int, relation: str) -> Needle:
-        """The sentence of an article that states a relation, whose answer is the object."""
+        """The needle of a relation: the sentence of an article that states it. Its answer is the object of the relation."""
         page = self.pool.page(number)
         sentence, answer = (span.shift(page.text.start) for span in self.articles[number].statements[relation])
         return Needle(page, sentence, answer)
 
     def says_once(self, number: int, relation: str) -> bool:
-        """Whether an article holds the object of a relation only where it states that relation."""
+        """True if an article holds the object of a relation only in the sentence that states that relation."""
         body = self.pool.page(number).body
         needle = self.needle(number, relation)
         outside = f"{body[: needle.span.start]} {body[needle.span.end :]}"
         return not holds(normalize_answer(outside), normalize_answers([needle.text]))
 
     def distractors(self, number: int, relation: str, stream: Stream, each: int) -> list[int]:
-        """The nearest articles to one that states `relation`.
+        """The numbers of the articles that are nearest to article `number`, which states `relation`.
 
-        These are the other articles about its subject, then up to `each` that state the relation of a subject whose name is
-        easily confused with this one's, and `each` that state it of any subject.
+        These are all articles about its subject (itself too), then up to `each` that state the relation of a subject whose
+        name is easily confused with this one's, and `each` that state it of any subject.
         """
         article = self.articles[number]
         namesakes = [
@@ -97,7 +106,7 @@ def make_chapter(layout: Layout, address: str, size: int, split: str, *name: str
 
 
 def _write(world: World, address: str, split: str, stream: Stream) -> list[Article]:
-    """Two articles on every entity, which share its relations between them."""
+    """Two articles about every entity. Each states half of its relations."""
     ways = {relation.name: split_wordings(address, relation.name, split, "subject", "object") for relation in RELATIONS}
     numbers = stream.integers(2**32, 2 * _MOST_RELATIONS * len(world.entities))
     articles = []

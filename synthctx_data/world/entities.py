@@ -1,7 +1,7 @@
 """A made-up world: people, works, organisations and places, and the relations between them.
 
 Names are put together from invented syllables and plain words, so that no model knows them and no library's word list can
-change them. A world is closed: the place where somebody was born is one of its places, and so relations chain.
+change them. A world is closed: the place where somebody was born is one of its places. So relations form chains.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +17,9 @@ KINDS = ("person", "work", "organisation", "place")
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """What can be said of a subject: its name, the kind of its subjects, the type of its objects.
+    """A relation, such as birthplace: its name, the kind of its subjects, and the type of its objects.
 
-    `asks` is a regular expression for the lower-case questions of real people that ask for this relation.
+    `asks` is a regular expression that finds real questions, in lower case, that ask for this relation.
     """
 
     name: str
@@ -58,7 +58,7 @@ BY_SUBJECT: Mapping[str, tuple[Relation, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A made-up entity; two of the same kind that share one of the two `parts` of their names are easily confused."""
+    """A made-up entity. Two of the same kind that share one of the two `parts` of their names are easily confused."""
 
     kind: str
     name: str
@@ -67,7 +67,7 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Entities of every kind, and of each the object of every relation that its kind has (by the relation's name)."""
+    """A made-up world: entities of every kind, and for each entity the objects of its relations, by the relation's name."""
 
     entities: tuple[Entity, ...]
     objects: tuple[Mapping[str, str], ...]
@@ -76,7 +76,7 @@ class World:
     by_name: Mapping[tuple[str, str], int] = field(repr=False)
 
     def namesakes(self, entity: int) -> list[int]:
-        """The entities of the same kind that share a part of this one's name, in order."""
+        """The indices of the other entities of the same kind that share a part of this one's name."""
         of = self.entities[entity]
         return [i for part in of.parts for i in self.by_part[of.kind, part] if i != entity]
 
@@ -114,7 +114,7 @@ def _objects(
         if relation.object in KINDS:
             options = names[relation.object]
             picks = stream.integers(len(options) - 1, len(subjects))
-            # Nobody is their own mentor: a pick of oneself moves on to the next.
+            # Nobody is their own mentor: from oneself on, a pick moves to the next person.
             own = relation.object == relation.subject
             drawn[relation.name] = [options[p + (own and p >= i)] for i, p in enumerate(picks)]
         else:

@@ -15,12 +15,12 @@ Pair = tuple[str, str]
 
 
 def entries(max_tokens: int) -> int:
-    """The entries of a document: 4, of which UUIDs are about as long as a passage of Wikipedia, and fewer in small budgets."""
+    """The number of entries in a document: 4, which with UUIDs are about as long as a Wikipedia passage, or fewer in small budgets."""
     return 4 if max_tokens >= 4096 else 2 if max_tokens >= 1024 else 1
 
 
 def names(style: str, stream: Stream, taken: set[str]) -> Iterator[str]:
-    """Names of a style (uuid, integer or word) without end, none of them twice and none of them in `taken`."""
+    """Endless names of a style (uuid, integer or word): none comes twice, and none is in `taken`, to which they are added."""
     draw = _STYLES[style]
     while True:
         for name in draw(stream):
@@ -30,24 +30,24 @@ def names(style: str, stream: Stream, taken: set[str]) -> Iterator[str]:
 
 
 def pairs(of: Iterator[str]) -> Iterator[Pair]:
-    """The names two by two, as keys and values."""
+    """Pairs of a key and a value, made of the names two by two."""
     return zip(of, of, strict=False)
 
 
 def chains(of: Iterator[str], hops: int) -> Iterator[list[Pair]]:
-    """Pairs `hops` by `hops`, of which each has the value of the one before for its key."""
+    """Endless chains of `hops` pairs. The key of a pair is the value of the pair before it."""
     while True:
         links = list(islice(of, hops + 1))
         yield list(pairwise(links))
 
 
 def entries_document(entry: Wording, of: list[Pair]) -> Document:
-    """A document of one line for each pair."""
+    """A document with one line, an entry, for each pair."""
     return Document("", "\n".join([entry.fill(key=key, value=value) for key, value in of]))
 
 
 def entry_needle(layout: Layout, entry: Wording, of: list[Pair], at: int) -> Needle:
-    """The entry `at` of a document of entries, as a needle whose answer is its value."""
+    """The needle that the entry at index `at` of a document is. Its answer is the value of the entry."""
     page = layout.page(entries_document(entry, of))
     line = page.text.start + sum(len(entry.fill(key=k, value=v)) + 1 for k, v in of[:at])
     key, value = of[at]

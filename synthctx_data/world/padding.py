@@ -6,7 +6,7 @@ from itertools import repeat
 from synthctx_data.example import Document, Page
 from synthctx_data.layout import Layout
 
-# Plain, true of nothing in particular, and without a name or a number that a question could ask for.
+# Plain sentences about nothing in particular, without a name or a number that a question could ask for.
 _SENTENCES = (
     "The morning was quiet and the streets were still wet from the rain.",
     "Somebody had left a window open, and the curtain moved a little.",
@@ -17,5 +17,5 @@ _SENTENCES = (
 
 
 def padding(layout: Layout) -> Iterator[Page]:
-    """The same page of padding sentences, without end."""
+    """Endless copies of one page of padding sentences."""
     return repeat(layout.page(Document("", " ".join(_SENTENCES))))
