@@ -1,7 +1,7 @@
 """Scores of heads for an answer. Here are wu_forced, mass and logit; wu is in wu_score.py, edge and ablate in causal_scores.py.
 
-    wu          the share of the tokens of the model's own answer that a head copies, in [0, 1] (Wu et al. 2024): it attends most to
-                the same token in a needle; questions that the model does not answer do not count
+    wu          the share of the tokens of the model's own answer that a head copies, in [0, 1] (Wu et al. 2024): the head attends
+                most to the same token in a needle; questions that the model does not answer do not count
     wu_forced   the same share of the right answer, whatever the model would say
     mass        the share of a head's attention that lies on the needles, in [0, 1]; calibrated, it is signed (QRHead, arXiv 2506.09944)
     logit       what a head adds to the logits of the answer's tokens from the needles, minus what it adds from the rest; signed
@@ -81,7 +81,7 @@ def _read(
     wanted: Sequence[range],
     reduce: Reduce,
 ) -> list[Tensor]:
-    """The reduced weights (layer, head, row, ...) of each question; `wanted` are its rows, as indices into its tokens."""
+    """The reduced weights (layer, head, row, ...) of each question; `wanted` has its rows, as indices into its tokens."""
     if len(questions) > 1 and one_at_a_time(model):
         firsts = np.cumsum([0, *map(len, wanted)]).tolist()
         return [
@@ -161,7 +161,7 @@ def wu_forced(model: PreTrainedModel, questions: Sequence[Tokens]) -> list[Score
 def mass(model: PreTrainedModel, questions: Sequence[Tokens], neutral: Sequence[Tokens] = ()) -> list[Scored]:
     """The share of each head's attention that lies on the needles, averaged over the question's rows, in [0, 1].
 
-    With `neutral` questions, each one's share is subtracted, and the score is signed.
+    If there are `neutral` questions, their shares are subtracted, and the scores are signed.
     Source: QRHead (arXiv 2506.09944), which reads the same rows and takes "N/A" as the neutral question.
     """
     own = _own(questions)

@@ -59,8 +59,8 @@ class _Cuts(Probe):
 def causal(model: PreTrainedModel, question: Tokens, score: Literal["edge", "ablate"]) -> Scored:
     """The log-probability that a token of the right answer loses on average without each head; in nats, signed.
 
-    "ablate": the head puts out nothing in the rows of the answer. "edge": the head does not see the needles in these rows; a part of
-    `needles` hides that needle alone. The context is read once. Then each head has a branch with the answer's tokens.
+    "ablate": the head puts out nothing in the rows of the answer. "edge": the head does not see the needles in these rows; for a
+    part of `needles`, that needle alone. The context is read once. Then each head has a branch with the answer's tokens.
     """
     text = transformers_model(model).config.get_text_config()
     heads = list(product(range(text.num_hidden_layers), range(text.num_attention_heads)))

@@ -28,7 +28,7 @@ class DetectOptions(ReadingOptions):
 
 
 class ConditionOptions(ReadingOptions):
-    """The options of every experiment on heads: answers under several conditions."""
+    """The options that all experiments with answers under several conditions share."""
 
     batch_size: Annotated[Positive, ANSWERS_PANEL] = option(1, "Rows that are answered at once.")
     max_new_tokens: Annotated[Positive, ANSWERS_PANEL] = option(64, "Tokens of an answer at most.")
@@ -66,7 +66,7 @@ class KnockoutOptions(ConditionOptions):
 
 
 class PatchOptions(ConditionOptions):
-    """The options of a patching of heads."""
+    """The options of patching heads."""
 
     donor_adapter: Annotated[Name | None, _HEADS] = option(None, "The adapter whose heads are patched in.")
     donor_model: Annotated[Name | None, _HEADS] = option(

@@ -1,4 +1,4 @@
-"""Data set builders: `TASKS` by name, and what turns them into files."""
+"""Data set builders: the tasks, by name, and the code that builds, shows, checks and publishes their data sets."""
 
 from builders import mdqa_synth, musique_synth, summhay_synth
 from synthctx_data.errors import UsageError

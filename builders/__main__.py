@@ -1,4 +1,4 @@
-"""`python -m builders` is `synthctx`."""
+"""The command `python -m builders`, which is the same as `synthctx`."""
 
 from builders.commands import main
 

@@ -1,7 +1,7 @@
-"""A variant built: its missing shards are written, and the finished folder takes its place.
+"""The build of a variant: its missing shards are written, and then the finished folder moves to its place.
 
-While a build runs, its shards lie in a hidden folder beside the place where they belong; the folder moves there once it is
-complete. So a reader never sees half a variant, and a build that was interrupted goes on where it stopped.
+While a build runs, its shards lie in a hidden folder beside that place, which moves there once it is complete. So a reader
+never sees half a variant, and a build that was interrupted goes on where it stopped.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -19,7 +19,7 @@ from builders.workers import write_by_processes, write_by_ray
 from synthctx_data.errors import ConflictError
 from synthctx_data.manifest import MANIFEST, Manifest, differing, make_manifest, read_manifest, write_manifest
 
-_PARTS = 2  # shards for each worker in a part of a build
+_PARTS = 2  # shards for each worker, in one part of a build
 
 
 def build_variant(
@@ -27,10 +27,11 @@ def build_variant(
 ) -> bool:
     """True if the variant was built now, False if it was there already.
 
-    `progress` is told, again and again, how many more rows are there. `ray` is the address of a Ray cluster whose machines
-    see the same folder.
+    `progress` is called, again and again, with the number of further rows that are done. `ray` is the address of a Ray
+    cluster whose machines see the same folder.
 
-    Raises: ConflictError if the folder holds another configuration; BuildError if workers die again and again.
+    Raises: ConflictError if the folder holds another configuration or damaged files, or if another process builds the
+    variant; BuildError if workers die again and again.
     """
     manifest = manifest_of(build)
     if is_built(build):
@@ -50,12 +51,13 @@ def build_variant(
 def build_in_parts(
     build: Build, done: Collection[str], workers: int = 1, progress: Progress = lambda rows: None
 ) -> Iterator[Sequence[Shard]]:
-    """Every shard of the variant in order, a few at a time: those that are `done` (by their names), or that lie in the staging folder.
+    """The shards of the variant in order, a few at a time. Each is `done` (a set of file names) or lies in the staging folder.
 
-    Whoever takes shards may move or delete their files before taking the next ones. At the end, what else belongs to the variant lies
-    in the staging folder too.
+    The caller may move or delete the files of these shards before it takes the next ones. At the end, the other files of
+    the variant lie in the staging folder too.
 
-    Raises: ConflictError if the staging folder holds another configuration; BuildError if workers die again and again.
+    Raises: ConflictError if the staging folder holds another configuration, or if another process builds the variant;
+    BuildError if workers die again and again.
     """
     with _alone(build):
         _open_staging(build, manifest_of(build))
@@ -70,7 +72,7 @@ def build_in_parts(
 
 
 def manifest_of(build: Build) -> dict[str, Any]:
-    """The manifest of the variant: everything that its rows follow from."""
+    """The manifest of the variant: everything that decides its rows."""
     return make_manifest(examples_of(build).description(), build.shards)
 
 

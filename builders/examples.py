@@ -1,4 +1,4 @@
-"""Examples by split and index: what shards, `datasets` builders and streams all call."""
+"""The examples of a variant, by split and index. Shards and `datasets` builders are made of them."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -16,7 +16,7 @@ from synthctx_data.seeding import Stream, rng
 from synthctx_data.task import CONTEXTS, ConceptExpression, Setting, Task
 from synthctx_data.tokens import load_counter
 
-_NEAREST = 8  # distractors of the expression's own that stand among a user's documents
+_NEAREST = 8  # pages of the expression's own haystack that stand among a user's documents
 
 
 class Examples:
@@ -34,20 +34,20 @@ class Examples:
 
     @property
     def reads(self) -> frozenset[str]:
-        """The options that this variant reads, besides those that every variant does."""
+        """The options that this variant reads, besides those that every variant reads."""
         return self._cell.reads
 
     def __reduce__(self) -> tuple[type["Examples"], tuple[Task, str, Options]]:
-        """Travels to another process as what it is made from."""
+        """The arguments from which another process makes the same examples."""
         return Examples, (self.task, self.variant, self.options)
 
     @cached_property
     def expression(self) -> ConceptExpression:
-        """The concept expression, which reads the corpus if it needs one."""
+        """The concept expression. It is made when it is first used, since it may read a corpus."""
         return self._cell.expression(Setting(self.task.name, self.layout, self.options, self.sizes, self._cell.context))
 
     def description(self) -> dict[str, Any]:
-        """Everything that decides the rows, without the paths of this machine, and its fingerprint."""
+        """Everything that decides the rows, by name, with its fingerprint and without the paths of this machine."""
         described = {
             "task": self.task.name,
             "variant": self.variant,
@@ -100,14 +100,14 @@ class Examples:
         return chain(islice(own, _NEAREST), self._documents.pages(concept, stream))
 
     def _depth(self, split: str, index: int, hop: int) -> float:
-        """The same in every variant of the task."""
+        """The depth of a needle, in [0, 1]. It is the same in every variant of the task."""
         if self._depths:
             return self._depths[(index + hop) % len(self._depths)]
         return rng(self.options.seed, self.task.name, split, index, "depth", hop).uniform()
 
     @cached_property
     def _documents(self) -> OwnDocuments | None:
-        """The user's documents, where the expression does not read the corpus itself."""
+        """The user's documents; None if there are none, or if the expression reads the corpus itself."""
         own = self.options.corpus and "corpus" not in self._cell.expression.reads
         return OwnDocuments(self.layout, self.options) if own else None
 
@@ -119,7 +119,7 @@ class Examples:
 
 
 def check_read(task: Task, variant: str, options: Options) -> None:
-    """Raises: UsageError for an option that this variant would pass over in silence, or if there is no such variant."""
+    """Raises: UsageError for an option that is set and that this variant does not read, or if there is no such variant."""
     for name in options.changed():
         if name not in COMMON and name not in task.variant(variant).reads:
             who = [v for v, cell in task.variants.items() if name in cell.reads]

@@ -1,4 +1,4 @@
-"""`datasets` builders: MdqaSynth(config_name="symbolic_haystack", max_tokens=4096).download_and_prepare()."""
+"""`datasets` builders, such as MdqaSynth(config_name="symbolic_haystack", max_tokens=4096).download_and_prepare()."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,8 +17,8 @@ from synthctx_data.options import Options
 from synthctx_data.schema import SCHEMA, to_table
 from synthctx_data.task import Task
 
-_ROWS = 64  # in a table: rows are large
-_PARTS = 64  # that the examples of a split can be shared between (`num_proc`)
+_ROWS = 64  # rows in a table: they are large
+_PARTS = 64  # parts of a split, which up to as many processes (`num_proc`) can share
 
 
 @dataclass
@@ -29,7 +29,7 @@ class SynthConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has
 
 
 class SynthBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
-    """Builds the variants of one task; the cache knows a build by everything that decides its rows.
+    """A `datasets` builder of the variants of one task. Its cache tells builds apart by everything that decides their rows.
 
     Raises: SynthctxError, when it is made, for a variant, an option or a corpus that cannot be used.
     """
@@ -43,8 +43,8 @@ class SynthBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         chosen = Options(**{name: options.pop(name) for name in Options.model_fields if name in options})
         self.examples = Examples(self.TASK, str(config_name), chosen)
         options.setdefault("hash", self.examples.description()["fingerprint"])
-        if chosen != Options():  # datasets would take options at their defaults for another configuration
-            options["options"] = Options(**chosen.changed())  # the same bytes, whether a default is given or not
+        if chosen != Options():  # datasets would take explicit defaults for another configuration
+            options["options"] = Options(**chosen.changed())  # the same bytes, whether or not defaults are given
         super().__init__(cache_dir, config_name=config_name, **options)
 
     def _info(self) -> datasets.DatasetInfo:
@@ -70,7 +70,7 @@ class SynthBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 
 @cache
 def builder_class(name: str, task: Task, module: str) -> type[SynthBuilder]:
-    """The builder of a task; `module` is where it can be imported from, and what datasets names it after."""
+    """The builder class of a task. `module` is the module that it can be imported from; datasets names it after that."""
     made: type[SynthBuilder] = type(
         name,
         (SynthBuilder,),

@@ -1,4 +1,4 @@
-"""Makes a task's `datasets` builder when it is asked for: importing datasets takes longer than listing the tasks."""
+"""A task's `datasets` builder, made when it is first used: importing datasets takes longer than listing the tasks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from synthctx_data.task import Task
 
 
 def lazy_builder(name: str, task: Task, module: str) -> Callable[[str], Any]:
-    """The `__getattr__` of a task's module: gives the builder under its name, and nothing else."""
+    """The `__getattr__` of a task's module. It gives the builder under the builder's name, and no other attribute."""
 
     def get(wanted: str) -> Any:
         if wanted == name:

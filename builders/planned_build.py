@@ -1,4 +1,4 @@
-"""From options to planned builds: what `synthctx build` and `synthctx push --from-variant` begin with."""
+"""Planned builds, made from options. `synthctx build` and `synthctx push --from-variant` begin with them."""
 
 import os
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _PANEL = panel("Where and how", 6)
 
 
 class RunOptions(OptionModel):
-    """Where a data set is built, and how. Nothing of this decides a row."""
+    """The options that say where and how a data set is built. None of them decides a row."""
 
     output: Annotated[Path, _PANEL] = option(
         Path("synthctx"), "The folder that the data set goes into, as OUTPUT/TASK."
@@ -51,7 +51,7 @@ class RunOptions(OptionModel):
 
 @dataclass(frozen=True)
 class PlannedBuild:
-    """A variant that is about to be built, with its examples, which have been found to be possible."""
+    """A variant that is about to be built, with its examples. Its options were checked when the examples were made."""
 
     task: Task
     build: Build
@@ -59,7 +59,7 @@ class PlannedBuild:
 
     @property
     def name(self) -> str:
-        """Task and variant, for messages."""
+        """The names of task and variant, for messages."""
         return f"{self.task.name} {self.build.variant}"
 
     @property
@@ -79,12 +79,12 @@ class PlannedBuild:
 
     @property
     def is_from_sample(self) -> bool:
-        """True if its documents come from the sample that is built in."""
+        """True if its documents come from the built-in sample of answers."""
         return "model" in self.examples.reads and self.examples.options.model is None
 
 
 def plan_builds(task: Task, variants: Sequence[str], options: Options, where: RunOptions) -> list[PlannedBuild]:
-    """The builds of some variants of a task, in order.
+    """The planned builds of some variants of a task, in order.
 
     Raises: SynthctxError for a variant, an option or a corpus that cannot be used.
     """
@@ -101,7 +101,7 @@ def plan_builds(task: Task, variants: Sequence[str], options: Options, where: Ru
 
 
 def require_use(planned: Sequence[PlannedBuild], writing: WritingOptions, asked: bool) -> None:
-    """Raises: UsageError for options that only writing reads, where nothing is to be written."""
+    """Raises: UsageError if options of a language model's writing are given, and no build has one write."""
     if not any(one.is_written for one in planned) and (asked or writing != WritingOptions()):
         raise UsageError(
             "--estimate, --store, --endpoint, --budget-usd and so on are read where a language model writes: name an llm variant and "

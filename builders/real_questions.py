@@ -17,18 +17,19 @@ from synthctx_data.seeding import Stream, rng
 from synthctx_data.task import ConceptExpression, Setting
 from synthctx_data.world.entities import RELATIONS
 
-_TENTH = 10  # the paper's share of validation, too
+_TENTH = 10  # one question in ten is for validation, as in the paper
 _COVERED = tuple(re.compile(relation.asks) for relation in RELATIONS)
 
 
 class RealQuestions(ConceptExpression):
-    """Real questions; a needle is a whole gold passage, the haystack the rest of the corpus.
+    """Real questions. A needle is a whole gold passage, and the haystack is the rest of the corpus.
 
-    Questions are asked once each, and of those with the same words or gold passages one. A tenth of them, drawn at random, is
-    set apart for validation, whatever the sizes, and whichever questions this expression wants: so a question that one real
-    variant trains on is in no other's validation. No gold passage of that tenth stands in a context of train.
+    Each question is asked once. Of questions with the same words or the same gold passages, only the first is asked. A tenth
+    of the questions, drawn at random, is set apart for validation, before sizes and `wants` are looked at. So a question
+    that one real variant trains on is in the validation of no other. No gold passage of that tenth stands in a context of
+    train.
 
-    source: the file that such questions are known from, for messages.
+    source: the name of a file with such questions, for messages.
     """
 
     source: ClassVar[str]
@@ -52,15 +53,15 @@ class RealQuestions(ConceptExpression):
         self._validation_gold = _gold(self._parts["validation"])
 
     def hops(self, split: str, index: int) -> int:
-        """How many hops the example has."""
+        """The number of hops of an example."""
         return 1
 
     def wants(self, question: Question) -> bool:
-        """Whether a usable question belongs to this expression."""
+        """True if a usable question belongs to this expression."""
         return True
 
     def find(self, question: Question) -> tuple[Span, ...] | None:
-        """Where the answer of every hop stands in its gold passage; None if the question cannot be used."""
+        """The span of every hop's answer, in characters of its gold passage; None if the question cannot be used."""
         return find_chain(self._corpus, question)
 
     def sources(self) -> dict[str, Any]:
@@ -84,12 +85,12 @@ class RealQuestions(ConceptExpression):
         return self._pool.pages(chain(own, ranked), answers, without)
 
     def _find_usable(self) -> dict[Question, tuple[Span, ...]]:
-        """The questions that can be asked, the first of those with the same words or the same gold passages."""
+        """The usable questions and their answers' spans. Of those with the same words or gold passages, the first is kept."""
         found = {question: spans for question in self._corpus.questions if (spans := self.find(question))}
         return {q: found[q] for q in distinct(found, lambda q: {q.gold, normalize_answer(q.text)})}
 
     def _divide(self) -> dict[str, list[Question]]:
-        """The questions that each split may ask, in their order; validation has a tenth of each number of hops."""
+        """The questions that each split may ask, in order. Validation has a tenth of the questions of each number of hops."""
         by_hops = defaultdict(list)
         for question in self._usable:
             by_hops[len(question.hops)].append(question)
@@ -101,7 +102,7 @@ class RealQuestions(ConceptExpression):
         return {"train": train, "validation": validation}
 
     def _take(self, split: str, questions: Sequence[Question]) -> list[Question]:
-        """The questions of a split, by index."""
+        """The questions of a split, in the order of its examples."""
         by_hops = defaultdict(list)
         for question in reversed(questions):
             if self.wants(question):
@@ -121,12 +122,12 @@ class RealQuestions(ConceptExpression):
         return taken
 
     def advice(self, split: str, enough: int, there: Mapping[int, int]) -> str:
-        """What to ask for instead, when there are questions enough for the first examples only, by their hops."""
+        """Advice in words, if questions are enough for only the first `enough` examples. `there` counts them by hops."""
         return f"they are enough for --{split} {enough}"
 
 
 def distinct(questions: Iterable[Question], known: Callable[[Question], set[Any]]) -> list[Question]:
-    """The questions, without those that share with an earlier one any of what they are `known` by."""
+    """The questions, without those that share a mark with an earlier one. `known` gives the marks of a question."""
     taken: set[Any] = set()
     found = []
     for question in questions:
@@ -144,15 +145,15 @@ def set_apart(questions: Sequence[Question], order: Stream) -> tuple[list[Questi
 
 
 def covered(text: str) -> bool:
-    """Whether a question asks for a relation that templates cover."""
+    """True if a question asks for a relation that templates cover."""
     return any(asks.search(text.lower()) for asks in _COVERED)
 
 
 def find_chain(corpus: Corpus, question: Question) -> tuple[Span, ...] | None:
-    """Where the answer of every hop stands in its gold passage.
+    """The span of every hop's answer, in characters of its gold passage; None if the question cannot be used.
 
-    None if one does not stand there, or if the chain can be cut short: two hops in one passage, or an answer that an
-    earlier passage or (of several hops) the question holds.
+    It cannot be used if an answer is not in its passage, or if the chain can be cut short: if two hops have the same
+    passage, or if (of several hops) an answer stands in the question or in any passage but its own and the next.
     """
     texts = [corpus.documents[number] for number in question.gold]
     found = [find_answer_span(hop.answers, document.text) for hop, document in zip(question.hops, texts, strict=True)]
@@ -171,12 +172,12 @@ def find_chain(corpus: Corpus, question: Question) -> tuple[Span, ...] | None:
 
 
 def find_answer_span(answers: Sequence[str], text: str) -> Span | None:
-    """The first answer that stands in the text as whole words, as it is written if possible, else in any case."""
+    """The span of the first answer that the text holds as whole words, in the same case if possible, else in any case."""
     for flags in (re.NOFLAG, re.IGNORECASE):
         for answer in answers:
             match = re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text, flags)
             normal = normalize_answer(answer)
-            # Not every letter that compares equal in any case is the same in lower case: the Turkish i is not.
+            # Some letters that match in any case differ in lower case, such as the Turkish i.
             if normal and match and normalize_answer(match.group()) == normal:
                 return Span(*match.span())
     return None

@@ -1,4 +1,4 @@
-"""The Parquet files of a variant: how its examples are shared between them, and how one is written, whole or not at all."""
+"""The shards of a variant: the Parquet files that share its examples, each written whole or not at all."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from synthctx_data.options import Options
 from synthctx_data.schema import SCHEMA, to_table
 
 _SHARD_TOKENS = 2**24  # about 60 MB of text
-_GROUP_CHARACTERS = 2**23  # of a row group, which is what a stream reads at once
+_GROUP_CHARACTERS = 2**23  # of a row group, which a reader of a stream reads at once
 _GROUP_ROWS = 64
 _SMALL_COLUMNS = [
     "prompt.list.element.role",
@@ -30,7 +30,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Shard:
-    """A Parquet file: examples `start` to `stop` of a split."""
+    """A shard: the Parquet file with the examples from `start` up to but not including `stop` of a split."""
 
     split: str
     number: int
@@ -51,7 +51,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Build:
-    """A variant to build, and the folder for all variants of its task."""
+    """A variant to build, with the folder for all variants of its task, and the number of shards of each split."""
 
     task: str
     variant: str
@@ -82,7 +82,7 @@ def ranges(size: int, count: int) -> list[range]:
 
 
 def plan(examples: Examples, shards: int | None) -> list[Shard]:
-    """The shards of every split: `shards` of each, or as many as hold 2**24 tokens each."""
+    """The shards of every split: `shards` for each split, or (None) as many as are needed for 2**24 tokens in each shard."""
     planned = []
     for split, size in examples.sizes.items():
         parts = ranges(size, shards or -(-size * examples.options.max_tokens // _SHARD_TOKENS))
@@ -92,12 +92,12 @@ def plan(examples: Examples, shards: int | None) -> list[Shard]:
 
 @lru_cache(maxsize=1)
 def examples_of(build: Build) -> Examples:
-    """The examples of a variant, made once a process: they hold the corpus and the documents that were counted."""
+    """The examples of a variant. A process makes them once, since they hold the corpus and the counted documents."""
     return Examples(find_task(build.task), build.variant, build.options)
 
 
 def write_shard(build: Build, shard: Shard, progress: Progress) -> None:
-    """Writes one shard into the staging folder; `progress` is told how many more examples are made."""
+    """Writes one shard into the staging folder. `progress` is called with the number of further examples that are made."""
     examples = examples_of(build)
     with (
         whole(build.staging / shard.name) as aside,

@@ -14,11 +14,11 @@ from builders.shards import Build, Progress, Shard, write_shard
 from synthctx_data.errors import BuildError, UsageError
 
 _POLL_SECONDS = 0.2
-_MAX_LOST_POOLS = 3  # in a row, without a shard written in between
+_MAX_LOST_POOLS = 3  # lost one after the other, with no shard written in between
 
 
 def write_by_processes(build: Build, shards: Sequence[Shard], workers: int, progress: Progress) -> None:
-    """Writes shards in processes. Workers that were killed are replaced.
+    """Writes shards in several processes. Workers that were killed are replaced.
 
     Raises: BuildError if workers die again and again.
     """
@@ -83,10 +83,10 @@ def _end_with_parent() -> None:
 
 
 class _StoppedError(Exception):
-    """The parent wants no more of this shard."""
+    """The parent process wants no more of this shard."""
 
 
-# In a worker: the rows that all have made, and whether to stop. What a pool gives its workers has no other place.
+# In a worker: the number of rows that all workers have made, and the event to stop. A pool can give them to a worker only so.
 _shared: tuple[Any, Any] | None = None
 
 
@@ -129,4 +129,4 @@ def write_by_ray(build: Build, shards: Sequence[Shard], address: str, progress: 
 
 
 def _ignore(rows: int) -> None:
-    """No progress within a shard: a machine of a cluster tells of whole ones only."""
+    """Ignores progress within a shard: a cluster reports whole shards only."""

@@ -1,6 +1,6 @@
 """Draws the two axes with an example in each cell: python experiments/variants_picture.py writes docs/variants.svg
 
-The examples are built, not written: document by document what the builders make of the same index, cut to the picture's lines.
+The examples come from the builders. All have the same index, and their documents are cut to the lines of the picture.
 """
 
 from html import escape
@@ -31,7 +31,7 @@ _LEGEND = (
     ("ask", "the question"),
 )
 _COLUMNS = 62  # characters of a line in a cell
-_LINES = 3  # of a document
+_LINES = 3  # the most lines of the document with the needle
 _WIDTH, _HEIGHT, _LEFT, _TOP, _LINE = 450, 184, 118, 58, 14
 
 _STYLE = """
@@ -73,12 +73,12 @@ def _example(variant: str) -> Example:
     corpus = (str(CORPUS),) if variant.startswith("real") else ()
     options = Options(train=28, validation=4, corpus=corpus)
     if variant.startswith("llm"):
-        options = options.model_copy(update={"max_tokens": 4096})  # as long as the sample is enough for
+        options = options.model_copy(update={"max_tokens": 4096})  # a context that the texts of the sample can fill
     return Examples(TASKS["mdqa_synth"], variant, options).make("train", _INDEX)
 
 
 def _cell(x: int, y: int, example: Example) -> str:
-    """The needle's document between its neighbours, then what is asked and answered."""
+    """A cell as SVG: the needle's document between its neighbours, then the question and the answer."""
     needle = example.needles[0]
     parts = [f'<rect x="{x - 8}" y="{y}" width="{_WIDTH - 12}" height="{_HEIGHT - 14}" rx="6"/>']
     top = y + 18
@@ -94,7 +94,7 @@ def _cell(x: int, y: int, example: Example) -> str:
 
 
 def _document(example: Example, number: int) -> list[str]:
-    """The lines of one document around its needle, marked up."""
+    """The lines of one document, marked up: those around the answer, or the first two if it has no needle."""
     document, needle = example.documents[number], example.needles[0]
     gold = number == needle.document
     lines = _broken(example.prompt, document)
@@ -126,7 +126,7 @@ def _broken(text: str, span: Span) -> list[Span]:
 
 
 def _marked(example: Example, line: Span, gold: bool) -> str:
-    """A line with the needle and its answer in classes of their own."""
+    """A line as SVG, in which the needle and its answer have classes of their own."""
     needle = example.needles[0]
     bounds = (needle.span.start, needle.answer.start, needle.answer.end, needle.span.end)
     cuts = [line.start, *(min(max(cut, line.start), line.end) for cut in bounds), line.end]

@@ -46,7 +46,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Needle:
-    """A page that the answer needs. `span` is the needle itself and `answer` the answer in it, in characters of the page's body."""
+    """A page that the answer needs.
+
+    `span` is the needle itself and `answer` is the answer in it, both in characters of the page's body.
+    """
 
     page: Page
     span: Span

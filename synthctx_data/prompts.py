@@ -76,7 +76,7 @@ def wordings(address: str, block: str, *slots: str, **values: Any) -> tuple[Word
 
 
 def wording(address: str, block: str, *slots: str, **values: Any) -> Wording:
-    """The wording that a whole block is, newlines included, with `slots` open and `values` filled in."""
+    """A whole block as one wording, newlines included, with `slots` open and `values` filled in."""
     return _split(_with_marks(address, block, slots, values), slots)
 
 

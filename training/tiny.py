@@ -97,7 +97,7 @@ def chat_tokenizer(tokenizer: Tokenizer, chat_template: str) -> PreTrainedTokeni
 
 
 def _set_weights(model: LlamaForCausalLM, asks: torch.Tensor) -> None:
-    """Sets the weights. Tokens are named by random signs. Layer 0 writes the name of the previous token, the others that of the next."""
+    """Sets the weights. Tokens have random signs as names. Layer 0 writes the previous token's name, later layers the next one's."""
     this, before, following, asked = (slice(i * _WIDTH, (i + 1) * _WIDTH) for i in range(4))
     for parameter in model.parameters():
         parameter.zero_()

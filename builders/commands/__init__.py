@@ -77,8 +77,8 @@ for order, (name, (function, text)) in enumerate(_COMMANDS.items()):
 
 
 def main() -> None:
-    """Runs the command line; an error is one line on standard error, and exit code 2 (usage) or 1."""
+    """Runs the command line. An error is one line on standard error, and exit code 2 (usage) or 1."""
     arguments = sys.argv[1:]
-    if arguments[:1] == ["push"]:  # whose options of a build stood behind a -- in earlier versions
+    if arguments[:1] == ["push"]:  # in earlier versions, a -- stood before its options of a build
         arguments = [word for word in arguments if word != "--"]
     run(app, arguments)

@@ -1,4 +1,4 @@
-"""synthctx answers: what a store of answers holds, and its way out and in as JSON lines."""
+"""synthctx answers: lists the answers in a store, exports them as JSON lines, and imports these."""
 
 from collections import Counter, defaultdict
 from pathlib import Path

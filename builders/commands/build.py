@@ -66,7 +66,7 @@ def _say_estimate(planned: Sequence[PlannedBuild], spending: Spending) -> None:
 
 
 def write_answers(planned: PlannedBuild, writing: WritingOptions, spending: Spending) -> None:
-    """Asks a language model for what the variant misses, and prints what came of it."""
+    """Asks a language model for the answers that the variant lacks, and prints the outcome."""
     from builders.writing.run import write_missing
 
     with writing_tables.watching(planned.name) as watch:

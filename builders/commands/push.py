@@ -1,4 +1,4 @@
-"""synthctx push: a built folder, or a variant that is built on the way, onto a Hub."""
+"""synthctx push: sends a built folder, or a variant that is built on the way, to a Hub."""
 
 import os
 from contextlib import suppress
@@ -110,7 +110,7 @@ def _require_alone(push: PushOptions, address: Address, options: Options, where:
 
 
 def _push_folder(publication: Publication, folder: Path, names: list[str], force: bool) -> None:
-    """Sends the variants of a folder, after all that would be sent were found without fault."""
+    """Sends the variants of a folder, once all that need sending were checked."""
     mine = folder_card(folder)
     found = find_variants(Address(str(folder)), names)
     offers = [(variant, offer_of(publication, mine, variant)) for variant in found]
@@ -158,7 +158,7 @@ def _say(publication: Publication, sent: Sent) -> None:
     files = "1 file" if sent.files == 1 else f"{sent.files} files"
     size = f"; {files}, {sent.size / 1e6:,.2f} MB" if sent.files else ""
     would = "would be " if publication.dry_run and sent.what != "unchanged" else ""
-    with suppress(SystemExit):  # of rich, where nobody reads any more: a push does not stop half way for that
+    with suppress(SystemExit):  # rich raises it if nobody reads any more; a push does not stop half way for that
         out.print(f"{sent.variant}: {would}{sent.what}{size}", soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""What the terminal shows of data sets: the grid of variants, an example, a report of faults."""
+"""Data sets in the terminal: the grid of variants, an example, a report of faults."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ _MESSAGES = 3  # of each kind of fault
 
 
 def grid(tasks: Iterable[Task]) -> Table:
-    """Every variant with its examples (to train + to validate on), and what it needs."""
+    """The table of all variants: their numbers of examples (train + validation), and what each needs."""
     rows = [
         (task.name, name, f"{task.train} + {task.validation}", variant.expression.needs or "nothing")
         for task in tasks
@@ -30,7 +30,7 @@ def grid(tasks: Iterable[Task]) -> Table:
 
 
 def example(row: dict[str, Any]) -> Text:
-    """The example with its needles coloured, its answers inverse, and the documents between the needles folded."""
+    """The text of an example, with its needles coloured, its answers inverse, and the documents between the needles folded."""
     prompt = row["prompt"][0]["content"]
     documents, needles = row["documents"], row["needles"]
     text = Text(f"{row['id']}\n", style="bold")
@@ -59,7 +59,7 @@ def example(row: dict[str, Any]) -> Text:
 
 
 def report(name: str, examined: "Examined") -> Table:
-    """What was checked, what was found, how full and how deep the examples are, and hashes of their rows."""
+    """The table of all checks with the faults that were found, histograms of depth and fill, and hashes of the rows."""
     found = examined.report
     rows = ", ".join(f"{count} {split}" for split, count in found.rows.items())
     shown = table(

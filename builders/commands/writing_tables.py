@@ -1,4 +1,4 @@
-"""What the terminal shows of writing: what it will cost, how far it is, and why answers were rejected."""
+"""A language model's writing in the terminal: its cost, its progress, and the reasons for rejected answers."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -54,7 +54,7 @@ def _numbers(requests: int, sent: int, written: int, spending: Spending) -> list
 
 
 def progress_line(status: "Status") -> str:
-    """A line that says how far a writer is."""
+    """A line about the progress of a writer."""
     editor = status.editor
     said = [f"{status.answered:,} answers came now" if status.answered else "nothing asked"]
     said.append(f"in all {editor.accepted.total():,} used, {editor.rejected.total():,} rejected")
@@ -69,7 +69,7 @@ def progress_line(status: "Status") -> str:
 
 @contextmanager
 def watching(what: str) -> Iterator[Callable[["Status"], None]]:
-    """A function that shows a writer's status: in a progress bar, or in a line now and then where there is no terminal."""
+    """A context that gives a function to show a writer's status: on a terminal as a bar, elsewhere as a line now and then."""
     with Progress(*PROGRESS_COLUMNS, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(what)
         said = time.monotonic() - SILENCE

@@ -1,4 +1,4 @@
-"""MDQA: a single-hop question, one gold document among many (Liu et al. 2024)."""
+"""MDQA: a single-hop question, with one gold document among many (Liu et al. 2024)."""
 
 from builders.lazy import lazy_builder
 from builders.mdqa_synth.llm import Llm

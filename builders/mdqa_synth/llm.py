@@ -1,4 +1,4 @@
-"""Needles that a language model wrote: a passage about a made-up subject, and a question that nothing else answers."""
+"""Needles that a language model wrote: a passage about a made-up subject, and a question that only this passage answers."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,10 @@ class Asked(Written):
 
 
 class Llm(LlmConcept[Asked]):
-    """The needle is the whole passage; its distractors are another on its subject, and two on others with the same relation and style."""
+    """The concept expression `llm` of MDQA. The needle is a whole passage.
+
+    Its distractors are another passage about its subject, and two about other subjects with the same relation and style.
+    """
 
     stages = (
         Stage(_ADDRESS, "needle", Asked, 300, 1024),

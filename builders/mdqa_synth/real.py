@@ -6,7 +6,7 @@ from synthctx_data.example import Span
 
 
 class Real(RealQuestions):
-    """Questions of one hop."""
+    """The concept expression `real` of MDQA: questions of one hop."""
 
     license = "cc-by-sa-3.0"
     source = "nq-open-oracle.jsonl.gz of Lost in the Middle"
@@ -16,7 +16,7 @@ class Real(RealQuestions):
 
 
 class RealLimited(Real):
-    """The real questions that ask for a relation that templates cover."""
+    """The concept expression `real_limited` of MDQA: real questions that ask for a relation that templates cover."""
 
     name = "real_limited"
 

@@ -8,11 +8,14 @@ from synthctx_data.prompts import wordings
 from synthctx_data.task import ConceptExpression, Setting
 from synthctx_data.world import keys
 
-_BATCH = 8  # documents drawn at once: what is drawn and not needed has been counted in vain
+_BATCH = 8  # documents drawn at once: those that are not needed were counted in vain
 
 
 class Symbolic(ConceptExpression):
-    """Documents of a few entries `key: value`; all keys and values of an example differ."""
+    """The concept expression `symbolic` of MDQA. Documents hold a few entries `key: value`, and one entry is the needle.
+
+    All keys and values of an example differ.
+    """
 
     name = "symbolic"
     reads = frozenset({"key_style"})

@@ -8,15 +8,15 @@ from synthctx_data.example import Concept, Page
 from synthctx_data.task import ConceptExpression, Setting
 from synthctx_data.world.articles import ARTICLES, Chapter, make_chapter, split_wordings, world_size
 
-_NEAR = 4  # distractors that state the same relation of an easily confused subject, and of any other
+_NEAR = 4  # distractors that state the same relation of an easily confused subject, and as many of any subject
 
 
 class Templated(ConceptExpression):
-    """Needles are sentences of articles about the entities of a made-up world.
+    """The concept expression `templated` of MDQA. Needles are sentences of articles about the entities of a made-up world.
 
-    The nearest distractors are the other article on the same subject, and articles that state the same relation of subjects
-    with a similar name; the rest of the world follows. Every article is a needle's and a distractor in turn, so that none is
-    known by being seen only once.
+    The nearest distractors are the other article about the same subject, and articles that state the same relation of other
+    subjects, some with a similar name. The rest of the world follows. An article holds the needle of one example and is a
+    distractor in others, so that no article is known by being seen only once.
     """
 
     name = "templated"

@@ -1,4 +1,4 @@
-"""MuSiQue: a multi-hop question, one document a hop (Trivedi et al. 2022)."""
+"""MuSiQue: a multi-hop question, with one gold document for each hop (Trivedi et al. 2022)."""
 
 from builders.lazy import lazy_builder
 from builders.musique_synth.llm import Llm

@@ -1,4 +1,4 @@
-"""How many hops an example has: the same in every variant."""
+"""The number of hops of an example, which is the same in every variant."""
 
 from itertools import accumulate
 
@@ -8,7 +8,7 @@ from synthctx_data.task import Setting
 
 
 def draw_hops(setting: Setting, split: str, index: int) -> int:
-    """The hops of an example, drawn by the weights of `--hops`."""
+    """The number of hops of an example, drawn by the weights of `--hops`."""
     shares = parse_hops(setting.options.hops)
     drawn = rng(setting.options.seed, setting.task, split, index, "hops").uniform()
     ends = accumulate(shares.values())

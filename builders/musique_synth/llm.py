@@ -44,7 +44,10 @@ class Chain(Form):
 
 
 class Llm(LlmConcept[Chain]):
-    """A needle is a whole passage; its distractor says of another subject, with another answer, what its hop asks."""
+    """The concept expression `llm` of MuSiQue. A needle is a whole passage of a chain.
+
+    Each needle has a distractor, which answers the question of its hop about another subject.
+    """
 
     stages = (
         Stage(_ADDRESS, "needle", Chain, 850, 3072),
@@ -91,7 +94,7 @@ class Llm(LlmConcept[Chain]):
         return Concept(written.form.question, answer_text, (answer_text,), tuple(needles), steps, writer=written.writer)
 
     def _kinds(self, place: ExampleUnit, first: str) -> list[str]:
-        """What the subject of every hop is: never twice the same in a row."""
+        """The kind of every hop's subject. Two hops in a row have subjects of different kinds."""
         stream = rng(self.setting.options.seed, self.setting.task, place.split, place.index, self.name, "kinds")
         kinds = [first]
         while len(kinds) < draw_hops(self.setting, place.split, place.index):
@@ -100,7 +103,7 @@ class Llm(LlmConcept[Chain]):
 
 
 def hop_subjects(written: WrittenExample[Chain]) -> list[str]:
-    """What each hop is about: the first subject, then the answer of the hop before."""
+    """The subject of each hop: that of the brief for the first hop, then the answer of the hop before."""
     return [written.brief.subject, *(hop.answer for hop in written.form.hops[:-1])]
 
 
@@ -117,7 +120,7 @@ def check_chain(form: Chain, names: Sequence[str]) -> None:
         others = [name for i, name in enumerate(names) if i not in (number, number + 1)]
         check_without([hop], others if number == len(names) - 1 else [*others, answer])
     check_question(form.question, names[0], [*names[1:], answer])
-    # What a question and its first passage share is what a reader finds that passage by: it has to be the name.
+    # A reader finds the first passage by the words that it shares with the question: these have to be the name.
     shared = common_words(form.question, f"{form.hops[0].title} {form.hops[0].passage}")
     if normalize_answer(names[0]) not in shared:
         raise RejectedError(

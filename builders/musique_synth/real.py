@@ -12,7 +12,10 @@ from synthctx_data.example import Span
 
 
 class Real(RealQuestions):
-    """Questions of 2 to 4 hops on a linear chain: each hop asks about the answer of the one before, and of no other."""
+    """The concept expression `real` of MuSiQue: questions of 2 to 4 hops on a linear chain.
+
+    Each hop asks about the answer of the hop before, and about no other answer.
+    """
 
     license = "cc-by-4.0"
     source = "musique_ans_v1.0_train.jsonl of MuSiQue"
@@ -38,7 +41,7 @@ class Real(RealQuestions):
 
 
 class RealLimited(Real):
-    """The real questions whose last hop asks for a relation that templates cover."""
+    """The concept expression `real_limited` of MuSiQue: the last hop asks for a relation that templates cover."""
 
     name = "real_limited"
 
@@ -47,7 +50,7 @@ class RealLimited(Real):
         return covered(last) or any(last.endswith(f">> {predicate}") for predicate in _PREDICATES)
 
 
-# The relations of Wikidata, as MuSiQue writes some hops, that templates cover.
+# The relations of Wikidata that templates cover, as MuSiQue names them in some hops.
 _PREDICATES = (
     "place of birth", "date of birth", "employer", "student of", "award received", "author", "screenwriter", "creator", "composer",
     "cast member", "performer", "publication date", "filming location", "founded by", "inception", "headquarters location",
@@ -56,6 +59,6 @@ _PREDICATES = (
 
 
 def is_linear(question: Question) -> bool:
-    """Whether the question has several hops, and each of them names the answer of the one before (#1, #2, ...) and no other."""
+    """True if the question has several hops, each of which names the answer of the hop before (#1, #2, ...) and no other."""
     named = [re.findall(r"#(\d+)", hop.question) for hop in question.hops]
     return len(named) > 1 and all(set(found) == ({str(i)} if i else set()) for i, found in enumerate(named))

@@ -1,4 +1,4 @@
-"""Symbolic needles: a chain of entries, each of which has the value of the one before for its key."""
+"""Symbolic needles: a chain of entries `key: value`. The key of an entry is the value of the entry before it."""
 
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -14,7 +14,10 @@ _BATCH = 8  # documents drawn at once
 
 
 class Symbolic(ConceptExpression):
-    """Documents of a few entries; all of them belong to chains of as many hops as the question has, and are mixed."""
+    """The concept expression `symbolic` of MuSiQue. The needles are the entries of one chain, each in a document of its own.
+
+    All other entries belong to other chains of as many hops, mixed with each other.
+    """
 
     name = "symbolic"
     reads = frozenset({"key_style", "hops"})

@@ -15,24 +15,27 @@ from synthctx_data.task import ConceptExpression, Setting
 from synthctx_data.world.articles import Chapter, make_chapter, split_wordings, world_size
 from synthctx_data.world.entities import BY_SUBJECT, KINDS
 
-_STATED = "mdqa_synth/templated"  # words the sentences, and the question for the last hop
-_NEAR = 3  # distractors for each hop that state its relation of an easily confused subject, and of any other
+_STATED = "mdqa_synth/templated"  # the template of the sentences, and of the question for the last hop
+_NEAR = 3  # distractors for each hop that state its relation of an easily confused subject, and as many of any subject
 _PATIENCE = 50  # chains that are drawn from one entity before the next entity's turn
 
 
 @dataclass(frozen=True, slots=True)
 class RelationChain:
-    """The articles of a chain with the relation that each states, and its names: the first subject, then every object."""
+    """A chain of relations: `steps` holds, for every hop, an article and the relation that it states.
+
+    `names` holds the first subject, then the object of every hop.
+    """
 
     steps: tuple[tuple[int, str], ...]
     names: tuple[str, ...]
 
 
 class Templated(ConceptExpression):
-    """Needles are sentences of articles, of which each states a relation of the object of the one before.
+    """The concept expression `templated` of MuSiQue. A needle is a sentence about the object of the sentence before.
 
-    The nearest distractors are, for every hop, the other article on its subject, and articles that state its relation of
-    other subjects. No document but a hop's own links its subject and its object, and none holds the answer.
+    The nearest distractors for every hop are the other article about its subject, and articles that state its relation of
+    other subjects. No document but a hop's own links its subject and its object, and no distractor holds the answer.
     """
 
     name = "templated"
@@ -76,7 +79,7 @@ class Templated(ConceptExpression):
         return split_wordings(f"{self.setting.task}/{self.name}", block, split, "subject")
 
     def _find(self, split: str, index: int) -> tuple[Chapter, RelationChain]:
-        """The chapter and the chain that an example asks for: the first that cannot be cut short."""
+        """The chapter and the chain that an example asks for: the first chain drawn that cannot be cut short."""
         chapter = self._chapter(split, index // self._size)
         hops = draw_hops(self.setting, split, index)
         stream = self.rng(split, index, "needle")
@@ -108,7 +111,7 @@ def _draw_chain(chapter: Chapter, entity: int, hops: int, stream: Stream) -> Rel
 
 
 def _is_needed(chapter: Chapter, found: RelationChain) -> bool:
-    """Whether every name of the chain stands only in the articles of the hops before and behind it."""
+    """True if the chain cannot be cut short: if every name of it stands only in the articles of the two hops that it joins."""
     normal = [chapter.pool.normal(number) for number, _ in found.steps]
     names = [normalize_answer(name) for name in found.names]
     if not chapter.says_once(*found.steps[-1]):

@@ -1,4 +1,4 @@
-"""How many documents contain an insight: the same in every variant, if the budget has room for them."""
+"""The number of documents that contain an insight. It is the same in every variant, if the budget has room for them."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ MOST = 10  # documents that are cited
 
 
 def draw_citations(setting: Setting, split: str, index: int) -> int:
-    """The documents that an example cites, 1 to 10, each number as likely."""
+    """The number of documents that an example cites, from 1 to 10, all equally likely."""
     return 1 + rng(setting.options.seed, setting.task, split, index, "citations").below(MOST)
 
 
 def citing_concept(setting: Setting, insight: str, found: Sequence[tuple[Page, Span]], writer: str = "") -> Concept:
-    """The concept that asks which documents contain an insight; `found` are these, and where in their bodies they state it.
+    """The concept that asks which documents contain an insight.
 
-    `writer` is the model that wrote them, if one did. Of documents that would take more than half of the budget, the last ones are left
-    out.
+    `found` holds the page of each of these documents, with the span of the insight in characters of its body. `writer` is
+    the language model that wrote them, if any. If they need more tokens than half of the budget, the last ones are left out.
     """
     needles: list[Needle] = []
     tokens = 0

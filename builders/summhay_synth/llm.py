@@ -16,9 +16,9 @@ from synthctx_data.prompts import render
 
 _ADDRESS = "summhay_synth/llm"
 _INSIGHT_WORDS = 6, 40
-_ALIKE = 0.8  # of the words of two statements (a share of all they have): more is the same wording
-_TELLING = 5  # letters of a word that says something
-_STATED = 0.8  # of an insight's telling words in one document: it seems to state the insight
+_ALIKE = 0.8  # two statements that share more of all their words are taken for the same wording
+_TELLING = 5  # a word of as many letters, or more, is a telling one
+_STATED = 0.8  # a document with more of an insight's telling words seems to state the insight
 
 
 class Stating(Written):
@@ -35,7 +35,10 @@ class Insight(Form):
 
 
 class Llm(LlmConcept[Insight]):
-    """A needle is the sentence of a document that states the insight; distractors are on the same subject, and on others like it."""
+    """The concept expression `llm` of SummHay. A needle is the sentence of a document that states the insight.
+
+    The distractors are documents about the same subject, and about others of its kind.
+    """
 
     stages = (
         Stage(_ADDRESS, "needle", Insight, 1400, 6144),
@@ -82,7 +85,7 @@ class Llm(LlmConcept[Insight]):
 
 
 def check_insight(form: Insight, subject: str) -> None:
-    """Raises: RejectedError for an insight that is none, or a statement that is not in its passage or is worded like another."""
+    """Raises: RejectedError for an unusable insight, or a statement that is not in its passage or is worded like another."""
     least, most = _INSIGHT_WORDS
     if subject not in form.insight or not least <= len(form.insight.split()) <= most:
         raise RejectedError(

@@ -17,10 +17,11 @@ from synthctx_data.task import ConceptExpression, Setting
 
 
 class Real(ConceptExpression):
-    """Each insight of a topic; a needle is a whole document that contains it, the haystack the topic's other documents.
+    """The concept expression `real` of SummHay: the insights of its topics. A needle is a whole document with the insight.
 
-    Up to ten of the documents that contain it are cited, and none of the others that do stands in the context. Once a topic is
-    used up, documents of other topics follow. A tenth of the insights, drawn at random, is set apart for validation.
+    The haystack is the topic's other documents, and then documents of other topics. Up to ten of the documents that contain
+    the insight are cited, and the context holds no other document that contains it. A tenth of the insights, drawn at
+    random, is set apart for validation.
     """
 
     name = "real"

@@ -14,7 +14,10 @@ _SAME_KEY = 2  # documents that give another value to the same key
 
 
 class Symbolic(ConceptExpression):
-    """Documents of a few entries; the entry that is asked for stands in some of them, and in others its key has another value."""
+    """The concept expression `symbolic` of SummHay. Documents hold a few entries, and the needles are copies of one entry.
+
+    In two other documents, its key has another value.
+    """
 
     name = "symbolic"
     reads = frozenset({"key_style"})

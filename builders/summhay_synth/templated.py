@@ -1,4 +1,4 @@
-"""Templated needles: a sentence about a made-up entity that stands, worded anew or the same, in several documents."""
+"""Templated needles: a statement about a made-up entity in several documents, worded anew in each or the same in all."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from synthctx_data.task import ConceptExpression, Setting
 from synthctx_data.world.articles import split_wordings, world_size
 from synthctx_data.world.entities import BY_SUBJECT, KINDS, World, make_world
 
-_STATED = "mdqa_synth/templated"  # words the sentences
-_SENTENCES = 4  # in a digest
-_DIGESTS = 2  # for every entity of a world: as many documents as a task of articles has
-_NEAR = 6  # digests with other insights on the same subject, and on subjects that are easily confused with it
+_STATED = "mdqa_synth/templated"  # the template of the sentences
+_SENTENCES = 4  # sentences in a digest
+_DIGESTS = 2  # digests for every entity of a world, as tasks of articles have two articles for each
+_NEAR = 6  # digests with other insights about the same subject, or about subjects that are easily confused with it
 
 Statement = tuple[int, str]  # an entity, and the relation that is stated of it
 
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """A world and digests of it: documents of four statements about entities of one kind, their subtopic."""
+    """A world and its digests: documents of four statements about entities of one kind, which is the subtopic."""
 
     world: World
     by_entity: Sequence[Sequence[int]]
@@ -34,10 +34,10 @@ class Digests:
 
 
 class Templated(ConceptExpression):
-    """Documents are digests; an insight is one statement, and each digest that contains it holds three others beside it.
+    """The concept expression `templated` of SummHay. Documents are digests of four statements, and one statement is the insight.
 
-    The nearest distractors are digests with other insights on the same subject or on easily confused ones, then others of the
-    same subtopic.
+    The nearest distractors are digests with other insights about the same subject or easily confused ones. Other digests of
+    the same subtopic follow.
     """
 
     name = "templated"
@@ -93,7 +93,7 @@ class Templated(ConceptExpression):
         return way.fill(subject=world.entities[entity].name, object=world.objects[entity][relation])
 
     def _others(self, world: World, entity: int, split: str, stream: Stream) -> list[str]:
-        """The other sentences of a digest: about entities of the same kind as this one."""
+        """The other sentences of a digest, about other entities of the same kind as this one."""
         kind = world.entities[entity].kind
         members = [i for i in _sample(world.by_kind[kind], _SENTENCES, stream) if i != entity]
         return [self._any(world, member, split, stream) for member in members[: _SENTENCES - 1]]

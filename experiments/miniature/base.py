@@ -22,11 +22,11 @@ from experiments.miniature.tokenizer import make_tokenizer
 from synthctx_data.errors import UsageError
 from synthctx_data.seeding import Stream, rng
 
-_SEEN = 0.1  # of the tokens that cannot be predicted, only this random share enters the loss, each with a larger weight
+_SEEN = 0.1  # of the tokens that cannot be predicted, only this random share enters the loss, each with a correspondingly larger weight
 _LOOKS = 6.0  # how sharply the first heads of layer 0 look at one position
 RECIPE, _WEIGHTS, _STATE = "recipe.json", "model.safetensors", "training.pt"
-_SAVE = 250  # steps
-_RECENT = 100  # steps
+_SAVE = 250  # steps between two saved states
+_RECENT = 100  # steps whose mean loss can end a phase
 
 
 def make_base(folder: Path, plan: Base, seed: int, progress: Callable[[float], None]) -> Path:

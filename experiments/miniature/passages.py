@@ -25,47 +25,27 @@ _FILLERS = (
 )
 # Statements of each relation between a subject (S) and its object (O), and questions for the object.
 _WAYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "birthplace": (
-        ("S came into the world at O.", "It was O that saw S grow up.", "Home, for S, always meant O."),
-        ("Which town was home to S?", "At what place did S come into the world?"),
-    ),
-    "employer": (
-        ("S drew wages from O.", "O kept S on its payroll.", "Every day S went to a desk at O."),
-        ("On whose payroll was S?", "Where did S draw wages?"),
-    ),
-    "mentor": (
-        ("S was apprenticed to O.", "O passed every secret on to S.", "S owed it all to old O."),
-        ("To whom was S apprenticed?", "To whom did S owe it all?"),
-    ),
-    "author": (
-        ("S came from the pen of O.", "O put S on paper.", "The manuscript of S is signed O."),
-        ("From whose pen did S come?", "Who put S on paper?"),
-    ),
-    "lead_actor": (
-        ("Crowds came to see O in S.", "S made O famous.", "On the poster of S one sees O."),
-        ("Whom did S make famous?", "Whom does the poster of S show?"),
-    ),
-    "setting": (
-        ("The story of S unfolds in O.", "S brings O to life.", "O is the scene of S."),
-        ("Where does the story of S unfold?", "Which town does S bring to life?"),
-    ),
-    "founder": (
-        ("O set up S in a shed.", "S was the idea of O.", "S began with O and a loan."),
-        ("Whose idea was S?", "With whom did S begin?"),
-    ),
-    "headquarters": (
-        ("S is run from O.", "The lights of S burn in O.", "S pays its taxes in O."),
-        ("From where is S run?", "Where does S pay its taxes?"),
-    ),
-    "mayor": (
-        ("S is governed by O.", "The chain of office of S hangs on O.", "In S the votes went to O."),
-        ("By whom is S governed?", "To whom did the votes of S go?"),
-    ),
-    "region": (
-        ("Maps show S inside O.", "S pays tribute to O.", "Travelers reach S through O."),
-        ("Inside what do maps show S?", "Through what do travelers reach S?"),
-    ),
-}
+    "birthplace": (("S came into the world at O.", "It was O that saw S grow up.", "Home, for S, always meant O."),
+        ("Which town was home to S?", "At what place did S come into the world?")),
+    "employer": (("S drew wages from O.", "O kept S on its payroll.", "Every day S went to a desk at O."),
+        ("On whose payroll was S?", "Where did S draw wages?")),
+    "mentor": (("S was apprenticed to O.", "O passed every secret on to S.", "S owed it all to old O."),
+        ("To whom was S apprenticed?", "To whom did S owe it all?")),
+    "author": (("S came from the pen of O.", "O put S on paper.", "The manuscript of S is signed O."),
+        ("From whose pen did S come?", "Who put S on paper?")),
+    "lead_actor": (("Crowds came to see O in S.", "S made O famous.", "On the poster of S one sees O."),
+        ("Whom did S make famous?", "Whom does the poster of S show?")),
+    "setting": (("The story of S unfolds in O.", "S brings O to life.", "O is the scene of S."),
+        ("Where does the story of S unfold?", "Which town does S bring to life?")),
+    "founder": (("O set up S in a shed.", "S was the idea of O.", "S began with O and a loan."),
+        ("Whose idea was S?", "With whom did S begin?")),
+    "headquarters": (("S is run from O.", "The lights of S burn in O.", "S pays its taxes in O."),
+        ("From where is S run?", "Where does S pay its taxes?")),
+    "mayor": (("S is governed by O.", "The chain of office of S hangs on O.", "In S the votes went to O."),
+        ("By whom is S governed?", "To whom did the votes of S go?")),
+    "region": (("Maps show S inside O.", "S pays tribute to O.", "Travelers reach S through O."),
+        ("Inside what do maps show S?", "Through what do travelers reach S?")),
+}  # fmt: skip
 _SAID = {kind: tuple(r for r in RELATIONS if r.subject == kind and r.name in _WAYS) for kind in KINDS}
 
 

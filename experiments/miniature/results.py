@@ -36,7 +36,7 @@ def over(values: list[float], *name: str) -> Mean:
 
 @dataclass(frozen=True)
 class KnockoutResult:
-    """The F1 of a model with all heads, without its `heads` retrieval heads, without each random set by control, and without each layer."""
+    """The F1 of a model with all heads, without its retrieval heads, without each random set (by control), and without each layer."""
 
     heads: int
     none: float

@@ -1,4 +1,4 @@
-"""The work of the run's jobs. Each function calls the product, which does not repeat work that is done."""
+"""The work of the run's jobs, as calls of the product. Adapters, answers and scores that are there already are not made again."""
 
 import json
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Study:
         return self.root.joinpath(f"base-{base}", *map(str, names))
 
     def reads(self, name: str) -> dict[str, Any]:
-        """The options for the context of a base: its tokens, and the tokens from which positions are extended."""
+        """The options that set the context of a base in tokens, with or without an extension of its positions."""
         tokens, trained = self.plan.tuning.tokens, self.plan.base.tokens
         return {
             SHORT: {"max_tokens": trained},

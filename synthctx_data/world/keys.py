@@ -15,7 +15,7 @@ Pair = tuple[str, str]
 
 
 def entries(max_tokens: int) -> int:
-    """The number of entries in a document: 4, which with UUIDs are about as long as a Wikipedia passage, or fewer in small budgets."""
+    """The number of entries in a document: 4, or fewer in small budgets. 4 UUIDs have the tokens of a Wikipedia passage, about."""
     return 4 if max_tokens >= 4096 else 2 if max_tokens >= 1024 else 1
 
 
@@ -47,7 +47,7 @@ def entries_document(entry: Wording, of: list[Pair]) -> Document:
 
 
 def entry_needle(layout: Layout, entry: Wording, of: list[Pair], at: int) -> Needle:
-    """The needle that the entry at index `at` of a document is. Its answer is the value of the entry."""
+    """The needle made of the entry at index `at` of a document. Its answer is the value of the entry."""
     page = layout.page(entries_document(entry, of))
     line = page.text.start + sum(len(entry.fill(key=k, value=v)) + 1 for k, v in of[:at])
     key, value = of[at]
