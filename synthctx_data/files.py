@@ -1,6 +1,7 @@
-"""Atomic writing: a file is written beside its place and then renamed, so that it is whole or absent."""
+"""Files and folders that are whole or absent: the one way to write aside and rename."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,17 @@ def whole(file: Path) -> Iterator[Path]:
         aside.replace(file)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside this one, to be filled. It takes this one's place at the end, and goes away if the end is not reached."""
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        yield aside
+        aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_text(file: Path, text: str) -> None:

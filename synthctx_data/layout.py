@@ -39,7 +39,10 @@ class Layout:
         self._untitled = wording(self._address, "document", "text", title="")
         self._number = wording(self._address, "number", "number")
         self._numbers = Numbers([], [])
-        self._around = self._number.pieces[-1], self._number.pieces[0]  # a document stands between two lines with numbers
+        self._around = (
+            self._number.pieces[-1],
+            self._number.pieces[0],
+        )  # a document stands between two lines with numbers
 
     @cached_property
     def _head(self) -> str:

@@ -15,8 +15,12 @@ from synthctx_data.option_model import OptionModel, option, panel
 MIN_TOKENS, MAX_TOKENS = 128, 1_048_576
 UNIFORM = "uniform"
 STORE = "synthctx/answers.sqlite"
-CORPUS_OPTIONS = frozenset({"corpus", "corpus_text_column", "distractors", "dense_model"})  # options that a haystack reads
-COMMON = frozenset({"max_tokens", "tokenizer", "train", "validation", "seed", "depth"})  # options that every variant reads
+CORPUS_OPTIONS = frozenset(
+    {"corpus", "corpus_text_column", "distractors", "dense_model"}
+)  # options that a haystack reads
+COMMON = frozenset(
+    {"max_tokens", "tokenizer", "train", "validation", "seed", "depth"}
+)  # options that every variant reads
 _HOPS = re.compile(r"([234])(?::([0-9]+(?:\.[0-9]+)?))?", re.ASCII)
 _HEAVIEST = 1e9
 _POOL_TOKENS = 64  # about half a document

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from experiments.miniature.lessons import ANSWER, ELSEWHERE, Lesson, batch, conv
 from experiments.miniature.plan import Base, Phase
 from experiments.miniature.tokenizer import make_tokenizer
 from synthctx_data.errors import UsageError
+from synthctx_data.files import whole, whole_folder
 from synthctx_data.seeding import Stream, rng
 
 _SEEN = 0.1  # of the tokens that cannot be predicted, only this random share enters the loss, each with a correspondingly larger weight
@@ -42,13 +42,12 @@ def make_base(folder: Path, plan: Base, seed: int, progress: Callable[[float], N
     while training.phase < len(plan.phases):
         training.advance()
         progress((sum(plan.steps[: training.phase]) + len(training.losses)) / sum(plan.steps))
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    tokenizer.save_pretrained(aside)
-    training.model.save_pretrained(aside)
-    made = {"torch": torch.__version__, "transformers": transformers.__version__, "sha256": _hash(aside)}
-    recipe = {"made by": "experiments/miniature/base.py", "seed": seed, **made, "base": plan.model_dump(mode="json")}
-    (aside / RECIPE).write_text(json.dumps(recipe, indent=2) + "\n")
-    aside.rename(folder)
+    with whole_folder(folder) as aside:
+        tokenizer.save_pretrained(aside)
+        training.model.save_pretrained(aside)
+        made = {"torch": torch.__version__, "transformers": transformers.__version__, "sha256": _hash(aside)}
+        said = {"made by": "experiments/miniature/base.py", "seed": seed, **made, "base": plan.model_dump(mode="json")}
+        (aside / RECIPE).write_text(json.dumps(said, indent=2) + "\n")
     training.file.unlink(missing_ok=True)
     return folder
 
@@ -65,9 +64,8 @@ def take_base(checkpoint: Path, folder: Path, plan: Base) -> Path:
         raise UsageError(f"{checkpoint}: expected a base trained as the plan says, got another recipe; train it anew")
     if recipe["sha256"] != _hash(checkpoint):
         raise UsageError(f"{checkpoint / _WEIGHTS}: expected the SHA-256 {recipe['sha256']}, got {_hash(checkpoint)}")
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.copytree(checkpoint, aside)
-    aside.rename(folder)
+    with whole_folder(folder) as aside:
+        shutil.copytree(checkpoint, aside)
     return folder
 
 
@@ -135,9 +133,8 @@ class _Training:
     def _save(self) -> None:
         at = {"step": self.step, "phase": self.phase, "losses": self.losses}
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), **at}
-        aside = self.file.with_suffix(".aside")
-        torch.save(state, aside)
-        aside.replace(self.file)
+        with whole(self.file) as aside:
+            torch.save(state, aside)
 
 
 class Drops:

@@ -186,10 +186,38 @@ def _places() -> tuple[str, list[str], list[str]]:
         "Ar Bor Cas Dun El Fal Gol Har Il Jes Kor Lin Mar Nov Or Pen Quar Ras Sor Tor Ul Vel Wen Yar Zel Bram Clar Gris Sten Tres",
         "an b d en g ist k m or t",
     )
-    end = (
-        "bank bay burg bury cross dale fell field ford gate haven hill holm keep lea lund mere minster mouth ness port "
-        "reach ridge stad stead stow thorpe vale wick worth"
-    ).split()
+    end = [
+        "bank",
+        "bay",
+        "burg",
+        "bury",
+        "cross",
+        "dale",
+        "fell",
+        "field",
+        "ford",
+        "gate",
+        "haven",
+        "hill",
+        "holm",
+        "keep",
+        "lea",
+        "lund",
+        "mere",
+        "minster",
+        "mouth",
+        "ness",
+        "port",
+        "reach",
+        "ridge",
+        "stad",
+        "stead",
+        "stow",
+        "thorpe",
+        "vale",
+        "wick",
+        "worth",
+    ]
     return "{}{}", start, end
 
 
@@ -198,13 +226,58 @@ def _organisations() -> tuple[str, list[str], list[str]]:
         "Ad Bex Cam Dex Fin Gal Hex In Jax Kin Lux Max Nex Ox Pax Ral Syn Tri Vex Zen",
         "ara eo ico ima ix olo on or um us",
     )
-    end = (
-        "Airlines Alliance Analytics Architects Association Bakeries Bank Biologics Brewery Broadcasting Ceramics "
-        "Chemicals Clinics Construction Dynamics Electric Energy Engineering Fisheries Foods Foundation Freight "
-        "Glassworks Holdings Hotels Insurance Institute Instruments Laboratories Logistics Mining Motors Optics "
-        "Outfitters Press Railways Records Robotics Shipping Software Steel Studios Textiles Theatres Timber Travel "
-        "Union Vineyards Watches Water"
-    ).split()
+    end = [
+        "Airlines",
+        "Alliance",
+        "Analytics",
+        "Architects",
+        "Association",
+        "Bakeries",
+        "Bank",
+        "Biologics",
+        "Brewery",
+        "Broadcasting",
+        "Ceramics",
+        "Chemicals",
+        "Clinics",
+        "Construction",
+        "Dynamics",
+        "Electric",
+        "Energy",
+        "Engineering",
+        "Fisheries",
+        "Foods",
+        "Foundation",
+        "Freight",
+        "Glassworks",
+        "Holdings",
+        "Hotels",
+        "Insurance",
+        "Institute",
+        "Instruments",
+        "Laboratories",
+        "Logistics",
+        "Mining",
+        "Motors",
+        "Optics",
+        "Outfitters",
+        "Press",
+        "Railways",
+        "Records",
+        "Robotics",
+        "Shipping",
+        "Software",
+        "Steel",
+        "Studios",
+        "Textiles",
+        "Theatres",
+        "Timber",
+        "Travel",
+        "Union",
+        "Vineyards",
+        "Watches",
+        "Water",
+    ]
     return "{} {}", start, end
 
 
@@ -220,7 +293,20 @@ _NAMES: Mapping[str, Callable[[], tuple[str, list[str], list[str]]]] = {
     "place": cache(_places),
 }
 
-_MONTHS = "January February March April May June July August September October November December".split()
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 _REGIONS = _joined(
     "Ald Ber Cyr Dol Evr Gav Hest Jor Kest Lav Mend Nav Ost Pol Rhen Sav Tyr Vand Wex Yor",
     "avia enia eria isle land mark onia ora shire une",
