@@ -61,8 +61,10 @@ def script(name: str, options: type[OptionModel], call: Callable[[Any, str], obj
     def main(*, options: Any, config: Path | None = None) -> None:
         call(options, config.stem if config else "")
 
-    app["--help"].show = False  # a panel of its own, above all others
+    app["--help"].show = False  # it would have a panel of its own, above all others
     main.__annotations__ = {"options": Annotated[options, Parameter(name="*")], "config": OptionsFile}
+    if not any(field.is_required() for field in options.model_fields.values()):
+        main.__kwdefaults__ = {"options": options(), "config": None}
     app.default(main)
     return app
 

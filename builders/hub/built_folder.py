@@ -46,12 +46,12 @@ def folder_card(folder: Path) -> Card:
 
 
 def offer_of(publication: Publication, mine: Card, variant: BuiltVariant) -> Offer:
-    """A variant of a folder, with the folder's card, as it is to be on the Hub.
+    """The offer of a folder's variant: its files, and its part of the folder's card, as they are to be on the Hub.
 
     Raises: DatasetError if files are missing, or if the card does not describe the variant.
     """
     variant.require_complete()
-    mine.part(variant.name)  # which says what is missing
+    mine.part(variant.name)  # raises an error that says what is missing
     _require_described(variant, mine)
     here = {f"{variant.name}/{file.name}": file for file in sorted(variant.folder.iterdir()) if is_ours(file.name)}
 
@@ -68,7 +68,7 @@ def offer_of(publication: Publication, mine: Card, variant: BuiltVariant) -> Off
 
 
 def require_same_rows(variant: BuiltVariant, card: Card, examined: Examined) -> None:
-    """Raises: DatasetError if the rows are not those whose hashes the card tells."""
+    """Raises: DatasetError if the hashes of the rows are not those in the card."""
     for split, survey in examined.survey.splits.items():
         if f"`{survey.hash}`" not in card.blocks[variant.name]:
             raise DatasetError(
@@ -78,7 +78,7 @@ def require_same_rows(variant: BuiltVariant, card: Card, examined: Examined) -> 
 
 
 def _require_described(variant: BuiltVariant, card: Card) -> None:
-    """Raises: DatasetError if the card does not speak of what build.json does."""
+    """Raises: DatasetError if the card does not hold the fingerprint of build.json."""
     if f"`{variant.manifest['fingerprint']}`" not in card.blocks.get(variant.name, ""):
         raise DatasetError(
             f"expected the card beside {variant.folder} to say how it was built, between the comments that synthctx wrote; "

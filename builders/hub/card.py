@@ -1,7 +1,7 @@
-"""The README.md of a data set: one for all its configs, brought up to date as they change, and never written over.
+"""The card (README.md) of a data set: one for all its configs, brought up to date as they change.
 
-A text that a person has edited stays, whatever synthctx would write today: in a card, everything but the part between two
-comments belongs to whoever edits it. The first of them holds a hash of the text, so that an edited one is known.
+synthctx writes the part between two comments anew. All other text belongs to whoever edits it: once a person has edited it,
+it stays, whatever synthctx would write today. The first comment holds a hash of that text, by which an edit is noticed.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ _LARGEST = "10M<n<100M"
 
 @dataclass(frozen=True)
 class Card:
-    """A card: its YAML, and its text."""
+    """A card: the data in its YAML, and the text below."""
 
     data: dict[str, Any]
     text: str
@@ -63,36 +63,36 @@ class Card:
 
     @property
     def blocks(self) -> dict[str, str]:
-        """The text on each config, by its name."""
+        """The text about each config, by the config's name."""
         region = _REGION.search(self.text)
         return {block["variant"]: block["text"] for block in _BLOCK.finditer(region["blocks"])} if region else {}
 
     @property
     def prose(self) -> str:
-        """A hash of the text without what it says of configs, and without the address that it is at."""
+        """A hash of the text, without the part about configs and without the address of the data set."""
         outside = _with_address(_REGION.sub("", self.text), "").strip()
         return hashlib.sha256(outside.encode()).hexdigest()[:8]
 
     @property
     def changed(self) -> bool:
-        """Whether somebody edited the text after synthctx wrote it."""
+        """True if somebody edited the text after synthctx wrote it."""
         region = _REGION.search(self.text)
         return region is None or region["hash"] != self.prose
 
     @property
     def edited(self) -> bool:
-        """Whether a person has edited the text at any time."""
+        """True if a person has edited the text at any time."""
         region = _REGION.search(self.text)
         return self.changed or region is None or region["by"] == "yours"
 
     def entries(self, key: str) -> dict[str, dict[str, Any]]:
-        """Of `configs` or `dataset_info`: the entries by config."""
+        """The entries of `configs` or `dataset_info` in the YAML, by config."""
         return {entry["config_name"]: entry for entry in self.data.get(key) or []}
 
     def part(self, variant: str) -> "Part":
-        """What the card says of one config.
+        """The part of the card about one config.
 
-        Raises: DatasetError if its YAML says nothing.
+        Raises: DatasetError if its YAML does not list the config.
         """
         for key in ("configs", "dataset_info"):
             if variant not in self.entries(key):
@@ -109,7 +109,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Footer:
-    """Of a Parquet file: its rows, their bytes in memory, and the file's bytes."""
+    """The sizes of a Parquet file: its rows, their bytes in memory (uncompressed), and the bytes of the file."""
 
     rows: int
     memory: int
@@ -117,14 +117,14 @@ class Footer:
 
     @classmethod
     def of(cls, metadata: pq.FileMetaData, size: int) -> "Footer":
-        """What a file of this size says at its end."""
+        """The footer of a file with this metadata and this many bytes."""
         memory = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
         return cls(metadata.num_rows, memory, size)
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a card says of one config: its entries in the YAML, and its text."""
+    """The part of a card about one config: its entries in the YAML, and its text."""
 
     variant: str
     config: dict[str, Any]
@@ -133,9 +133,9 @@ class Part:
 
 
 def read_card(content: str | bytes, where: str) -> Card:
-    """The card of this text, or of these bytes.
+    """The card that a text, or bytes, hold.
 
-    Raises: DatasetError if its YAML is none, or not of the form that configs need.
+    Raises: DatasetError if its YAML does not parse, or if it lists configs in another form.
     """
     try:
         text = (content.encode() if isinstance(content, str) else content).decode("utf-8-sig").replace("\r\n", "\n")
@@ -152,9 +152,10 @@ def read_card(content: str | bytes, where: str) -> Card:
 
 
 def update_card(task: Task, build: Build, progress: Callable[[int], None] = lambda rows: None) -> Path:
-    """Describes a built variant in the card of its folder, and returns the card.
+    """The path of the folder's card, in which the built variant is described now.
 
-    `progress` is told how many more rows were read. A variant that the card describes already is not read again.
+    `progress` is called with the number of further rows that were read. A variant that the card describes already is not
+    read again.
     """
     address = "/".join(build.folder.parts[-2:]) if build.folder.is_absolute() else build.folder.as_posix()
     block = _known_block(build) or describe(task, build, _survey(build, progress), address, build.target)
@@ -167,10 +168,10 @@ def update_card(task: Task, build: Build, progress: Callable[[int], None] = lamb
 
 
 def merge(task: Task, address: str, theirs: Card | None, mine: Card, variant: str, faults: str = "") -> Card:
-    """Their card with my description of one config: their other configs stay, and so does a text that a person edited.
+    """Their card with my part about one config. Their other configs stay, and so does a text that a person edited.
 
-    What was edited in theirs counts before what was edited in mine, and both before what synthctx writes. Faults that the config
-    is published with are told, as long as it has the same rows.
+    A text edited in theirs comes before one edited in mine, and both come before the text that synthctx writes. The card
+    lists the faults that the config is published with, as long as it has the same rows.
     """
     part = with_faults(mine.part(variant), faults, theirs)
     if theirs is not None and theirs.changed:
@@ -181,7 +182,7 @@ def merge(task: Task, address: str, theirs: Card | None, mine: Card, variant: st
 
 
 def with_faults(part: Part, faults: str, theirs: Card | None = None) -> Part:
-    """The part with these faults told, or else those that their card tells of the same rows."""
+    """The part with these faults in its text, or else with those that their card lists for the same rows."""
     told = theirs.blocks.get(part.variant, "") if theirs else ""
     known = _FAULTS.search(told)
     line = f"| faults | found by `synthctx check`: {faults} |\n" if faults else ""
@@ -196,7 +197,10 @@ def with_part(task: Task, address: str, card: Card | None, part: Part) -> Card:
 
 
 def join(task: Task, address: str, card: Card | None, text: Card | None, part: Part) -> Card:
-    """The card with this part in place of its own on that config; with the text of `text`, or (None) with the one that synthctx writes."""
+    """The card with this part in place of its own part about that config.
+
+    Its text is that of the card `text`, or (None) the one that synthctx writes.
+    """
     card = card or Card({}, "")
     blocks = {**card.blocks, **({part.variant: _with_address(part.block, address)} if part.block else {})}
     ordered = {variant: blocks[variant] for variant in sorted(blocks, key=_order(task))}
@@ -209,9 +213,9 @@ def join(task: Task, address: str, card: Card | None, text: Card | None, part: P
 
 
 def finish(task: Task, card: Card, there: Collection[str], manifests: Mapping[str, Mapping[str, Any]]) -> Card:
-    """The card with what follows from its configs together, by the manifests of those that have one: licences, and a size.
+    """The card with what follows from all its configs together: their licences (by their manifests), and a size category.
 
-    What it says of variants that are not `there` (the names of folders) goes.
+    Parts about variants of the task that are not `there` (the names of folders) are removed.
     """
     gone = set(task.variants) - {*there}
     data = {
@@ -245,7 +249,7 @@ def _order(task: Task) -> Callable[[str], tuple[int, str]]:
 
 
 def _known_block(build: Build) -> str | None:
-    """What the card says of the variant, if it is the one that is there."""
+    """The text of the card about the variant; None if it is about another build of it, or if the picture is missing."""
     card = _read(build.folder / CARD)
     block = card.blocks.get(build.variant) if card else None
     same = block and f"`{read_manifest(build.target).get('fingerprint')}`" in block and (build.target / PLOT).exists()
@@ -285,12 +289,12 @@ def _with_blocks(text: str, blocks: Mapping[str, str]) -> str:
 
 
 def _signed(card: Card, by: str = "yours") -> Card:
-    """The card with the hash of its prose in it."""
+    """The card with the hash of its prose in the first comment."""
     return Card(card.data, _REGION.sub(lambda region: _region(card.blocks, by, card.prose), card.text))
 
 
 def make_part(variant: str, footers: Mapping[str, Sequence[Footer]], block: str) -> Part:
-    """What a card says of a config whose splits have files with these footers."""
+    """The part of a card about a config whose splits have files with these footers."""
     files = [{"split": split, "path": f"{variant}/{split}-*.parquet"} for split in footers]
     name = {"config_name": variant}
     return Part(variant, {**name, "data_files": files}, {**name, **_info(footers)}, block)

@@ -1,4 +1,4 @@
-"""The picture in a card: how many tokens the rows of a variant have, and how deep their needles stand."""
+"""The picture in a card: histograms of the tokens of a variant's rows, and of the depths of their needles."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ _DEPTH_BINS = 20
 
 
 def draw_card_picture(survey: Survey, title: str, file: Path) -> None:
-    """Writes the picture as PNG: tokens a row by split, and depths of needles by hop."""
+    """Writes the picture as PNG: the tokens of each row by split, and the depths of needles by hop."""
     from matplotlib.figure import Figure  # takes a third of a second, which other commands do not wait for
     from matplotlib.ticker import MaxNLocator
 

@@ -1,4 +1,4 @@
-"""What a card says of one config: its sizes, the command that makes it again, and what it was made from."""
+"""The section of a card about one config: its sizes, the command that makes it again, and what it was made from."""
 
 import os
 import shlex
@@ -18,19 +18,19 @@ from synthctx_data.survey import Survey
 from synthctx_data.task import Task
 
 CARD_TEMPLATES = Path(__file__).resolve().parents[2] / "dataset_cards"
-_STORE = "answers.sqlite"  # what commands in a card call a store of answers
-LICENSES = frozenset({"apache-2.0", "cc-by-4.0", "cc-by-sa-3.0", "other", "unknown"})  # that `license_of` may come to
+_STORE = "answers.sqlite"  # the name of a store of answers in the commands of a card
+LICENSES = frozenset({"apache-2.0", "cc-by-4.0", "cc-by-sa-3.0", "other", "unknown"})  # that `license_of` may return
 _PATHS = ("corpus", "tokenizer", "dense_model")  # options that may name a file of this machine
 templates = environment(CARD_TEMPLATES)
 
 
 def citation() -> str:
-    """What to cite, as BibTeX: the paper, and this software."""
+    """The BibTeX entries of the paper and of this software."""
     return templates.get_template("_citation.bib").render(version=__version__)
 
 
 def describe(task: Task, build: Build, survey: Survey, address: str, folder: Path) -> str:
-    """The text on a built variant as Markdown; its picture is written into the folder, where the rest of it lies."""
+    """The section about a built variant, as Markdown. Its picture is written into `folder`, where its manifest lies."""
     draw_card_picture(survey, f"{task.name}: {build.variant}", folder / PLOT)
     manifest = read_manifest(folder)
     tokenizer = build.options.tokenizer
@@ -76,13 +76,13 @@ def license_of(task: Task, manifest: Mapping[str, Any]) -> str:
 
 
 def code(text: str) -> str:
-    """The text as code in a table of Markdown, whatever is in it."""
+    """The text as code for a Markdown table. Characters that would break the table are replaced."""
     plain = " ".join(text.split()).replace("`", "'").replace("|", "\\|").replace("<!--", "<! --")
     return f"`{plain}`"
 
 
 def _name(place: str) -> str:
-    """A Hub id as it is, and of a path the last part; a tokenizer.json with its folder, which says more."""
+    """The name of a Hub id, which is the id, or of a path, which is its last part; of a tokenizer.json with its folder."""
     path = Path(os.path.abspath(Path(place).expanduser()))  # noqa: PTH100  # a link keeps its name
     if not path.exists():
         return place

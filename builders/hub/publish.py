@@ -1,7 +1,7 @@
-"""Put configs on a Hub: each in one commit, on top of what is there by then; and then a version for them all.
+"""Publication of configs on a Hub: one commit for each, on top of what is there by then, and then a version for them all.
 
-What is to be done is found out from the repository anew at every attempt. So a push that was interrupted, outrun by another, or repeated
-does what is left to do, and nothing else.
+Every attempt looks at the repository anew, and does what is left to do. So a push may be interrupted, outrun by another push,
+or repeated.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from synthctx_data.task import Task
 T = TypeVar("T")
 
 CHANGELOG = "CHANGELOG.md"
-_SAME_ROWS = "sent anew, with the same rows"  # files of an unchanged manifest that are missing, or not the same
+_SAME_ROWS = "sent anew, with the same rows"  # the manifest is the same, but files are missing or differ
 _AS_IS = "surrogateescape"  # what others wrote in another encoding stays as it is
 _WAITS = tuple(0.2 * 2**attempt for attempt in range(8))  # seconds between attempts: 51 in all
 
@@ -31,9 +31,9 @@ _WAITS = tuple(0.2 * 2**attempt for attempt in range(8))  # seconds between atte
 class Offer:
     """A config as it is to be on the Hub.
 
-    here: its files by their path in the repository.
-    there: those that another branch has already, with their path there, that branch, and their content.
-    card: makes the repository's card (None: there is none) say what there is to say of it.
+    here: its local files, by their path in the repository.
+    there: its files that another branch has already, by their path: their path there, that branch, and their content.
+    card: a function from the repository's card (None if there is none) to a card that describes the config.
     """
 
     variant: str
@@ -45,7 +45,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Sent:
-    """What became of a config: in words, and the files and bytes that were (or would be) sent."""
+    """The outcome for a config: in words, and as the number of files and bytes that were (or would be) sent."""
 
     variant: str
     what: str
@@ -61,23 +61,23 @@ class Publication:
         self.repository = repository
         self.private = private
         self.dry_run = dry_run
-        self.faults: dict[str, str] = {}  # of configs that are sent in spite of them, in words
+        self.faults: dict[str, str] = {}  # in words, by the config that is sent in spite of them
         self.notes: dict[str, None] = {}  # for the user, in their order
-        self._planned: dict[str, Manifest] = {}  # in a dry run, what would be there by now
+        self._planned: dict[str, Manifest] = {}  # in a dry run, the manifests that would be there by now
         self._planned_card: bytes | None = None
 
     def manifest(self, variant: str) -> Manifest:
-        """What the repository's config of this name was built from; empty if there is none."""
+        """The manifest of the repository's config of this name; empty if there is none."""
         return self._manifests(self.repository.state()).get(variant, {})
 
     def has_rows(self, offer: Offer) -> bool:
-        """Whether the repository has the config's files, but perhaps another card."""
+        """True if the repository has the files of the config, even if its card is another."""
         state = self.repository.state()
         change = self._plan(state, offer) if state else None
         return state is not None and (change is None or _describes(change))
 
     def send(self, offer: Offer) -> Sent:
-        """Makes the repository have the config, unless it does.
+        """The outcome of sending a config. Nothing is sent if the repository has it already.
 
         Raises: HubError if the Hub refuses or cannot be reached.
         """
@@ -86,9 +86,9 @@ class Publication:
         return persist(self.repository, lambda: self._send(offer))
 
     def finish(self) -> str | None:
-        """The version that the repository has now, tagged, with its changes in CHANGELOG.md; None on another branch than main.
+        """The version that the repository has now; None on a branch other than main.
 
-        In a dry run: the version that it would have.
+        A new version is tagged, and its changes are added to CHANGELOG.md. In a dry run, it is the version that would follow.
         """
         if self.repository.branch != MAIN:
             return None
@@ -123,7 +123,7 @@ class Publication:
         return state
 
     def would_send(self, manifest: Manifest) -> Sent:
-        """What would become of a config that is not built yet."""
+        """The outcome, in a dry run, of sending a config that is not built yet."""
         variant = manifest["variant"]
         self._planned[variant] = manifest
         changes = differences(_only(self._manifests(self.repository.state()), variant), {variant: manifest})
@@ -139,7 +139,7 @@ class Publication:
         return _sent(offer, change)
 
     def _plan(self, state: State, offer: Offer) -> Change | None:
-        """What makes this state have the config; None if it has it."""
+        """The change that brings the config into this state; None if the state has it already."""
         old = state.under(offer.variant)
         add: dict[str, Path | bytes] = {
             path: file for path, file in offer.here.items() if path not in old or not old[path].is_of(file)
@@ -155,7 +155,7 @@ class Publication:
             if is_ours(path.rpartition("/")[2]) and path not in offer.here and path not in offer.there
         ]
         if all(path.endswith(f"/{PLOT}") for path in [*add, *copy, *delete]):
-            add = {}  # a picture of the same rows, drawn by another version of a library
+            add = {}  # only the picture differs: another version of a library drew the same rows
         before = self._manifests(state)
         self._require_task(before)
         theirs = self._planned_card or (self.repository.read(CARD, state.sha) if CARD in state.files else None)
@@ -189,7 +189,7 @@ class Publication:
                 )
 
     def _manifests(self, state: State | None) -> dict[str, Manifest]:
-        """What each config of a state was built from."""
+        """The manifest of each config of a state."""
         paths = [
             path for path in (state.files if state else ()) if path.count("/") == 1 and path.endswith(f"/{MANIFEST}")
         ]
@@ -197,7 +197,7 @@ class Publication:
         return {folder: manifest for folder, manifest in found.items() if manifest.get("variant") == folder}
 
     def _version(self, state: State | None, planned: Mapping[str, Manifest]) -> tuple[str | None, list[Difference]]:
-        """The version of a state with what is planned besides, and what changed since the last one (nothing: it is that one)."""
+        """The version of a state with the planned configs, and the changes since the last version (without any, it is that)."""
         tags = self.repository.tags() if state else {}
         last = latest(tags)
         before = self._manifests(self.repository.state_at(tags[last])) if last else {}
@@ -214,14 +214,14 @@ class Publication:
 
 
 def is_ours(name: str) -> bool:
-    """Whether a file of this name in a config's folder is part of the config, and not something else that somebody put there."""
+    """True if a file of this name in a config's folder is part of the config, and not something that somebody else put there."""
     return name.endswith(".parquet") or name in (MANIFEST, ANSWERS, PLOT)
 
 
 def persist(repository: Repository, step: Callable[[], T]) -> T:
-    """What the step comes to, which looks at the repository anew each time that it was outrun; with longer and longer waits.
+    """The result of a step, which is repeated, after longer and longer waits, as long as other pushes outrun it.
 
-    Raises: HubError if that was in vain.
+    Raises: HubError if the last attempt was outrun too.
     """
     try:
         return retry(step, _WAITS, lambda error: isinstance(error, OutrunError))
@@ -239,7 +239,7 @@ def _sent(offer: Offer, change: Change) -> Sent:
 
 
 def _describes(change: Change) -> bool:
-    """Whether a change is one of the card alone."""
+    """True if a change is one of the card alone."""
     return not change.copy and not change.delete and list(change.add) == [CARD]
 
 

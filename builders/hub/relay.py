@@ -1,7 +1,7 @@
-"""Build a variant and push it shard by shard, so that the disk need not hold it.
+"""The relay, which builds a variant and pushes it shard by shard, so that the disk need not hold all of it.
 
-Shards go, a few at a time, to a branch of their own, whose name says what they are built from; when all are there, one commit brings
-them to where they belong, and the branch is deleted. So the branch is the memory of a push that was interrupted.
+Shards go, a few at a time, to a side branch, whose name says what they are built from. When all are there, one commit copies
+them to their place, and the side branch is deleted. So a push that was interrupted finds the finished shards on that branch.
 """
 
 import shutil
@@ -37,7 +37,7 @@ class Relay:
         self._footers: dict[str, list[Footer]] = {}
 
     def is_done(self, publication: Publication) -> bool:
-        """Whether the repository has every shard of it, built from the same, and a card."""
+        """True if the repository has a card and every shard of the variant, built from the same configuration."""
         state = publication.repository.state()
         if (
             state is None
@@ -49,9 +49,9 @@ class Relay:
         return shards == there and CARD in state.files
 
     def gather(self, private: bool, workers: int, progress: Progress) -> Examined:
-        """Builds what the side branch misses, and brings it there; returns what was found in all rows.
+        """The findings in all rows of the variant. Shards that the side branch lacks are built and sent there.
 
-        Raises: HubError if the Hub refuses or cannot be reached; errors of a build.
+        Raises: HubError if the Hub refuses or cannot be reached; the errors of a build.
         """
         self._side.create(private)
         examiner = Examiner(expected(self.manifest))
@@ -65,7 +65,7 @@ class Relay:
         return examiner.done()
 
     def offer(self, examined: Examined) -> Offer:
-        """The config with its shards on the side branch."""
+        """The offer of the variant, whose shards are on the side branch."""
         folder, variant = self._build.staging, self._build.variant
         block = describe(self._task, self._build, examined.survey, self._side.name, folder)
         part = with_faults(make_part(variant, self._footers, block), examined.faults)
@@ -79,7 +79,7 @@ class Relay:
         )
 
     def clear(self) -> None:
-        """Removes what is left of the side branch, and of the staging folder."""
+        """Removes the side branch and the staging folder, if they are there."""
         if self._side.find(self._name) is not None:
             self._side.drop_branch()
         shutil.rmtree(self._build.staging, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A repository of data sets on a Hub: what is in it, and how it is changed; errors as ours, without any token in them."""
+"""A repository of data sets on a Hub, to read and to change. Its errors are those of synthctx, without any token in them."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,13 +33,13 @@ T = TypeVar("T")
 
 MAIN = "main"
 _KIND = "dataset"
-_OUTRUN = (409, 412)  # somebody else has committed since
+_OUTRUN = (409, 412)  # status codes: somebody else has committed since
 _PASSING = (408, 429, 500, 502, 503, 504)
 _WAITS = (0.3, 1.0, 3.0)  # seconds before another attempt to read
 
 
 class OutrunError(Exception):
-    """The repository is no longer as it was when the change was made up; or nobody can say whether the change arrived."""
+    """A change that did not arrive, as the repository has changed since it was planned, or of which nobody knows if it did."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +50,20 @@ class State:
     files: Mapping[str, "Content"]
 
     def under(self, folder: str) -> dict[str, "Content"]:
-        """The files of a folder."""
+        """The files of a folder, by their path."""
         return {path: content for path, content in self.files.items() if path.startswith(f"{folder}/")}
 
 
 @dataclass(frozen=True)
 class Content:
-    """What identifies a file's content: its bytes' number, and the SHA-256 of large files, git's hash of small ones."""
+    """The identity of a file's content: its size in bytes, the SHA-256 of a large file, and git's hash of a small one."""
 
     size: int
     sha256: str | None
     blob: str
 
     def is_of(self, source: Path | bytes) -> bool:
-        """Whether a local file, or these bytes, are the same."""
+        """True if a local file, or these bytes, have the same content."""
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         if size != self.size:
             return False
@@ -84,9 +84,9 @@ class Change:
 
 
 class Repository:
-    """A branch of a repository, by the token that `hf auth login` or HF_TOKEN gives.
+    """A branch of a repository, reached with the token of `hf auth login` or HF_TOKEN.
 
-    Raises, from every method: HubError if the Hub refuses or cannot be reached. UsageError for a name that is none.
+    Raises: from every method, HubError if the Hub refuses or cannot be reached; UsageError for a name that cannot be one.
     """
 
     def __init__(self, name: str, branch: str = MAIN) -> None:
@@ -98,7 +98,7 @@ class Repository:
 
     @property
     def url(self) -> str:
-        """Where people look at it."""
+        """The address of the repository's page on the Hub."""
         return f"{self._api.endpoint}/datasets/{self.name}"
 
     def state(self) -> State | None:
@@ -119,7 +119,7 @@ class Repository:
 
     @lru_cache(maxsize=8)  # noqa: B019  # a commit does not change, and a repository lives as long as a push
     def state_at(self, sha: str) -> State:
-        """The files of a commit."""
+        """The state at a commit."""
         entries = self._patiently(
             lambda: list(self._api.list_repo_tree(self.name, recursive=True, revision=sha, repo_type=_KIND))
         )
@@ -128,7 +128,7 @@ class Repository:
 
     @lru_cache(maxsize=256)  # noqa: B019
     def read(self, path: str, sha: str) -> bytes:
-        """A small file of a commit, whole."""
+        """The content of a small file at a commit."""
 
         def read() -> bytes:
             with self.open(path, sha) as file:
@@ -138,7 +138,7 @@ class Repository:
 
     @contextmanager
     def open(self, path: str, sha: str) -> Iterator[BinaryIO]:
-        """A file of a commit, of which only what is read is fetched."""
+        """A file at a commit, opened for reading. Only those parts that are read are fetched."""
         with self._errors():
             files = HfFileSystem(endpoint=self._api.endpoint, skip_instance_cache=True)
             with files.open(f"datasets/{self.name}@{sha}/{path}", "rb") as file:
@@ -155,21 +155,21 @@ class Repository:
         self._patiently(make)
 
     def require_branch(self) -> None:
-        """Raises: UsageError if what is named as a branch is a tag, which does not move."""
+        """Raises: UsageError if the name of the branch is the name of a tag, to which nothing can be pushed."""
         if self.branch != MAIN and self.find(self.branch) and self.branch in self.tags():
             raise UsageError(f"--branch: {self.branch} is a tag of {self.name}; push to a branch")
 
     def require_private(self) -> None:
-        """Raises: UsageError if the repository is there, and everybody sees it."""
+        """Raises: UsageError if the repository is there already and is public."""
         if self.find(MAIN) and not self._patiently(lambda: self._api.dataset_info(self.name).private):
             raise UsageError(
                 f"--private: {self.name} is there already, and public; make it private in its settings, or choose another --repo"
             )
 
     def commit(self, parent: str, change: Change) -> str:
-        """The new commit: the change in one commit on top of `parent`, or nothing.
+        """The hash of the new commit, which makes the whole change on top of the commit `parent`.
 
-        Raises: OutrunError if the branch is elsewhere by now, or if it is not known whether the change arrived.
+        Raises: OutrunError if `parent` is no longer the newest commit, or if nobody knows whether the change arrived.
         """
         operations: list[CommitOperationAdd | CommitOperationCopy | CommitOperationDelete] = [
             *(CommitOperationAdd(path, source) for path, source in change.add.items()),
@@ -188,24 +188,24 @@ class Repository:
         return made.oid
 
     def tags(self) -> dict[str, str]:
-        """The tags, and their commits."""
+        """The commit of each tag, by the tag's name."""
         refs = self._patiently(lambda: self._api.list_repo_refs(self.name, repo_type=_KIND))
         return {tag.name: tag.target_commit for tag in refs.tags}
 
     def tag(self, name: str, sha: str, message: str) -> None:
         """Tags a commit.
 
-        Raises: OutrunError if there is such a tag by now.
+        Raises: OutrunError if there is such a tag by now, or if nobody knows whether it was made.
         """
         with self._errors(conflicts=True):
             self._api.create_tag(self.name, tag=name, revision=sha, tag_message=message, repo_type=_KIND)
 
     def drop_branch(self) -> None:
-        """Deletes the branch; its commits that no other branch has are lost."""
+        """Deletes the branch. Commits that no other branch has are lost."""
         self._patiently(lambda: self._api.delete_branch(self.name, branch=self.branch, repo_type=_KIND))
 
     def _patiently(self, call: Callable[[], T]) -> T:
-        """What the call returns, made again if the Hub has passing troubles."""
+        """The result of a call, which is repeated if the Hub has a passing error."""
         with self._errors():
             return retry(call, _WAITS, _is_passing)
         raise AssertionError  # `_errors` lets no error through without raising another

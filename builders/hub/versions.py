@@ -1,7 +1,7 @@
-"""Versions of a published data set: what changed between two states of it, and what the next one is called.
+"""Versions of a published data set: the changes between two states of it, and the tag of the next version.
 
-Tags are vMAJOR.MINOR.PATCH. Within a MAJOR version the row of an id stays what it is; MINOR adds configs or rows; PATCH changes no row.
-A config's build.json is all that is looked at: the rows follow from it.
+Tags are vMAJOR.MINOR.PATCH. Within a MAJOR version the row of an id stays what it is; MINOR adds configs or rows; PATCH changes
+no row. Only the manifests of the configs are compared, since the rows follow from them.
 """
 
 import re
@@ -12,7 +12,7 @@ from synthctx_data.manifest import Manifest, differing
 
 _TAG = re.compile(r"v(\d{1,9})\.(\d{1,9})\.(\d{1,9})")
 _MAJOR, _MINOR, _PATCH = range(3)
-_ROWS_APART = {"synthctx", "shards", "fingerprint", "content"}  # they may differ, and the rows be the same
+_ROWS_APART = {"synthctx", "shards", "fingerprint", "content"}  # these entries may differ while the rows are the same
 _SIZES = ("train", "validation")
 _SECTION = re.compile(r"## (?P<tag>v\d+\.\d+\.\d+)\n\n(- `.*\n)+\n?")  # as `changelog` writes it
 _TITLE = "# Changelog\n\n"
@@ -20,7 +20,7 @@ _TITLE = "# Changelog\n\n"
 
 @dataclass(frozen=True)
 class Difference:
-    """What happened to a config, in words, and the part of the version that it raises."""
+    """A change of a config, in words, and the part of the version that it raises."""
 
     variant: str
     what: str
@@ -31,7 +31,7 @@ class Difference:
 
 
 def differences(before: Mapping[str, Manifest], after: Mapping[str, Manifest]) -> list[Difference]:
-    """What happened to each config that is not the same, by the configs' manifests."""
+    """The changes of all configs that are not the same before and after, by their manifests."""
     found = (_difference(variant, before.get(variant), after.get(variant)) for variant in sorted({*before, *after}))
     return [difference for difference in found if difference]
 
@@ -42,7 +42,7 @@ def latest(tags: Iterable[str]) -> str | None:
 
 
 def following(tag: str | None, changes: Iterable[Difference]) -> str:
-    """The version after this one, with these changes; the first is v1.0.0."""
+    """The version after `tag`, with these changes; v1.0.0 if there is none before."""
     if tag is None:
         return "v1.0.0"
     numbers = list(_numbers(tag))
@@ -51,7 +51,7 @@ def following(tag: str | None, changes: Iterable[Difference]) -> str:
 
 
 def changelog(text: str, tags: Iterable[str], tag: str, changes: Iterable[Difference]) -> str:
-    """The changelog with a section for `tag` at its top, in place of one for a version that never came to be; the rest stays."""
+    """The changelog with a section for `tag` at its top. Sections at the top for versions that were never tagged are removed."""
     known = set(tags)
     rest = text.removeprefix(_TITLE)
     while (first := _SECTION.match(rest)) and first["tag"] not in known:
@@ -87,22 +87,22 @@ def _difference(variant: str, before: Manifest | None, after: Manifest | None) -
 
 
 def rows(manifest: Manifest) -> str:
-    """How many rows a config has, in words."""
+    """The number of rows of a config by split, in words, such as "1,260 train + 140 validation rows"."""
     return " + ".join(f"{manifest[split]:,} {split}" for split in _SIZES if manifest.get(split)) + " rows"
 
 
 def _same(before: Manifest, after: Manifest, apart: Iterable[str]) -> bool:
-    """Whether the rows are the same; those that both have, if the sizes are apart."""
+    """True if the rows are the same. If `apart` names the sizes, only rows that both have are compared."""
     return _content(before) == _content(after) and not differing(before, after, {*_ROWS_APART, *apart})
 
 
 def _content(manifest: Manifest) -> str:
-    """The MAJOR part of the content version: with it, rows change."""
+    """The MAJOR part of the content version. It is raised when the row of an id changes."""
     return str(manifest.get("content")).split(".")[0]
 
 
 def _from_answers(manifest: Manifest) -> bool:
-    """Whether rows follow from answers of a language model, whose hash says nothing about the old ones among more of them."""
+    """True if rows follow from answers of a language model, whose hash does not tell if old answers are among the new ones."""
     return "answers" in manifest
 
 

@@ -171,7 +171,7 @@ def parse_answer(form: type[M], answer: Answer) -> M:
         raise RejectedError("other JSON", reason) from error
     except (ValueError, RecursionError) as error:
         raise RejectedError(
-            "not JSON", f"the JSON object does not parse_answer: {error}"[:_ERROR_CHARACTERS]
+            "not JSON", f"the JSON object does not parse: {error}"[:_ERROR_CHARACTERS]
         ) from error
 
 

@@ -15,7 +15,7 @@ Pair = tuple[str, str]
 
 
 def entries(max_tokens: int) -> int:
-    """The number of entries in a document: 4, or fewer in small budgets. 4 UUIDs have the tokens of a Wikipedia passage, about."""
+    """The number of entries in a document: 4 (with UUIDs about as long as a Wikipedia passage), or fewer in small budgets."""
     return 4 if max_tokens >= 4096 else 2 if max_tokens >= 1024 else 1
 
 
