@@ -48,6 +48,7 @@ def command_line(name: str, help: str, epilogue: str = "", version: str | None =
         version_flags=["--version"] if version else [],
         default_parameter=Parameter(negative_iterable=(), negative_none=()),
         config=[_options_file],
+        suppress_keyboard_interrupt=False,  # `run` says what is kept
     )
 
 

@@ -24,7 +24,7 @@ async def retry_async(
 
 
 def _each(waits: Sequence[float]) -> Callable[[RetryCallState], float]:
-    return lambda state: waits[state.attempt_number - 1]
+    return lambda state: (*waits, 0.0)[state.attempt_number - 1]  # it is asked after the last attempt, too
 
 
 def _rules(waits: Sequence[float], passing: Callable[[BaseException], bool]) -> dict[str, Any]:

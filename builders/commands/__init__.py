@@ -60,7 +60,14 @@ goes on where it stopped.
 The token is the one of "hf auth login", or HF_TOKEN. HF_ENDPOINT names another
 Hub.""",
     ),
-    "answers": ("app", "List, export and import the answers of language models."),
+    "answers": (
+        "app",
+        """List, export and import the answers of language models.
+
+For example:
+  synthctx answers list synthctx/answers.sqlite
+  synthctx answers export synthctx/answers.sqlite answers.jsonl""",
+    ),
 }
 
 app = command_line(

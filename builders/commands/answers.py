@@ -14,12 +14,7 @@ from synthctx_data.errors import DatasetError, UsageError
 _Store = Annotated[Path, Parameter(help="A store of answers, e.g. synthctx/answers.sqlite.")]
 _File = Annotated[Path, Parameter(help="A file of answers as JSON lines.")]
 
-app = command_line(
-    "answers",
-    "List, export and import the answers of language models.\n\nFor example:\n"
-    "  synthctx answers list synthctx/answers.sqlite\n"
-    "  synthctx answers export synthctx/answers.sqlite answers.jsonl",
-)
+app = command_line("answers", "")  # its help stands in builders/commands/__init__.py
 
 
 @app.command(name="list")

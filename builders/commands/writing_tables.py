@@ -13,7 +13,7 @@ from builders.writing.requests import MOST_ATTEMPTS, MOST_DRAWS, Editor
 from builders.writing.run import Estimate
 from synthctx_data.command import PROGRESS_COLUMNS, SILENCE, err, table
 
-if TYPE_CHECKING:  # what sends requests takes as long to import as all else
+if TYPE_CHECKING:  # the code that sends requests takes as long to import as all else
     from builders.writing.writer import Status
 
 

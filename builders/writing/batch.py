@@ -1,4 +1,4 @@
-"""Has a language model write through the Batch API: at a lower price, within a day, and through any number of restarts."""
+"""Writing by a language model through the Batch API: at a lower price, within a day, and through any number of restarts."""
 
 import asyncio
 import json
@@ -28,17 +28,17 @@ _PROBLEMS = (openai.APIError, httpx2.HTTPError, ValueError, OSError)
 _CHAT: Final = "/v1/chat/completions"
 _MOST = 10_000  # requests in a file; OpenAI takes 50,000 and 200 MB
 _ENDED = ("completed", "failed", "expired", "cancelled")
-_TRIES = 20  # of a call that is refused or does not arrive: hours of waiting are not given up for one of them
+_TRIES = 20  # attempts of a call: hours of waiting are not given up because one call fails
 
 
 class BatchWriter:
-    """Asks as `Writer` does, in files of requests: one for all that is missing, then, since some requests follow from answers, the next.
+    """A writer that hands its requests in as files. The first files hold all that is missing; later ones follow from answers.
 
-    Before a file becomes a batch, the store knows its requests. So a writer that was killed finds its batches again, and pays for
-    nothing twice.
+    The store knows the requests of a file before the file becomes a batch. So a writer that was killed finds its batches
+    again, and pays for nothing twice.
 
-    seconds: between two looks at a batch.
-    watch: written of every look, and of every answer.
+    seconds: the time between two looks at a batch.
+    watch: is called after every look, and after every answer.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class BatchWriter:
                 self.status.done += 1
 
     async def _hand_in_all(self, requests: Iterator[Request]) -> int:
-        """How many requests were handed in."""
+        """The number of requests that were handed in."""
         count = 0
         while chunk := list(islice(self._affordable(requests), _MOST)):
             require_hope(self.status.editor)
@@ -97,7 +97,7 @@ class BatchWriter:
         return count
 
     def _affordable(self, requests: Iterator[Request]) -> Iterator[Request]:
-        """The requests, up to the one that the budget has no room for."""
+        """The requests before the first that the budget has no room for."""
         for request in requests:
             most = most_cost(request, self._endpoint, self._spending)
             if self._spending.reserve(most):
@@ -112,7 +112,7 @@ class BatchWriter:
             path = Path(folder) / "requests.jsonl"
             with path.open("w", encoding="utf-8") as lines:
                 for request in requests:
-                    # Without structured output: an endpoint that has none would find out too late.
+                    # Without structured output: an endpoint that has none would refuse the requests hours later.
                     line = {"custom_id": request.key, "method": "POST", "url": _CHAT, "body": dict(request.body)}
                     lines.write(json.dumps(line) + "\n")
             files = self._endpoint.client.files
@@ -120,7 +120,7 @@ class BatchWriter:
         return made.id
 
     async def _create(self, file: str) -> str:
-        """The batch of a file: the one that there is, since an earlier call may have made it without our hearing of it, or a new one."""
+        """The name of the batch of a file. The batch is made, unless an earlier call made it already and did not hear of it."""
         batches = self._endpoint.client.batches
 
         async def find_or_make() -> str:
@@ -177,7 +177,7 @@ class BatchWriter:
             )
 
     def _take(self, line: str, handed_in: dict[str, tuple[str, str]]) -> str:
-        """Keeps the answer of one line, once; returns what is wrong if it has none."""
+        """The problem of a line without an answer, in words; empty if the line has an answer, which is kept."""
         try:
             entry = json.loads(line)
             key, reply = entry["custom_id"], entry.get("response") or {}
@@ -203,7 +203,7 @@ class BatchWriter:
         self._watch(self.status)
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """What the call returns, at last.
+        """The result of a call, which is repeated after passing errors.
 
         Raises: WriterError if it is refused, or fails again and again.
         """

@@ -1,4 +1,4 @@
-"""What a requested document is steered by: made-up names, and a subject matter, a time, a form and a tone drawn for it."""
+"""Briefs, which steer requested documents: made-up names, and a domain, a time, a form and a tone drawn for each."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from synthctx_data.seeding import Stream, rng
 from synthctx_data.world.entities import World, make_world
 
 _SHARED = "llm"
-_WORLD = 2048  # entities that lend their names; after as many documents the next world begins
+_WORLD = 2048  # entities of a world that names come from; after as many briefs, the next world begins
 _WORDS = (70, 80, 90, 100, 110, 120)
 KIND_WORDS = {
     "person": "a person",
@@ -21,10 +21,10 @@ KIND_WORDS = {
 
 @dataclass(frozen=True)
 class Brief:
-    """What a document is about (`subject`, of a kind of synthctx_data/world/entities.py), another name of that kind, and what it is like.
+    """The brief of a document: its subject and kind (of synthctx_data/world/entities.py), another name of that kind, its style.
 
-    words: how long its passage is to be, about.
-    asked: what a question about it asks for.
+    words: the number of words that its passage should have, about.
+    asked: the thing that a question about it asks for.
     """
 
     subject: str
@@ -39,24 +39,27 @@ class Brief:
 
     @property
     def kind_words(self) -> str:
-        """What the subject is, in words."""
+        """The kind of the subject in words, such as "a person"."""
         return KIND_WORDS[self.kind]
 
     @property
     def steering(self) -> str:
-        """The lines of a request that say what the document is like."""
+        """The lines of a request that describe the document."""
         return render(_SHARED, "brief", it=self).strip()
 
 
 class Briefs:
-    """Briefs by index, each with a subject of its own; `name` names their world and streams, and no split shares a name with another."""
+    """Briefs by index, each with a subject of its own. `name` names their worlds and random streams.
+
+    No subject of one split is a subject of another.
+    """
 
     def __init__(self, *name: str | int) -> None:
         self._name = name
         self._world = lru_cache(maxsize=2)(self._make_world)
 
     def draw(self, split: str, index: int, number: int) -> Brief:
-        """Draw `number` of the brief of this index: every draw has the same subject."""
+        """The brief of this index in draw `number`. Every draw has the same subject."""
         world, turns = self._world(split, index // _WORLD)
         stream = rng(*self._name, split, index, "brief", number)
         entity = turns[index % _WORLD]
@@ -75,7 +78,7 @@ class Briefs:
         )
 
     def names(self, split: str, index: int, purpose: str, kinds: Sequence[str]) -> list[str]:
-        """A name of each of these kinds, all different, and none of them the subject of this index."""
+        """Made-up names, one of each of these kinds. All differ from each other and from the subject of this index."""
         world, turns = self._world(split, index // _WORLD)
         stream = rng(*self._name, split, index, purpose)
         taken = dict.fromkeys([turns[index % _WORLD]])

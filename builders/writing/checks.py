@@ -1,4 +1,4 @@
-"""The forms of what a language model writes, cleaned as they are read, and the checks that all tasks share."""
+"""The forms of a language model's answers, whose texts are cleaned as they are read, and the checks that all tasks share."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -13,11 +13,11 @@ from synthctx_data.metrics import holds, mentions, normalize_answer, normalize_a
 
 _PASSAGE_WORDS = 40, 250
 _ANSWER_WORDS = 8
-_ANSWER_CHARACTERS = 4  # normalised: what is shorter stands in other documents by chance
+_ANSWER_CHARACTERS = 4  # of a normalised answer: a shorter one stands in other documents by chance
 
 
 def clean(text: str) -> str:
-    """The text in composed characters, without control and private ones, every run of whitespace (line separators too) one space."""
+    """The text in composed characters (NFC), without unprintable ones, and with one space for every run of whitespace."""
     visible = (
         text if text.isprintable() else "".join(c if c.isprintable() else " " if c.isspace() else "" for c in text)
     )
@@ -29,13 +29,13 @@ Line = Annotated[str, Field(max_length=500), AfterValidator(clean)]
 
 
 class Form(BaseModel):
-    """What an answer holds; fields that were not asked for are passed over."""
+    """The form of an answer. Fields that were not asked for are ignored."""
 
     model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
 
 
 class Written(Form):
-    """A document."""
+    """A written document."""
 
     title: Line
     passage: Text
@@ -51,13 +51,13 @@ class Written(Form):
 
 
 class WrittenDocuments(Form):
-    """Several documents."""
+    """Several written documents."""
 
     documents: tuple[Written, ...] = Field(max_length=64)
 
 
 def check_documents(documents: Sequence[Written], names: Sequence[str]) -> None:
-    """Raises: RejectedError if there are not as many documents as names, if one does not mention its name, or is too short or long."""
+    """Raises: RejectedError for another number of documents than names, or one without title or name, or too short or long."""
     if len(documents) != len(names):
         raise RejectedError("other count", f"expected {len(names)} documents, got {len(documents)}")
     for document, name in zip(documents, names, strict=True):
@@ -72,7 +72,7 @@ def check_documents(documents: Sequence[Written], names: Sequence[str]) -> None:
 
 
 def check_question(question: str, subject: str, hidden: Iterable[str]) -> None:
-    """Raises: RejectedError for a question without its subject or its mark, or that gives away one of the hidden texts."""
+    """Raises: RejectedError for a question without its subject or a question mark, or with one of the hidden texts."""
     if subject not in question or not question.endswith("?"):
         raise RejectedError(
             "other question", f"the question must contain {subject!r} and end with a question mark: {question!r}"
@@ -83,9 +83,9 @@ def check_question(question: str, subject: str, hidden: Iterable[str]) -> None:
 
 
 def find_answer(answer: str, document: Written, subject: str) -> Span:
-    """Where the answer stands in the passage, word for word.
+    """The span of the answer, word for word, in characters of the passage.
 
-    Raises: RejectedError if it does not, if it is too long, or if it is nothing but what was asked about.
+    Raises: RejectedError if it is not there or there twice, if it is too short or long, or if the subject contains it.
     """
     normal = normalize_answer(answer)
     if len(normal) < _ANSWER_CHARACTERS or len(answer.split()) > _ANSWER_WORDS:

@@ -1,4 +1,4 @@
-"""Needles and haystacks that a language model wrote: what all tasks share."""
+"""The part of the concept expression `llm` that all tasks share: needles and haystacks that a language model wrote."""
 
 import hashlib
 from abc import abstractmethod
@@ -32,7 +32,7 @@ _POOL_STAGE = Stage(_POOL, "pool", WrittenDocuments, 900, 3072)
 
 @dataclass(frozen=True)
 class ExampleUnit:
-    """An example, and the name under which requests are made for it."""
+    """An example, by its split and index, and the name of the unit under which its texts are requested."""
 
     split: str
     index: int
@@ -41,7 +41,7 @@ class ExampleUnit:
 
 @dataclass(frozen=True)
 class CheckedPrompt(Generic[T]):
-    """What is asked for, and what raises a RejectedError for a form that cannot be used."""
+    """A prompt, and the check that raises a RejectedError for an answer that cannot be used."""
 
     prompt: str
     check: Callable[[T], None]
@@ -49,7 +49,7 @@ class CheckedPrompt(Generic[T]):
 
 @dataclass(frozen=True)
 class WrittenExample(Generic[F]):
-    """What was written for one example: what its task asked for, the distractors written for it, and the model that wrote it."""
+    """The texts written for one example: its question and needles (`form`), its distractors, and the model that wrote them."""
 
     form: F
     brief: Brief
@@ -59,7 +59,12 @@ class WrittenExample(Generic[F]):
 
 @dataclass(frozen=True)
 class WrittenVariant(Generic[F]):
-    """Everything that was written for a variant: haystack documents, examples by split, what the answers were like, and their keys."""
+    """Everything that was written for a variant: haystack documents, and examples by split.
+
+    identity: a hash of the texts.
+    rejected: the number of rejected answers, by the kind of fault.
+    used: the keys of the answers that were used.
+    """
 
     pool: Sequence[Document]
     examples: Mapping[str, Sequence[WrittenExample[F]]]
@@ -69,14 +74,14 @@ class WrittenVariant(Generic[F]):
 
 
 class LlmConcept(ConceptExpression, Generic[F]):
-    """Needles that a language model wrote about made-up subjects, with distractors that it wrote for each.
+    """The concept expression `llm`: needles about made-up subjects, and distractors for each, which a language model wrote.
 
-    The haystack of an example is its own distractors, then haystack documents and the needles of earlier examples of its split,
-    mixed: so a needle is not known by being seen only once. Units are written in the order: haystack documents, validation, train.
-    So rows do not change when `train` grows, and a passage for train does not repeat one for validation.
+    The haystack of an example is its own distractors, and then haystack documents and the needles of earlier examples of its
+    split, mixed. So a needle is not known by being seen only once. Units are written in this order: haystack documents,
+    validation, train. So rows do not change when `train` grows, and a passage for train does not repeat one for validation.
 
-    Both contexts have the same needles. Only where no distractors could be written for a needle, its row is drawn anew, for the
-    haystack alone.
+    The variants with haystack and with padding have the same needles, but for one exception: if no distractors could be
+    written for a needle, the haystack variant has another draw of its row.
 
     stages: the requests that write an example.
     """
@@ -95,20 +100,20 @@ class LlmConcept(ConceptExpression, Generic[F]):
 
     @abstractmethod
     def order(self, place: ExampleUnit, brief: Brief, number: int) -> CheckedPrompt[F]:
-        """What draw `number` of an example asks for: its needles and its question."""
+        """The prompt of draw `number` of an example, which asks for its needles and its question."""
 
     @abstractmethod
     def distractor_order(
         self, place: ExampleUnit, written: WrittenExample[F], number: int
     ) -> CheckedPrompt[WrittenDocuments]:
-        """What draw `number` of the distractors of an example asks for."""
+        """The prompt of draw `number` of the distractors of an example."""
 
     @abstractmethod
     def needles(self, form: F) -> Sequence[Written]:
-        """The documents that the answer needs."""
+        """The documents of a form that hold the needles."""
 
     def units(self) -> Iterator[Unit[Any]]:
-        """All that has to be written, in order."""
+        """The units of the variant: all that has to be written, in order."""
         if self.setting.context == "haystack":
             wanted = pool_documents(self.setting.options)
             for first in range(0, wanted, _TOGETHER):
@@ -119,7 +124,7 @@ class LlmConcept(ConceptExpression, Generic[F]):
 
     @cached_property
     def written(self) -> WrittenVariant[F]:
-        """What was written, read from the store or the sample.
+        """Everything that was written for the variant, read from the store or the sample.
 
         Raises: WriterError if something is missing.
         """
@@ -147,7 +152,7 @@ class LlmConcept(ConceptExpression, Generic[F]):
         }
 
     def keep(self, folder: Path) -> None:
-        """The answers that were used, unless they come with this package."""
+        """Writes the answers that were used, unless they come with this package."""
         if self.setting.options.model is not None:
             with stored_answers(self.setting.options) as answers:
                 export(filter(None, map(answers.get, self.written.used)), folder / ANSWERS)
@@ -160,25 +165,25 @@ class LlmConcept(ConceptExpression, Generic[F]):
         return chain(own, self._shared(split).pages(order, self.kept_out(concept), links=self.links(written)))
 
     def kept_out(self, concept: Concept) -> Sequence[str]:
-        """What no haystack document may hold."""
+        """The texts that no haystack document may hold."""
         return concept.answers
 
     def links(self, written: WrittenExample[F]) -> Iterable[tuple[str, str]]:
-        """Pairs of which no haystack document may hold both."""
+        """Pairs of texts of which no haystack document may hold both."""
         return ()
 
     def written_example(self, split: str, index: int) -> WrittenExample[F]:
-        """What was written for an example."""
+        """The texts that were written for an example."""
         return self.written.examples[split][index]
 
     def _make_shared(self, split: str) -> Pool:
-        """Haystack documents, then the needles of the split in their order."""
+        """The pool of haystack documents, and after them the needles of the split in their order."""
         needles = [needle.document for one in self.written.examples[split] for needle in self.needles(one.form)]
         return Pool(self.setting.layout, [*self.written.pool, *needles])
 
     @cached_property
     def _before(self) -> dict[str, list[int]]:
-        """By split and index, how many needles there are of earlier examples."""
+        """The number of needles of earlier examples, by split and index."""
         counts = {split: [len(self.needles(one.form)) for one in ones] for split, ones in self.written.examples.items()}
         return {split: list(accumulate(each, initial=0)) for split, each in counts.items()}
 
@@ -279,7 +284,7 @@ class _Used:
 
 
 def _hashed(result: Any) -> str:
-    """The text that fingerprints are made of. It must not change within a content version, whatever classes are called."""
+    """The text that hashes of a result are made of. It must not change within a content version, even if classes are renamed."""
     if not isinstance(result, WrittenExample):
         return repr(result)
     return f"Told(form={result.form!r}, brief={result.brief!r}, distractors={result.distractors!r}, writer={result.writer!r})"
@@ -297,7 +302,7 @@ def asked_model(options: Options) -> str:
 
 @contextmanager
 def stored_answers(options: Options) -> Iterator[AnswerLookup]:
-    """The answers that there are: the sample's, or those in the user's store."""
+    """The stored answers: those of the sample, or those in the user's store."""
     file = Path(options.answer_store).expanduser()
     if options.model is None:
         yield load_sample()

@@ -1,4 +1,4 @@
-"""One request to an OpenAI-compatible endpoint: sent again where that helps, within limits, and without telling the key to anybody."""
+"""Requests to an OpenAI-compatible endpoint: sent again where that helps, within rate limits, and with the key kept secret."""
 
 import asyncio
 import contextlib
@@ -18,14 +18,14 @@ from builders.writing.store import Answer, Request
 from synthctx_data.errors import UsageError, WriterError, first_line
 from synthctx_data.tokens import load_counter
 
-_TRIES = 8  # of a request to an endpoint that has answered before
-_FIRST_TRIES = 3  # of one that never has
-_PAUSES = 30  # that an endpoint may ask for, request by request
+_TRIES = 8  # attempts of a request to an endpoint that has answered before
+_FIRST_TRIES = 3  # attempts of a request to one that never has
+_PAUSES = 30  # pauses that an endpoint may ask for, in one request
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds between tries
 _LONGEST_PAUSE = 600.0  # seconds that an endpoint may ask for
-_AGAIN = {408, 409, 425, 429}  # and all from 500
-_NO_SCHEMA = {400, 415, 422, 500, 501}  # what servers say that cannot do structured output
-_SECRET = 8  # characters from which a key is looked for in what is said and kept: a shorter one is a word like "none"
+_AGAIN = {408, 409, 425, 429}  # status codes after which another attempt may help, besides all from 500
+_NO_SCHEMA = {400, 415, 422, 500, 501}  # status codes of servers that cannot do structured output
+_SECRET = 8  # a key of as many characters, or more, is cut out of texts; a shorter one is a word like "none"
 _CHAT = "/chat/completions"
 _FILTERED = {
     "content_filter",
@@ -34,13 +34,19 @@ _FILTERED = {
 }  # codes of a request that will never be answered
 _LONGEST_TEXT = 100_000  # characters that are kept: more than the longest answer that is asked for
 _COUNTS = 2**31  # beyond any count of tokens
-_MORE = 1.5  # tokens that a request may have for one that the bundled tokenizer counts, until the endpoint has said
+_MORE = 1.5  # tokens assumed for each that the bundled tokenizer counts, until the endpoint tells
 _STOPPED = "stopped; what was answered is kept"
-_UNKNOWN_TO_SERVERS = {"maxLength", "minLength", "maxItems", "title", "description"}  # of JSON schema
+_UNKNOWN_TO_SERVERS = {
+    "maxLength",
+    "minLength",
+    "maxItems",
+    "title",
+    "description",
+}  # keywords of JSON schema that some servers refuse
 
 
 class Limit:
-    """Spreads what is taken evenly over time, so that no minute has more than it may."""
+    """A rate limit, which spreads requests or tokens evenly over time."""
 
     def __init__(self, per_minute: float | None) -> None:
         self._seconds = 60 / per_minute if per_minute else 0.0
@@ -48,11 +54,11 @@ class Limit:
 
     @property
     def is_set(self) -> bool:
-        """Whether there is a limit at all."""
+        """True if there is a limit at all."""
         return self._seconds > 0
 
     def wait(self, amount: float) -> float:
-        """The seconds after which this much may be taken; it is taken then."""
+        """The seconds to wait before this amount is sent. The amount is counted as sent then."""
         now = time.monotonic()
         start = max(now, self._next)
         self._next = start + amount * self._seconds
@@ -84,9 +90,9 @@ class Endpoint:
         self._stopped = asyncio.Event()
         self._timeout = options.timeout
         self._more = _MORE
-        self._counts = False  # whether anybody wants to know the tokens of requests: to count takes as long as to send
-        self._answered = False  # whether it ever has
-        self._structured = True  # whether to ask for structured output
+        self._counts = False  # true once the tokens of requests are needed: counting takes as long as sending
+        self._answered = False  # true once the endpoint has answered
+        self._structured = True  # true while structured output is asked for
         self._counter = load_counter(None)
 
     async def close(self) -> None:
@@ -94,11 +100,11 @@ class Endpoint:
         await self.client.close()
 
     def stop(self) -> None:
-        """Sends nothing more: what is under way is waited for, and what waits for its turn is given up."""
+        """Stops sending. Requests under way are waited for; requests that wait for their turn are given up."""
         self._stopped.set()
 
     def tokens(self, request: Request) -> tuple[int, int]:
-        """About how many tokens a request has, rather more than fewer, and how many its answer can have at most."""
+        """The number of tokens of a request, estimated rather too high, and the most tokens that its answer can have."""
         self._counts = True
         return int(self._counted(request) * self._more) + 1, int(request.body["max_tokens"])
 
@@ -109,7 +115,7 @@ class Endpoint:
         """
         tries = pauses = 0
         amount = sum(self.tokens(request)) if self._tokens.is_set else 0
-        without = False  # whether structured output is left out for once, to see whether it is that
+        without = False  # true while one attempt leaves structured output out, to see if that helps
         while True:
             await self._sleep(self._resume_at - time.monotonic())
             await self._sleep(max(self._requests.wait(1), self._tokens.wait(amount)))
@@ -141,7 +147,7 @@ class Endpoint:
             await self._sleep(min(_FIRST_WAIT * 2**tries, _LONGEST_WAIT) * random.uniform(0.5, 1))
 
     def answer(self, request: Request, reply: Mapping[str, Any]) -> Answer:
-        """A reply of the endpoint as the answer to a request: one that lacks a text is an answer without one."""
+        """The answer in a reply of the endpoint. A reply without a text gives an answer with an empty text."""
         choice = reply["choices"][0] if reply["choices"] else {}
         message = choice.get("message") if isinstance(choice, dict) else None
         content = message.get("content") if isinstance(message, dict) else None
@@ -172,11 +178,11 @@ class Endpoint:
         )
 
     def scrub(self, text: str) -> str:
-        """The text without the key; to be called before a text is cut."""
+        """The text without the key. It has to be called before a text is cut, since half of a key is not found."""
         return text.replace(self._key, "***") if len(self._key) >= _SECRET else text
 
     def _kept(self, text: str) -> str:
-        """What a store can hold: without the key, and without halves of characters."""
+        """The text as a store can hold it: without the key, and without halves of characters (surrogates)."""
         return self.scrub(text).encode("utf-8", "replace").decode()
 
     def _counted(self, request: Request) -> int:
@@ -188,7 +194,7 @@ class Endpoint:
         body = dict(request.body)
         if self._structured and not without and request.form is not None:
             body["response_format"] = _response_format(request.form)
-        # Not `chat.completions.create`: what it adds, types on both sides, takes longer than all else, and is not trusted anyway.
+        # Not `chat.completions.create`: it adds types on both sides, which takes longer than all else and is not relied on.
         async with asyncio.timeout(self._timeout):
             reply = await self.client.post(_CHAT, body=body, cast_to=object)
         if not isinstance(reply, dict) or not isinstance(reply.get("choices"), list):
@@ -196,7 +202,7 @@ class Endpoint:
         return reply
 
     def _usage(self, request: Request, reply: Mapping[str, Any], text: str) -> tuple[int, int]:
-        """The tokens that were paid for, as the endpoint says, or else as they count here."""
+        """The tokens of a request and of its answer that were paid for: as the endpoint says, or else as counted here."""
         usage = reply.get("usage")
         said = usage if isinstance(usage, dict) else {}
         prompt, completion = said.get("prompt_tokens"), said.get("completion_tokens")
@@ -207,7 +213,7 @@ class Endpoint:
         return sent, completion if _is_count(completion) else self._counter.raw(text)
 
     async def _sleep(self, seconds: float) -> None:
-        """Waits, if there is something to wait for.
+        """Waits for this many seconds, if they are more than 0.
 
         Raises: WriterError after `stop`.
         """
@@ -223,7 +229,7 @@ class Endpoint:
         self._resume_at = max(self._resume_at, time.monotonic() + seconds)
 
     def _said(self, error: Exception) -> str:
-        """What went wrong, for the user."""
+        """The message about an error, for the user."""
         name = type(error).__name__
         said = self.scrub(first_line(error))[:300]
         if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError)):
@@ -240,13 +246,13 @@ def _is_count(value: Any) -> TypeGuard[int]:
 
 
 def is_filtered(body: Any) -> bool:
-    """Whether an error says that this request will never be answered, whatever others are."""
+    """True if an error says that this request will never be answered, even if others are."""
     inner = body.get("error", body) if isinstance(body, dict) else None
     return isinstance(inner, dict) and inner.get("code") in _FILTERED
 
 
 def _helps(error: openai.APIStatusError) -> bool:
-    """Whether sending the request again may help."""
+    """True if sending the request again may help."""
     return (error.status_code in _AGAIN or error.status_code >= 500) and error.code != "insufficient_quota"
 
 
@@ -269,9 +275,9 @@ def _asked_pause(headers: Mapping[str, str]) -> float | None:
 def _address(url: str) -> str:
     """The address of an API, which goes into the store and into messages.
 
-    Raises: UsageError if it is none, or if it holds more than an address: that would be a secret.
+    Raises: UsageError if it is no address, or if it holds a user name, a password or a query, which may be secret.
     """
-    # What came is not repeated where it may be a key in the wrong place.
+    # The value is not repeated where it may be a key in the wrong place.
     none = UsageError("--endpoint: expected an address such as http://localhost:8000/v1, and got something else")
     try:
         parts = urlsplit(url)
@@ -297,12 +303,12 @@ def _response_format(form: Any) -> dict[str, Any]:
 
 
 def _plain(schema: Any) -> Any:
-    """The schema without what servers refuse in one."""
+    """The JSON schema without the keywords that some servers refuse."""
     if isinstance(schema, list):
         return [_plain(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    named = "properties" in schema  # the names of properties are no words of the schema's
+    named = "properties" in schema  # the names of properties are no keywords
     plain = {
         name: {key: _plain(item) for key, item in value.items()} if name in ("properties", "$defs") else _plain(value)
         for name, value in schema.items()

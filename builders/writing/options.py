@@ -1,4 +1,4 @@
-"""How a language model is asked: where requests are sent, how fast, and what they may cost. Nothing of this decides a row."""
+"""The options of requests to a language model: their address, their speed, and their cost. None of them decides a row."""
 
 import os
 from pathlib import Path

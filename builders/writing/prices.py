@@ -17,23 +17,26 @@ _MILLION = 1e6
 
 @dataclass(frozen=True)
 class Price:
-    """US dollars for a million tokens of requests and of answers; `batch` is the share of them that a batch costs."""
+    """A price in US dollars for a million tokens of requests (`input`) and of answers (`output`).
+
+    A batch costs the share `batch` of it.
+    """
 
     input: float
     output: float
     batch: float = 1.0
 
     def of(self, prompt_tokens: float, completion_tokens: float, batch: bool = False) -> float:
-        """US dollars for these tokens."""
+        """The price of these tokens in US dollars."""
         return (
             (self.batch if batch else 1.0) * (self.input * prompt_tokens + self.output * completion_tokens) / _MILLION
         )
 
 
 def find_price(model: str, file: Path | None) -> Price | None:
-    """The price of a model in a table (None takes the bundled one); None if it is not there.
+    """The price of a model, or None if the table does not have it. `file` is the table; None takes the bundled one.
 
-    Raises: UsageError if the file is no such table.
+    Raises: UsageError if the file is not a table of prices.
     """
     path = file.expanduser() if file else BUNDLED_PRICES
     try:
@@ -58,10 +61,12 @@ def _is_price(value: Any) -> bool:
 
 
 class Spending:
-    """What was spent, and what requests that are under way may still cost; `settle` ends what `reserve` began.
+    """An account of US dollars: those that were spent, and those reserved for requests under way.
 
-    price: None if it is not known: then nothing is counted.
-    budget: US dollars that are not to be passed, even if every answer is as long as it may be; None is no limit.
+    `reserve` begins a reservation, and `settle` ends it.
+
+    price: None if it is not known; then every cost is 0.
+    budget: the US dollars that are never exceeded, even if every answer is as long as it may be; None means no limit.
     """
 
     def __init__(self, price: Price | None, budget: float | None = None, batch: bool = False) -> None:
@@ -70,14 +75,14 @@ class Spending:
         self.batch = batch
         self.spent = 0.0
         self.reserved = 0.0
-        self.under_way = 0  # requests for which something is set aside
+        self.under_way = 0  # the number of open reservations
 
     def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
-        """What these tokens cost."""
+        """The cost of these tokens in US dollars; 0 if the price is not known."""
         return self.price.of(prompt_tokens, completion_tokens, self.batch) if self.price else 0.0
 
     def reserve(self, most: float) -> bool:
-        """Whether the budget has room for this much, which is then set aside."""
+        """True if the budget has room for this many US dollars, which are reserved then."""
         if self.budget is not None and self.spent + self.reserved + most > self.budget:
             return False
         self.reserved += most
@@ -85,23 +90,23 @@ class Spending:
         return True
 
     def refusal(self, most: float) -> WriterError:
-        """Why nothing more is asked for, where the next answer may cost this much."""
+        """The error for a budget without room for the next answer, which may cost this many US dollars."""
         return WriterError(
             f"--budget-usd {self.budget}: {self.spent:.4f} are spent, and the next answer may cost {most:.4f}; what was answered is kept: "
             "call again with a higher budget"
         )
 
     def settle(self, reserved: float, answer: Answer | None) -> None:
-        """Ends what was set aside for one request: with what its answer cost, or with nothing if there was none."""
+        """Ends the reservation for one request. The cost of its answer, if there is one, is counted as spent."""
         self.reserved -= reserved
         self.under_way -= 1
         if answer:
             self.spend(answer)
 
     def spend(self, answer: Answer) -> None:
-        """Counts what an answer cost."""
+        """Counts the cost of an answer as spent."""
         self.spent += self.cost(answer.prompt_tokens, answer.completion_tokens)
 
     def release(self) -> None:
-        """Ends all that was set aside."""
+        """Ends all reservations."""
         self.reserved, self.under_way = 0.0, 0

@@ -1,7 +1,7 @@
-"""What a language model is asked to write, and what may be used of its answers.
+"""Requests to a language model, and the checks that decide which of its answers are used.
 
-An *asking* is a generator that yields requests, is sent their answers, and returns what they came to. It never sees where an answer
-comes from: the same answers give the same texts, whether they were just paid for, lie in a store, or came in an exported file.
+An *asking* is a generator that yields requests, is sent their answers, and returns a result. It never sees where an answer
+comes from. So the same answers give the same texts, whether they were just paid for, lie in a store, or were exported.
 """
 
 import json
@@ -23,17 +23,17 @@ T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 Asking = Generator[Request, Answer, T]
 
-MOST_ATTEMPTS = 3  # answers to one request; each but the first is asked for with what was wrong before
-MOST_DRAWS = 3  # of what a row asks for
+MOST_ATTEMPTS = 3  # answers to one request; each after the first is asked for with the fault of the one before
+MOST_DRAWS = 3  # draws of what one unit asks for
 _SHARED = "llm"  # the template with what all requests share
 _SKETCH = 16  # shingles of a passage that are remembered
 _SHINGLE = 5  # words
-_NEAR = _SKETCH // 2  # shingles that a copy shares with one earlier passage
-_ERROR_CHARACTERS = 120  # of an error that the model is written
+_NEAR = _SKETCH // 2  # remembered shingles that a copy shares with one earlier passage
+_ERROR_CHARACTERS = 120  # of an error that the model is told
 
 
 class RejectedError(Exception):
-    """An answer that cannot be used: `kind` in a few words, for the table, and the reason, which the model is written."""
+    """An answer that cannot be used. `kind` names its fault in a few words, for a table; the model is told the reason."""
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
@@ -48,12 +48,12 @@ class AnswerLookup(Protocol):
     """Answers by the key of their request."""
 
     def get(self, key: str) -> Answer | None:
-        """The answer to the request of this key, if there is one."""
+        """The answer to the request of this key; None if there is none."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A request that a unit makes: its template and block, the form of its answer, and tokens of the answer: expected, and at most."""
+    """A kind of request: its template and block, the form of its answer, and the answer's expected and most tokens."""
 
     address: str
     block: str
@@ -64,9 +64,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class Unit(Generic[T]):
-    """Something that has to be written: its name, the requests that it makes if nothing is rejected, and its asking.
+    """A unit of writing: its name, the requests that it makes if nothing is rejected, and its asking.
 
-    `passages` gives the passages of what was written, by their kind: later units may not write copies of any of the same kind.
+    `passages` gives the passages that were written, by kind. A later unit may not write a copy of one of the same kind.
     """
 
     name: str
@@ -76,12 +76,13 @@ class Unit(Generic[T]):
 
 
 class Editor:
-    """Asks for answers and judges them, in one pass over all units.
+    """An editor, which asks for answers and judges them, in one pass over all units.
 
     model: the name that requests are addressed to.
-    copies: the passages that were accepted so far.
-    accepted, rejected: answers that could be used, by stage, and that could not, by the kind of reason.
-    in_vain: answers since the last one that could be used.
+    copies: the sketches of the passages that were accepted so far.
+    accepted: the number of answers that could be used, by the block of their stage.
+    rejected: the number of answers that could not be used, by the kind of fault.
+    in_vain: the number of answers since the last one that could be used.
     """
 
     def __init__(self, model: str) -> None:
@@ -92,7 +93,7 @@ class Editor:
         self.in_vain = 0
 
     def ask(self, unit: str, stage: Stage, prompt: str, check: Callable[[M], T]) -> Asking[tuple[T, str]]:
-        """What `check` makes of the first answer that it does not reject, and the model that wrote it.
+        """The result of `check` for the first answer that it does not reject, and the model that wrote that answer.
 
         Raises: RejectedError if the last attempt was rejected too.
         """
@@ -118,9 +119,9 @@ class Editor:
         raise AssertionError
 
     def draw(self, write: Callable[[int], Asking[T]]) -> Asking[T]:
-        """What the first draw comes to whose requests have answers that can be used.
+        """The result of the first draw that is not rejected.
 
-        Raises: GivenUpError if none has.
+        Raises: GivenUpError if all draws are rejected.
         """
         for number in range(MOST_DRAWS):
             try:
@@ -130,7 +131,7 @@ class Editor:
         raise GivenUpError
 
     def refuse_copies(self, kind: str, passages: Iterable[str]) -> None:
-        """Raises: RejectedError for a passage that nearly repeats one of its kind that was accepted, or one before it."""
+        """Raises: RejectedError for a passage that nearly repeats an accepted one of its kind, or one of these before it."""
         these: list[frozenset[int]] = []
         for passage in passages:
             mine = sketch(passage)
@@ -143,14 +144,17 @@ class Editor:
 
 
 def _again(answer: Answer, reason: str, attempt: int) -> list[dict[str, str]]:
-    """The messages that ask once more. What was cut off is not shown: it may be long; nor what is empty: some servers refuse that."""
+    """The messages that ask once more. An answer that was cut off is not shown, since it may be long.
+
+    Nor is an empty one: some servers refuse it.
+    """
     shown = "(cut off)" if answer.finish_reason == "length" else answer.text.strip() or "(no answer)"
     asked = render(_SHARED, "again", reason=reason.rstrip("."), attempt=attempt, most=MOST_ATTEMPTS).strip()
     return [{"role": "assistant", "content": shown}, {"role": "user", "content": asked}]
 
 
 def parse_answer(form: type[M], answer: Answer) -> M:
-    """The answer in its form, whatever stands around the JSON.
+    """The form that an answer holds as JSON. Text around the JSON object is ignored.
 
     Raises: RejectedError if it was cut off, is empty, or has another form.
     """
@@ -170,13 +174,11 @@ def parse_answer(form: type[M], answer: Answer) -> M:
         reason = f"in the JSON object, {place}: {first['msg']}"[:_ERROR_CHARACTERS]
         raise RejectedError("other JSON", reason) from error
     except (ValueError, RecursionError) as error:
-        raise RejectedError(
-            "not JSON", f"the JSON object does not parse: {error}"[:_ERROR_CHARACTERS]
-        ) from error
+        raise RejectedError("not JSON", f"the JSON object does not parse: {error}"[:_ERROR_CHARACTERS]) from error
 
 
 class Draft(Generic[T]):
-    """A unit that is being written: it misses the answer to `request`; or its `result` is there; or it was given up (neither is)."""
+    """A unit that is being written. It lacks the answer to `request`, or has its `result`, or was given up (has neither)."""
 
     def __init__(self, unit: Unit[T], editor: Editor) -> None:
         self.unit = unit
@@ -190,7 +192,7 @@ class Draft(Generic[T]):
         self._step(answer)
 
     def feed(self, answers: AnswerLookup) -> None:
-        """Goes on as far as there are answers."""
+        """Goes on as far as these answers reach."""
         while self.request and (answer := answers.get(self.request.key)):
             self.give(answer)
 
@@ -206,10 +208,10 @@ class Draft(Generic[T]):
 
 @dataclass
 class Pass:
-    """One pass over the units, in their order: what each of them came to with the answers there are.
+    """One pass over the units in their order, in which each goes as far as the answers reach.
 
-    Whether a passage repeats another is judged against the units before it, so the order of the units decides, and never the order
-    in which answers came.
+    A passage is compared with those of the units before its own. So the order of the units decides which passage is the
+    copy, and never the order in which answers came.
     """
 
     editor: Editor
@@ -217,7 +219,7 @@ class Pass:
     given_up: list[str] = field(default_factory=list)
 
     def drafts(self, units: Iterable[Unit[T]]) -> Iterator[Draft[T]]:
-        """A draft of every unit, as far as it gets."""
+        """The draft of every unit, as far as the answers reach."""
         for unit in units:
             draft = Draft(unit, self.editor)
             draft.feed(self.answers)
@@ -231,14 +233,14 @@ class Pass:
 
 @lru_cache(maxsize=64)  # a passage is compared, and then remembered
 def sketch(passage: str) -> frozenset[int]:
-    """Which 16 of its runs of five words a passage is remembered by: those with the least hashes."""
+    """The sketch of a passage, by which it is remembered: the 16 lowest hashes of its runs of five words."""
     words = re.findall(r"\w+", passage.lower())
     shingles = {" ".join(words[i : i + _SHINGLE]) for i in range(max(len(words) - _SHINGLE + 1, 1))}
     return frozenset(sorted(zlib.crc32(shingle.encode()) for shingle in shingles)[:_SKETCH])
 
 
 class PassageCopies:
-    """The sketches of passages, in a temporary file: so memory does not grow with what was written."""
+    """The sketches of passages, in a temporary file, so that memory does not grow with their number."""
 
     def __init__(self) -> None:
         self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -255,7 +257,7 @@ class PassageCopies:
             )
 
     def has_near(self, kind: str, mine: frozenset[int]) -> bool:
-        """Whether a passage shares half of its sketch with one of those of its kind."""
+        """True if a passage with this sketch shares at least 8 hashes with a remembered passage of its kind."""
         marks = ",".join("?" * len(mine))
         query = (
             f"SELECT 1 FROM sketches WHERE hash IN ({marks}) AND kind = ? GROUP BY passage HAVING COUNT(*) >= ? LIMIT 1"

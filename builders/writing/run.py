@@ -1,4 +1,4 @@
-"""What the `llm` variants need before they can be built: what it will cost, and having it written."""
+"""The writing that `llm` variants need before they can be built: an estimate of its cost, and the writing itself."""
 
 import asyncio
 from collections import Counter
@@ -16,7 +16,7 @@ from builders.writing.requests import Editor, Pass, Unit
 from builders.writing.store import AnswerStore, Request
 from synthctx_data.tokens import load_counter
 
-if TYPE_CHECKING:  # what sends requests takes as long to import as all else
+if TYPE_CHECKING:  # the code that sends requests takes as long to import as all else
     from builders.writing.writer import Status
 
 
@@ -31,9 +31,10 @@ def expression_of(examples: Examples) -> LlmConcept[Any] | None:
 def write_missing(
     examples: Examples, options: WritingOptions, spending: Spending, watch: Callable[["Status"], None]
 ) -> tuple[Pass, "Status"]:
-    """The last pass over all that a variant needs, and how it came to that; every answer is in the store then.
+    """The last pass over all units of a variant, and the status of the writer. Every answer is in the store then.
 
-    Raises: WriterError if the endpoint does not answer, the budget is used up, or answers cannot be used; what was answered is kept.
+    Raises: WriterError if the endpoint does not answer, if the budget is used up, or if answers cannot be used. All answers
+    that came are kept.
     """
     from builders.writing.writer import require_written
 
@@ -75,7 +76,10 @@ async def _write(
 
 @dataclass
 class Estimate:
-    """What is missing, by stage ("mdqa_synth/needle"): requests, and tokens of these and of their answers, expected and at most."""
+    """The requests that are missing, by stage ("mdqa_synth/needle"): their number, and their tokens (`prompt`).
+
+    expected, most: the expected and the most tokens of their answers.
+    """
 
     requests: Counter[str] = field(default_factory=Counter)
     prompt: Counter[str] = field(default_factory=Counter)
@@ -84,7 +88,10 @@ class Estimate:
 
 
 def estimate_writing(several: Iterable[Examples]) -> Estimate:
-    """What the variants together still miss; a request that follows from an answer counts as long as that and the request before it."""
+    """The requests that the variants together still miss.
+
+    A request that follows from an answer is taken to have the tokens of that answer and of the request before it.
+    """
     found = Estimate()
     counter = load_counter(None)
     seen: set[str] = set()
@@ -104,7 +111,7 @@ def estimate_writing(several: Iterable[Examples]) -> Estimate:
 
 
 def _missing(examples: Examples) -> Iterator[tuple[Unit[Any], Request]]:
-    """The units that miss an answer, and the request for it."""
+    """The units that miss an answer, each with the request for it."""
     expression = expression_of(examples)
     assert expression is not None
     with stored_answers(examples.options) as answers:

@@ -1,4 +1,4 @@
-"""What language models answered, kept in one SQLite file: nothing that was paid for is asked for again."""
+"""The answers of language models, kept in one SQLite file, so that nothing is paid for twice."""
 
 import hashlib
 import json
@@ -16,15 +16,14 @@ from synthctx_data.files import whole
 from synthctx_data.tokens import TokenCounter
 
 _FORMAT = 1
-_WAIT = 60  # seconds for another build to have written
+_WAIT = 60  # seconds to wait for another build that is writing
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a model: the body of a chat completion, the hash of the template that worded it, what it is for, and the form (a
-    pydantic model) that its answer is to have.
+    """A request to a model: the body of a chat completion, the hash of the template that worded it, and the unit it is for.
 
-    The key is of body and template alone: what a server can do with the form is no part of what is asked.
+    `form` is a pydantic model that the answer should follow. It is no part of the key: not every server can use it.
     """
 
     body: Mapping[str, Any]
@@ -33,12 +32,12 @@ class Request:
     form: Any = None
 
     def tokens(self, counter: TokenCounter) -> int:
-        """Tokens of its messages, without a chat template."""
+        """The number of tokens of its messages, without a chat template."""
         return sum(counter.raw(message["content"]) for message in self.body["messages"])
 
     @cached_property
     def key(self) -> str:
-        """The SHA-256 of the request in one canonical form: the same question, the same key, on any machine."""
+        """The SHA-256 of body and template in a canonical form: the same request has the same key on any machine."""
         canonical = json.dumps([self.template, self.body], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -48,9 +47,9 @@ _TokenCount = Annotated[int, Field(ge=0, lt=2**31)]
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back, good or bad: what it was for, its text, why it ended, who wrote it where, the tokens paid for, and when.
+    """An answer, good or bad: its request, its text, why it ended, who wrote it where, the tokens paid for, and its time.
 
-    asked, model: the model that was asked, and what the endpoint called it.
+    asked, model: the model that was asked, and the name that the endpoint gave it.
     time: seconds since 1970.
     """
 
@@ -69,7 +68,7 @@ class Answer:
 
 _ANSWER = TypeAdapter(Answer)
 _COLUMNS = tuple(field.name for field in fields(Answer))
-# With rows of its own and an index beside it: in the index itself, each answer would take a page of overflow.
+# With rows beside the index: in the index itself (WITHOUT ROWID, as below), each answer would take a page of overflow.
 _TABLE = f"CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY NOT NULL, {', '.join(_COLUMNS[1:])})"
 # Requests that were handed in together, and not answered yet: the uploaded file that holds each, and the batch made from it.
 _BATCHED = (
@@ -119,7 +118,7 @@ class AnswerStore:
         return (Answer(*row) for row in self._connection.execute("SELECT * FROM answers ORDER BY key"))
 
     def get(self, key: str) -> Answer | None:
-        """The answer to the request of this key, if there is one."""
+        """The answer to the request of this key; None if there is none."""
         row = self._connection.execute("SELECT * FROM answers WHERE key = ?", (key,)).fetchone()
         return Answer(*row) if row else None
 
@@ -137,7 +136,7 @@ class AnswerStore:
         return kept
 
     def keep_all(self, answers: Iterable[Answer]) -> int:
-        """How many of these answers were new; all of them are kept, or none if one cannot be."""
+        """The number of these answers that were new. All of them are kept, or none if one cannot be."""
         before = len(self)
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -145,7 +144,7 @@ class AnswerStore:
         return len(self) - before
 
     def hand_in(self, requests: Iterable[Request], file: str, endpoint: str) -> None:
-        """Remembers that these requests are in an uploaded file, of which a batch is about to be made."""
+        """Remembers that these requests are in an uploaded file, from which a batch is about to be made."""
         rows = ((request.key, request.template, request.unit, file, None, endpoint) for request in requests)
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -156,12 +155,12 @@ class AnswerStore:
         self._connection.execute("UPDATE batched SET batch = ? WHERE file = ?", (batch, file))
 
     def batches(self, endpoint: str) -> list[tuple[str, str | None]]:
-        """Files that were handed in to an endpoint and not taken back, and their batches (None if none was made as far as is known)."""
+        """The files that were handed in to an endpoint and not taken back, each with its batch (None if none is known)."""
         query = "SELECT DISTINCT file, batch FROM batched WHERE endpoint = ? ORDER BY file"
         return list(self._connection.execute(query, (endpoint,)))
 
     def batch_of(self, key: str) -> str | None:
-        """The batch (or, until it has a name, the file) that a request was handed in with, and not taken back."""
+        """The batch that a request was handed in with (or the file, until the batch has a name); None if there is none."""
         row = self._connection.execute("SELECT COALESCE(batch, file) FROM batched WHERE key = ?", (key,)).fetchone()
         return row[0] if row else None
 
@@ -171,7 +170,7 @@ class AnswerStore:
         return {key: (template, unit) for key, template, unit in self._connection.execute(query, (file,))}
 
     def take_back(self, file: str) -> None:
-        """Forgets a file: its answers are kept, or there will be none."""
+        """Forgets a file whose answers are kept, or that will have none."""
         self._connection.execute("DELETE FROM batched WHERE file = ?", (file,))
 
     def close(self) -> None:
@@ -183,7 +182,7 @@ ANSWERS = "answers.jsonl"  # in a variant's folder: the answers of a language mo
 
 
 def export(answers: Iterable[Answer], file: Path) -> int:
-    """How many answers were written as JSON lines: enough to build the same rows anywhere, without a network."""
+    """The number of answers that were written as JSON lines. With the file, the same rows can be built without a network."""
     count = 0
     with whole(file) as aside, aside.open("w", encoding="utf-8") as lines:
         for answer in answers:
@@ -195,7 +194,7 @@ def export(answers: Iterable[Answer], file: Path) -> int:
 def exported(file: Path) -> Iterator[Answer]:
     """The answers of an exported file.
 
-    Raises: DatasetError for a file that cannot be read, and for a line that is no answer.
+    Raises: DatasetError for a file that cannot be read, and for a line that holds no answer.
     """
     try:
         with file.open(encoding="utf-8") as lines:

@@ -1,4 +1,4 @@
-"""Has a language model write: many requests at a time, every answer kept before it is looked at, and stopped cleanly at any moment."""
+"""Writing by a language model: many requests at a time. Every answer is kept before it is judged; a stop is always clean."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
@@ -12,16 +12,16 @@ from builders.writing.store import Answer, AnswerStore, Request
 from synthctx_data.errors import WriterError
 
 Units = Callable[[], Iterable[Unit[Any]]]
-_HOPELESS = 30  # answers in a row of which not one can be used
-_STORED = 64  # units that are judged between two looks at what has arrived
+_HOPELESS = 30  # answers in a row, none of which can be used, after which the writer stops
+_STORED = 64  # units that are judged before the writer looks at arrived answers again
 _WAIT = 0.05  # seconds between looks at spent money that is all reserved
 
 
 @dataclass
 class Status:
-    """How far a writer is, for whoever watches: units of this pass that are done, answers that came, their tokens, and their cost.
+    """The progress of a writer: the units of this pass, and those that are done, and the answers that came, with their tokens.
 
-    note: what else is going on.
+    note: a remark for the user, such as the state of a batch.
     """
 
     spending: Spending
@@ -41,13 +41,13 @@ class Status:
 
 
 class Writer:
-    """Asks for every answer that the units need and the store lacks.
+    """A writer, which asks for every answer that the units need and the store lacks.
 
-    In one pass after the other, each unit goes as far as there are answers, and those that miss one go on by asking for it, several at
-    a time. What an asking is written meanwhile is provisional: whether passages repeat each other is known for certain only once all
-    units before have theirs. So the writer is done when a pass finds everything there.
+    It makes one pass after the other. In a pass, each unit goes as far as the stored answers reach. Units that miss an answer
+    then ask for it, several at a time. Their results are provisional: a passage can be compared with all earlier ones only
+    when the units before it are written. So the writer is done when a pass misses nothing.
 
-    watch: written of every answer.
+    watch: is called after every answer, and after every finished unit.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Writer:
                 return one
 
     async def _pass(self, drafts: Iterator[Draft[Any]]) -> int:
-        """How many units missed something; they have all been asked for."""
+        """The number of units that missed an answer. All of these have been asked for."""
         running: set[asyncio.Task[None]] = set()
         slots = asyncio.Semaphore(self._concurrency)
         missed = 0
@@ -101,7 +101,7 @@ class Writer:
                 task = asyncio.create_task(self._finish(draft))
                 running.add(task)
                 task.add_done_callback(ended)
-                if missed == 1:  # it goes alone: a wrong address or key is found out once
+                if missed == 1:  # the first goes alone, so that a wrong address or key fails once only
                     await asyncio.wait([task])
         except asyncio.CancelledError:  # Ctrl-C: what is under way has been paid for
             self._end(WriterError("interrupted"))
@@ -127,12 +127,12 @@ class Writer:
             self._end(error)
 
     def _end(self, error: Exception) -> None:
-        """Sends nothing more."""
+        """Stops the writer with this error, unless it stopped with another before."""
         self._stop = self._stop or error
         self._endpoint.stop()
 
     async def _paid(self, request: Request) -> Answer | None:
-        """The endpoint's answer, which is kept; None if the writer stops before."""
+        """The endpoint's answer, which is kept; None if the writer stops before asking."""
         if batch := self._store.batch_of(request.key):
             raise WriterError(
                 f"{request.unit} was handed in with {batch}, whose answers are not here yet: add --batch to wait for them, or they are "
@@ -160,12 +160,12 @@ class Writer:
 
 
 def most_cost(request: Request, endpoint: Endpoint, spending: Spending) -> float:
-    """US dollars that an answer may cost; 0 where no budget asks for it."""
+    """The most US dollars that a request and its answer may cost; 0 if there is no budget."""
     return spending.cost(*endpoint.tokens(request)) if spending.budget is not None else 0.0
 
 
 def require_hope(editor: Editor) -> None:
-    """Raises: WriterError if of many answers in a row none can be used."""
+    """Raises: WriterError if none of the last 30 answers can be used."""
     if editor.in_vain >= _HOPELESS:
         raise WriterError(
             f"{editor.in_vain} answers of {editor.model} in a row cannot be used ({reasons(editor)}); they are kept, and nothing more is "
@@ -174,7 +174,7 @@ def require_hope(editor: Editor) -> None:
 
 
 def reasons(editor: Editor) -> str:
-    """Why answers were rejected, the most frequent reason first: "12 not JSON, 3 cut off"."""
+    """The faults of rejected answers, the most frequent first: "12 not JSON, 3 cut off"."""
     return ", ".join(f"{count} {kind}" for kind, count in editor.rejected.most_common())
 
 

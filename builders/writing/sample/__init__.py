@@ -21,7 +21,7 @@ def load_sample() -> dict[str, Answer]:
 
 
 def refusal(task: str, unit: str) -> str:
-    """Why something is not in the sample, and what to do."""
+    """The message that a unit is not in the sample, with what to do about it."""
     train, validation = SIZES[task]
     return (
         f"without --model, documents come from a sample that is built in, which is enough for --train {train} --validation {validation} "

@@ -1,7 +1,7 @@
-"""Makes the sample: `ask FILE` writes the requests that it has no answer to, `take FILE` adds answers to them, and drops what is not used.
+"""The maker of the sample: `ask FILE` writes the requests that lack an answer; `take FILE` adds answers and drops unused ones.
 
-Both files are JSON lines: a request has `unit` and `messages`, an answer `unit` and `text`. Asked and taken in turn, since some requests
-follow from answers, until nothing is asked any more. (python -m builders.writing.sample.make)
+Both files are JSON lines: a request has `unit` and `messages`, an answer has `unit` and `text`. Some requests follow from
+answers: ask and take in turn until nothing is asked any more. (python -m builders.writing.sample.make)
 """
 
 import json
@@ -44,7 +44,7 @@ def missing(task: str, answers: Used) -> dict[str, Request]:
 
 
 def main(step: str, file: Path) -> None:
-    """Does one step."""
+    """Does one step, "ask" or "take"."""
     used = Used(load_sample())
     requests: dict[str, Request] = {}
     for task in TASKS:
