@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from synthctx_data.option_model import SEVERAL, OptionModel, option, panel
+from synthctx_data.option_model import SEVERAL, OptionModel, panel
 from training.options import ANSWERS_PANEL, DATA_PANEL, Name, Positive, ReadingOptions, Recipe
 
 ScoreName = Literal["wu", "wu_forced", "mass", "logit", "edge", "ablate"]
@@ -15,12 +15,14 @@ _HEADS = panel("Heads", 0)
 class DetectOptions(ReadingOptions):
     """The options of finding heads."""
 
-    score: Annotated[ScoreName, _HEADS] = option("wu", "The score of a head; see below.")
-    calibrate: Annotated[bool, _HEADS] = option(True, "For the score mass: subtract that of the question N/A.")
-    top: Annotated[Positive, _HEADS] = option(10, "Heads to show.")
-    output: Annotated[Name | None, DATA_PANEL] = option(
-        None, "The folder of scores and figures. Default: heads/MODEL/DATA_SPLIT_SCORE."
-    )
+    score: Annotated[ScoreName, _HEADS] = "wu"
+    """The score of a head; see below."""
+    calibrate: Annotated[bool, _HEADS] = True
+    """For the score mass: subtract that of the question N/A."""
+    top: Annotated[Positive, _HEADS] = 10
+    """Heads to show."""
+    output: Annotated[Name | None, DATA_PANEL] = None
+    """The folder of scores and figures. Default: heads/MODEL/DATA_SPLIT_SCORE."""
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the scores of a row."""
@@ -30,10 +32,14 @@ class DetectOptions(ReadingOptions):
 class ConditionOptions(ReadingOptions):
     """The options that all experiments with answers under several conditions share."""
 
-    batch_size: Annotated[Positive, ANSWERS_PANEL] = option(1, "Rows that are answered at once.")
-    max_new_tokens: Annotated[Positive, ANSWERS_PANEL] = option(64, "Tokens of an answer at most.")
-    seeds: Annotated[Positive, ANSWERS_PANEL] = option(3, "Draws of each control.")
-    resamples: Annotated[Positive, ANSWERS_PANEL] = option(1000, "Resamples of the bootstrap.")
+    batch_size: Annotated[Positive, ANSWERS_PANEL] = 1
+    """Rows that are answered at once."""
+    max_new_tokens: Annotated[Positive, ANSWERS_PANEL] = 64
+    """Tokens of an answer at most."""
+    seeds: Annotated[Positive, ANSWERS_PANEL] = 3
+    """Draws of each control."""
+    resamples: Annotated[Positive, ANSWERS_PANEL] = 1000
+    """Resamples of the bootstrap."""
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the answers under a condition of a given name."""
@@ -43,22 +49,18 @@ class ConditionOptions(ReadingOptions):
 class KnockoutOptions(ConditionOptions):
     """The options of a knockout."""
 
-    heads: Annotated[Name, _HEADS] = option(..., "The folder (or file) of the heads' scores, from analysis/detect.py.")
-    top: Annotated[list[Positive], Field(min_length=1), SEVERAL, _HEADS] = option(
-        [1, 2, 5, 10, 20], "How many of the highest heads are knocked out at once, one number after the other."
-    )
-    mode: Annotated[Literal["zero", "mean", "uniform", "edge"], _HEADS] = option(
-        "zero", "How heads are knocked out; see below."
-    )
-    phase: Annotated[Literal["prefill", "answer", "both"], _HEADS] = option(
-        "both", "When heads are knocked out: while the model reads, while it answers, or both."
-    )
-    exclude_layers: Annotated[list[Annotated[int, Field(ge=0)]], SEVERAL, _HEADS] = option(
-        [], "Layers that no control is drawn from: those without which nothing works, such as the first."
-    )
-    output: Annotated[Name | None, DATA_PANEL] = option(
-        None, "The folder of answers, curves and table. Default: knockout/MODEL/DATA_SPLIT_MODE_PHASE."
-    )
+    heads: Annotated[Name, _HEADS]
+    """The folder (or file) of the heads' scores, from analysis/detect.py."""
+    top: Annotated[list[Positive], Field(min_length=1), SEVERAL, _HEADS] = [1, 2, 5, 10, 20]
+    """How many of the highest heads are knocked out at once, one number after the other."""
+    mode: Annotated[Literal["zero", "mean", "uniform", "edge"], _HEADS] = "zero"
+    """How heads are knocked out; see below."""
+    phase: Annotated[Literal["prefill", "answer", "both"], _HEADS] = "both"
+    """When heads are knocked out: while the model reads, while it answers, or both."""
+    exclude_layers: Annotated[list[Annotated[int, Field(ge=0)]], SEVERAL, _HEADS] = []
+    """Layers that no control is drawn from: those without which nothing works, such as the first."""
+    output: Annotated[Name | None, DATA_PANEL] = None
+    """The folder of answers, curves and table. Default: knockout/MODEL/DATA_SPLIT_MODE_PHASE."""
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the answers under a condition of a given name."""
@@ -68,23 +70,20 @@ class KnockoutOptions(ConditionOptions):
 class PatchOptions(ConditionOptions):
     """The options of patching heads."""
 
-    donor_adapter: Annotated[Name | None, _HEADS] = option(None, "The adapter whose heads are patched in.")
-    donor_model: Annotated[Name | None, _HEADS] = option(
-        None, "The model whose heads are patched in. Default: the donor adapter's."
-    )
-    heads: Annotated[Name, _HEADS] = option(
-        ..., "The folder (or file) of the recipient's scores, from analysis/detect.py."
-    )
-    donor_heads: Annotated[Name, _HEADS] = option(..., "The folder (or file) of the donor's scores.")
-    top: Annotated[Positive, _HEADS] = option(
-        10, "How many of the highest heads of each model are its retrieval heads."
-    )
-    positions: Annotated[Literal["answer", "question", "needle", "all"], _HEADS] = option(
-        "all", "Where heads are patched. The paper does not say."
-    )
-    output: Annotated[Name | None, DATA_PANEL] = option(
-        None, "The folder of answers and table. Default: patch/MODEL/DATA_SPLIT_DONOR_POSITIONS."
-    )
+    donor_adapter: Annotated[Name | None, _HEADS] = None
+    """The adapter whose heads are patched in."""
+    donor_model: Annotated[Name | None, _HEADS] = None
+    """The model whose heads are patched in. Default: the donor adapter's."""
+    heads: Annotated[Name, _HEADS]
+    """The folder (or file) of the recipient's scores, from analysis/detect.py."""
+    donor_heads: Annotated[Name, _HEADS]
+    """The folder (or file) of the donor's scores."""
+    top: Annotated[Positive, _HEADS] = 10
+    """How many of the highest heads of each model are its retrieval heads."""
+    positions: Annotated[Literal["answer", "question", "needle", "all"], _HEADS] = "all"
+    """Where heads are patched. The paper does not say."""
+    output: Annotated[Name | None, DATA_PANEL] = None
+    """The folder of answers and table. Default: patch/MODEL/DATA_SPLIT_DONOR_POSITIONS."""
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the answers under a condition of a given name."""
@@ -94,37 +93,34 @@ class PatchOptions(ConditionOptions):
 class CompareOptions(OptionModel):
     """The options of a comparison."""
 
-    heads: Annotated[list[Name], Field(min_length=2), SEVERAL] = option(..., "Scores of heads, as NAME=FOLDER.")
-    reference: Name = option(
-        ..., "The name of the model that the others are compared with: the one trained on real data."
-    )
-    f1: Annotated[list[Name], SEVERAL] = option(
-        [], "Evaluations (training/evaluate.py) of some of the models, as NAME=FOLDER."
-    )
-    top: Annotated[list[Positive], Field(min_length=1), SEVERAL] = option(
-        [10, 20], "How many of the highest heads are compared."
-    )
-    thresholds: Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], SEVERAL] = option(
-        [0.1, 0.5], "The scores from which on a head is a retrieval head."
-    )
-    output: Name = option("comparison", "The folder of tables and figures.")
+    heads: Annotated[list[Name], Field(min_length=2), SEVERAL]
+    """Scores of heads, as NAME=FOLDER."""
+    reference: Name
+    """The name of the model that the others are compared with: the one trained on real data."""
+    f1: Annotated[list[Name], SEVERAL] = []
+    """Evaluations (training/evaluate.py) of some of the models, as NAME=FOLDER."""
+    top: Annotated[list[Positive], Field(min_length=1), SEVERAL] = [10, 20]
+    """How many of the highest heads are compared."""
+    thresholds: Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], SEVERAL] = [0.1, 0.5]
+    """The scores from which on a head is a retrieval head."""
+    output: Name = "comparison"
+    """The folder of tables and figures."""
 
 
 class RankOptions(Recipe):
     """The options of a ranking: the recipe of the short tuning, the candidates, and the target that they stand in for."""
 
-    target: Annotated[Name, DATA_PANEL] = option(
-        ..., "The data that the model is wanted for, as PLACE:VARIANT: the real ones."
-    )
-    target_split: Annotated[Name, DATA_PANEL] = option(
-        "validation", "The split of the target on which heads are scored."
-    )
-    limit: Annotated[Positive, DATA_PANEL] = option(32, "Rows of the target to score heads on.")
-    output: Annotated[Name, DATA_PANEL] = option("ranking", "The folder of adapters, scores and table.")
-    score: Annotated[ScoreName, _HEADS] = option("wu_forced", "The score of a head; see analysis/detect.py --help.")
-    max_steps: Annotated[Positive | None, panel("Schedule", 4)] = option(
-        50, "Steps of the short tuning on each candidate."
-    )
-    save_steps: Annotated[Positive, panel("Log and checkpoints", 6)] = option(
-        10, "Steps between two checkpoints. The last two checkpoints are kept."
-    )
+    target: Annotated[Name, DATA_PANEL]
+    """The data that the model is wanted for, as PLACE:VARIANT: the real ones."""
+    target_split: Annotated[Name, DATA_PANEL] = "validation"
+    """The split of the target on which heads are scored."""
+    limit: Annotated[Positive, DATA_PANEL] = 32
+    """Rows of the target to score heads on."""
+    output: Annotated[Name, DATA_PANEL] = "ranking"
+    """The folder of adapters, scores and table."""
+    score: Annotated[ScoreName, _HEADS] = "wu_forced"
+    """The score of a head; see analysis/detect.py --help."""
+    max_steps: Annotated[Positive | None, panel("Schedule", 4)] = 50
+    """Steps of the short tuning on each candidate."""
+    save_steps: Annotated[Positive, panel("Log and checkpoints", 6)] = 10
+    """Steps between two checkpoints. The last two checkpoints are kept."""

@@ -15,7 +15,7 @@ from builders.shards import Build
 from builders.writing.options import WritingOptions
 from builders.writing.run import expression_of
 from synthctx_data.errors import UsageError
-from synthctx_data.option_model import OptionModel, option, panel
+from synthctx_data.option_model import OptionModel, panel
 from synthctx_data.options import Options
 from synthctx_data.task import Task
 
@@ -25,21 +25,16 @@ _PANEL = panel("Where and how", 6)
 class RunOptions(OptionModel):
     """The options that say where and how a data set is built. None of them decides a row."""
 
-    output: Annotated[Path, _PANEL] = option(
-        Path("synthctx"), "The folder that the data set goes into, as OUTPUT/TASK."
-    )
-    workers: Annotated[int | None, Field(ge=1), _PANEL] = option(
-        None, "Processes. Any number gives the same rows. Default: one for each core."
-    )
-    shards: Annotated[int | None, Field(ge=1), _PANEL] = option(
-        None, "Parquet files of each split. Any number gives the same rows. Default: one for 2**24 tokens."
-    )
-    ray: Annotated[str | None, _PANEL] = option(
-        None, "Build on the Ray cluster of this address, e.g. auto, instead of in processes."
-    )
-    estimate: Annotated[bool, _PANEL] = option(
-        False, "Say how many requests to the language model are missing, with their tokens and cost, and stop."
-    )
+    output: Annotated[Path, _PANEL] = Path("synthctx")
+    """The folder that the data set goes into, as OUTPUT/TASK."""
+    workers: Annotated[int | None, Field(ge=1), _PANEL] = None
+    """Processes. Any number gives the same rows. Default: one for each core."""
+    shards: Annotated[int | None, Field(ge=1), _PANEL] = None
+    """Parquet files of each split. Any number gives the same rows. Default: one for 2**24 tokens."""
+    ray: Annotated[str | None, _PANEL] = None
+    """Build on the Ray cluster of this address, e.g. auto, instead of in processes."""
+    estimate: Annotated[bool, _PANEL] = False
+    """Say how many requests to the language model are missing, with their tokens and cost, and stop."""
 
     @property
     def processes(self) -> int:

@@ -86,7 +86,7 @@ class _StoppedError(Exception):
     """The parent process wants no more of this shard."""
 
 
-# In a worker: the number of rows that all workers have made, and the event to stop. A pool can give them to a worker only so.
+# In a worker: the number of rows that all workers have made, and the stop event. A pool can pass them on in no other way.
 _shared: tuple[Any, Any] | None = None
 
 

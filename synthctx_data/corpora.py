@@ -3,7 +3,7 @@
 Rows of four shapes are read, from JSON, JSON lines (also gzipped), Parquet or the Hub:
 - a question of Lost in the Middle: `question`, `answers` [str], `ctxs` [{title, text, isgold}], exactly one of them gold;
 - a question of MuSiQue: `question`, `answer`, `answer_aliases`, `paragraphs` [{title, paragraph_text}], and
-  `question_decomposition` [{question, answer, paragraph_support_idx}], one a hop;
+  `question_decomposition` [{question, answer, paragraph_support_idx}], one for each hop;
 - a topic of SummHay: `documents` [{document_text, insights_included}], `subtopics` [{insights [{insight, insight_id}]}];
 - a document: `text`, and `title` if it has one.
 A text file becomes passages that end where paragraphs end.
@@ -355,7 +355,7 @@ def _hub_rows(repository: str) -> Iterator[tuple[str, _Row]]:
 
 
 def split_passages(text: str) -> Iterator[str]:
-    """The text in passages of 100 words or more that end where paragraphs end; the last may be shorter.
+    """The passages of a text: 100 words or more each, up to the end of a paragraph. The last may be shorter.
 
     A paragraph of more than 300 words is cut where sentences end, or else between words.
     """

@@ -68,7 +68,7 @@ def parse_address(text: str, revision: str | None = None) -> Address:
 
 
 def parse_variant_address(text: str) -> Address:
-    """The address of one variant, as `--data` takes it.
+    """The address of one variant in a text, as `--data` takes it.
 
     Raises: UsageError as `parse_address` does, and if the address names no variant.
     """
@@ -153,7 +153,7 @@ class BuiltVariant:
 
 
 def find_variants(address: Address, names: list[str] | None = None) -> list[BuiltVariant]:
-    """The variants of a data set: the one of the address, those of these names, or all of them.
+    """The variants of a data set: those of these names, or else the one of the address, or else all of them.
 
     Raises: UsageError if the folder has no such variant, or if there is no such data set on the Hub.
     """

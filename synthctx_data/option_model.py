@@ -3,7 +3,7 @@
 from typing import Any, Self
 
 from cyclopts import Group, Parameter
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from synthctx_data.errors import UsageError
 
@@ -11,12 +11,12 @@ SEVERAL = Parameter(consume_multiple=True)  # a flag that takes all words up to 
 
 
 class OptionModel(BaseModel):
-    """Options by name, checked when they are made, and never changed after that.
+    """Options by name, checked when they are made, and never changed after that. The text below an option is its help.
 
     Raises: UsageError for a value that cannot be used, for a name that is no option, and for a missing option.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -30,11 +30,6 @@ class OptionModel(BaseModel):
         """The options that are not at their defaults, by name."""
         defaults = {name: field.default for name, field in type(self).model_fields.items()}
         return {name: getattr(self, name) for name in defaults if getattr(self, name) != defaults[name]}
-
-
-def option(default: Any, text: str) -> Any:
-    """A field of a model of options, with its default (`...` if it must be given) and its help text."""
-    return Field(default, description=text, validate_default=False)
 
 
 def panel(title: str, order: int) -> Parameter:

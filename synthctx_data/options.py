@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from synthctx_data import CONTENT_VERSION
 from synthctx_data.errors import UsageError
-from synthctx_data.option_model import OptionModel, option, panel
+from synthctx_data.option_model import OptionModel, panel
 
 MIN_TOKENS, MAX_TOKENS = 128, 1_048_576
 UNIFORM = "uniform"
@@ -36,58 +36,41 @@ _MODEL = panel("Language model (llm variants)", 4)
 class Options(OptionModel):
     """The options that decide the rows of a data set. A size of `None` means the task's default."""
 
-    max_tokens: Annotated[int, Field(ge=MIN_TOKENS, le=MAX_TOKENS), _SIZE] = option(
-        32768, "Tokens of the whole training sequence, chat template and answer included; 128 to 1048576."
-    )
-    tokenizer: Annotated[str | None, _SIZE] = option(
-        None,
-        "The tokenizer that counts tokens: a tokenizer.json (with its chat template beside it), its folder, or a Hub id. "
-        "Default: the one that comes with synthctx.",
-    )
-    train: Annotated[int | None, Field(ge=0), _SIZE] = option(
-        None, "Training examples. Default: as many as in the paper, 1260 for MDQA and 360 for the others."
-    )
-    validation: Annotated[int | None, Field(ge=0), _SIZE] = option(
-        None, "Validation examples. Default: as many as in the paper, 140 for MDQA and 40 for the others."
-    )
-    seed: Annotated[int, _SIZE] = option(0, "The seed: another seed gives other examples.")
-    depth: Annotated[str, _NEEDLES] = option(
-        UNIFORM, "Where needles stand: uniform, or depths from 0 (first) to 1 (last), taken in turn, e.g. 0.0,0.5,1.0."
-    )
-    corpus: Annotated[tuple[str, ...], Parameter(show_default=False), _CORPUS] = option(
-        (),
-        "Real questions, or documents for the haystack: .json, .jsonl(.gz), .parquet, .txt, .md, a folder, or a Hub id. "
-        "Can be given several times.",
-    )
-    corpus_text_column: Annotated[str, _CORPUS] = option(
-        "text", "The field of a corpus's rows that holds the text of a document."
-    )
-    distractors: Annotated[Literal["bm25", "dense", "random"], _CORPUS] = option(
-        "bm25", "How documents of the corpus are ranked as distractors."
-    )
-    dense_model: Annotated[str, _CORPUS] = option(
-        "facebook/contriever", "The encoder for --distractors dense: a folder or a Hub id."
-    )
-    key_style: Annotated[Literal["uuid", "integer", "word"], _NEEDLES] = option(
-        "uuid", "What the keys and values of symbolic variants are."
-    )
-    hops: Annotated[str, _NEEDLES] = option(
-        "2,3,4",
-        "Hops of musique_synth's questions, with weights if they are not equally frequent: 2,3,4 or 2:6,3:3,4:1.",
-    )
-    insight_wording: Annotated[Literal["varied", "identical"], _NEEDLES] = option(
-        "varied", "How the documents of summhay_synth's templated variants word an insight: each anew, or all the same."
-    )
-    model: Annotated[str | None, _MODEL] = option(
-        None, "The language model that writes the documents. Default: none; a small sample of answers is built in."
-    )
-    pool_size: Annotated[int | None, Field(ge=0, le=_MAX_POOL), _MODEL] = option(
-        None,
-        "Documents that are written once and shared by all haystacks of llm_haystack. Default: one for every 64 of --max-tokens.",
-    )
-    store: Annotated[str | None, _MODEL] = option(
-        None, "The file that keeps every answer of the language model. Default: OUTPUT/answers.sqlite."
-    )
+    max_tokens: Annotated[int, Field(ge=MIN_TOKENS, le=MAX_TOKENS), _SIZE] = 32768
+    """Tokens of the whole training sequence, chat template and answer included; 128 to 1048576."""
+    tokenizer: Annotated[str | None, _SIZE] = None
+    """The tokenizer that counts tokens: a tokenizer.json (with its chat template beside it), its folder, or a Hub id.
+    Default: the one that comes with synthctx."""
+    train: Annotated[int | None, Field(ge=0), _SIZE] = None
+    """Training examples. Default: as many as in the paper, 1260 for MDQA and 360 for the others."""
+    validation: Annotated[int | None, Field(ge=0), _SIZE] = None
+    """Validation examples. Default: as many as in the paper, 140 for MDQA and 40 for the others."""
+    seed: Annotated[int, _SIZE] = 0
+    """The seed: another seed gives other examples."""
+    depth: Annotated[str, _NEEDLES] = UNIFORM
+    """Where needles stand: uniform, or depths from 0 (first) to 1 (last), taken in turn, e.g. 0.0,0.5,1.0."""
+    corpus: Annotated[tuple[str, ...], Parameter(show_default=False), _CORPUS] = ()
+    """Real questions, or documents for the haystack: .json, .jsonl(.gz), .parquet, .txt, .md, a folder, or a Hub id.
+    Can be given several times."""
+    corpus_text_column: Annotated[str, _CORPUS] = "text"
+    """The field of a corpus's rows that holds the text of a document."""
+    distractors: Annotated[Literal["bm25", "dense", "random"], _CORPUS] = "bm25"
+    """How documents of the corpus are ranked as distractors."""
+    dense_model: Annotated[str, _CORPUS] = "facebook/contriever"
+    """The encoder for --distractors dense: a folder or a Hub id."""
+    key_style: Annotated[Literal["uuid", "integer", "word"], _NEEDLES] = "uuid"
+    """What the keys and values of symbolic variants are."""
+    hops: Annotated[str, _NEEDLES] = "2,3,4"
+    """Hops of musique_synth's questions, with weights if they are not equally frequent: 2,3,4 or 2:6,3:3,4:1."""
+    insight_wording: Annotated[Literal["varied", "identical"], _NEEDLES] = "varied"
+    """How the documents of summhay_synth's templated variants word an insight: each anew, or all the same."""
+    model: Annotated[str | None, _MODEL] = None
+    """The language model that writes the documents. Default: none; a small sample of answers is built in."""
+    pool_size: Annotated[int | None, Field(ge=0, le=_MAX_POOL), _MODEL] = None
+    """Documents that are written once and shared by all haystacks of llm_haystack. Default: one for every 64 of
+    --max-tokens."""
+    store: Annotated[str | None, _MODEL] = None
+    """The file that keeps every answer of the language model. Default: OUTPUT/answers.sqlite."""
 
     @field_validator("corpus", mode="before")
     @classmethod

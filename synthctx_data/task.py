@@ -16,8 +16,10 @@ from synthctx_data.world.padding import padding
 
 @dataclass(frozen=True)
 class Setting:
-    """The setting of a concept expression: the task's name, its layout, the options, the number of examples of each split, and
-    the context ("haystack" or "padding").
+    """The setting that a concept expression works in: the task's name, its layout, and the options.
+
+    sizes: the number of examples of each split.
+    context: "haystack" or "padding".
     """
 
     task: str

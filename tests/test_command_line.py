@@ -13,7 +13,7 @@ from builders.commands import app as synthctx_app
 from synthctx_data.command import progress_bar, script
 from synthctx_data.errors import UsageError
 from synthctx_data.files import whole, whole_folder
-from synthctx_data.option_model import SEVERAL, OptionModel, option
+from synthctx_data.option_model import SEVERAL, OptionModel
 from synthctx_data.retry import retry, retry_async
 from tests.commands import call, synthctx
 
@@ -21,12 +21,18 @@ from tests.commands import call, synthctx
 class Few(OptionModel):
     """A few options of all kinds."""
 
-    rows: Annotated[int, Field(ge=1)] = option(..., "Rows.")
-    rate: float = option(0.5, "A rate.")
-    tops: Annotated[list[int], SEVERAL] = option([1, 2], "Several numbers.")
-    kind: Literal["this", "that"] = option("this", "A choice.")
-    fast: bool = option(False, "A switch.")
-    place: Path | None = option(None, "A place.")
+    rows: Annotated[int, Field(ge=1)]
+    """Rows."""
+    rate: float = 0.5
+    """A rate."""
+    tops: Annotated[list[int], SEVERAL] = [1, 2]
+    """Several numbers."""
+    kind: Literal["this", "that"] = "this"
+    """A choice."""
+    fast: bool = False
+    """A switch."""
+    place: Path | None = None
+    """A place."""
 
 
 def given(tmp_path: Path, *words: object) -> tuple[Few, str]:

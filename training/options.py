@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from synthctx_data.option_model import SEVERAL, OptionModel, option, panel
+from synthctx_data.option_model import SEVERAL, OptionModel, panel
 
 Positive = Annotated[int, Field(gt=0)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -23,83 +23,82 @@ _IDLE = {"output", "logging_steps", "save_steps", "report_to", "push_to"}
 class ModelOptions(OptionModel):
     """The options of a model and of the extension of its context."""
 
-    model: Annotated[Name, MODEL_PANEL] = option(..., "A folder or a Hub id of a causal language model.")
-    model_revision: Annotated[Name | None, MODEL_PANEL] = option(None, "The revision of the model on the Hub.")
-    max_tokens: Annotated[Positive | None, MODEL_PANEL] = option(
-        None, "The context to extend to, in tokens. Default: the model's own."
-    )
-    trained_tokens: Annotated[int | None, Field(ge=64), MODEL_PANEL] = option(
-        None, "The context that the model was trained on, in tokens. Default: what its configuration says."
-    )
-    rope: Annotated[Literal["theta", "yarn", "linear"], MODEL_PANEL] = option(
-        "theta", "How positions are extended. The paper raises theta."
-    )
-    sliding_window: Annotated[Positive | None, MODEL_PANEL] = option(
-        None, "The sliding window, in tokens, of a model that has one. The paper has 16384 for Mistral."
-    )
-    dtype: Annotated[Literal["auto", "bfloat16", "float32"], MODEL_PANEL] = option(
-        "auto", "The type of the weights. auto: bfloat16 on a GPU, else float32."
-    )
-    attention: Annotated[Literal["auto", "flash_attention_2", "sdpa", "eager"], MODEL_PANEL] = option(
-        "auto",
-        "The implementation of attention. auto: flash_attention_2 if it is installed and there is a GPU, else sdpa.",
-    )
+    model: Annotated[Name, MODEL_PANEL]
+    """A folder or a Hub id of a causal language model."""
+    model_revision: Annotated[Name | None, MODEL_PANEL] = None
+    """The revision of the model on the Hub."""
+    max_tokens: Annotated[Positive | None, MODEL_PANEL] = None
+    """The context to extend to, in tokens. Default: the model's own."""
+    trained_tokens: Annotated[int | None, Field(ge=64), MODEL_PANEL] = None
+    """The context that the model was trained on, in tokens. Default: what its configuration says."""
+    rope: Annotated[Literal["theta", "yarn", "linear"], MODEL_PANEL] = "theta"
+    """How positions are extended. The paper raises theta."""
+    sliding_window: Annotated[Positive | None, MODEL_PANEL] = None
+    """The sliding window, in tokens, of a model that has one. The paper has 16384 for Mistral."""
+    dtype: Annotated[Literal["auto", "bfloat16", "float32"], MODEL_PANEL] = "auto"
+    """The type of the weights. auto: bfloat16 on a GPU, else float32."""
+    attention: Annotated[Literal["auto", "flash_attention_2", "sdpa", "eager"], MODEL_PANEL] = "auto"
+    """The implementation of attention. auto: flash_attention_2 if it is installed and there is a GPU, else sdpa."""
 
 
 class Recipe(ModelOptions):
     """The options of a fine-tuning run. Sizes and ranks default to the paper's; learning rate, epochs and schedule are ours."""
 
-    data: Annotated[list[Name], Field(min_length=1), SEVERAL, DATA_PANEL] = option(
-        ..., "Data sets as PLACE:VARIANT, with @REVISION or *WEIGHT behind it if need be."
-    )
-    output: Annotated[Name, DATA_PANEL] = option(
-        "runs/finetune", "The folder of the adapter. Default: runs/RECIPE, or runs/finetune without a recipe."
-    )
+    data: Annotated[list[Name], Field(min_length=1), SEVERAL, DATA_PANEL]
+    """Data sets as PLACE:VARIANT, with @REVISION or *WEIGHT behind it if need be."""
+    output: Annotated[Name, DATA_PANEL] = "runs/finetune"
+    """The folder of the adapter. Default: runs/RECIPE, or runs/finetune without a recipe."""
 
-    lora_rank: Annotated[Positive, _ADAPTER] = option(8, "The rank of the adapter.")
-    lora_alpha: Annotated[Positive, _ADAPTER] = option(8, "The alpha of the adapter.")
-    lora_dropout: Annotated[float, Field(ge=0, lt=1), _ADAPTER] = option(0.0, "The dropout of the adapter.")
-    lora_targets: Annotated[list[Name], Field(min_length=1), SEVERAL, _ADAPTER] = option(
-        ["q_proj", "k_proj", "v_proj", "o_proj"], "The modules that the adapter changes."
-    )
+    lora_rank: Annotated[Positive, _ADAPTER] = 8
+    """The rank of the adapter."""
+    lora_alpha: Annotated[Positive, _ADAPTER] = 8
+    """The alpha of the adapter."""
+    lora_dropout: Annotated[float, Field(ge=0, lt=1), _ADAPTER] = 0.0
+    """The dropout of the adapter."""
+    lora_targets: Annotated[list[Name], Field(min_length=1), SEVERAL, _ADAPTER] = [
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+    ]
+    """The modules that the adapter changes."""
 
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False), _SCHEDULE] = option(
-        1e-4, "The highest learning rate."
-    )
-    lr_scheduler: Annotated[Literal["cosine", "linear", "constant", "constant_with_warmup"], _SCHEDULE] = option(
-        "cosine", "The course of the learning rate."
-    )
-    warmup_steps: Annotated[Amount, _SCHEDULE] = option(0.05, "Steps of warm-up; below 1, their share of all steps.")
-    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False), _SCHEDULE] = option(1.0, "Passes over the data.")
-    max_steps: Annotated[Positive | None, _SCHEDULE] = option(
-        None, "Steps in all. Default: as many as the epochs have."
-    )
-    batch_size: Annotated[Positive, _SCHEDULE] = option(1, "Sequences on a device at once.")
-    accumulation: Annotated[Positive, _SCHEDULE] = option(4, "Batches in a step.")
-    weight_decay: Annotated[Amount, _SCHEDULE] = option(0.0, "The weight decay.")
-    max_grad_norm: Annotated[Amount, _SCHEDULE] = option(1.0, "The norm that gradients are clipped to.")
-    seed: Annotated[int, Field(ge=0, lt=2**32), _SCHEDULE] = option(
-        0, "The seed of the adapter and of the order of the data."
-    )
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False), _SCHEDULE] = 1e-4
+    """The highest learning rate."""
+    lr_scheduler: Annotated[Literal["cosine", "linear", "constant", "constant_with_warmup"], _SCHEDULE] = "cosine"
+    """The course of the learning rate."""
+    warmup_steps: Annotated[Amount, _SCHEDULE] = 0.05
+    """Steps of warm-up; below 1, their share of all steps."""
+    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False), _SCHEDULE] = 1.0
+    """Passes over the data."""
+    max_steps: Annotated[Positive | None, _SCHEDULE] = None
+    """Steps in all. Default: as many as the epochs have."""
+    batch_size: Annotated[Positive, _SCHEDULE] = 1
+    """Sequences on a device at once."""
+    accumulation: Annotated[Positive, _SCHEDULE] = 4
+    """Batches in a step."""
+    weight_decay: Annotated[Amount, _SCHEDULE] = 0.0
+    """The weight decay."""
+    max_grad_norm: Annotated[Amount, _SCHEDULE] = 1.0
+    """The norm that gradients are clipped to."""
+    seed: Annotated[int, Field(ge=0, lt=2**32), _SCHEDULE] = 0
+    """The seed of the adapter and of the order of the data."""
 
-    gradient_checkpointing: Annotated[bool, _HARDWARE] = option(
-        True, "Compute activations again instead of keeping them."
-    )
-    deepspeed: Annotated[Name | None, _HARDWARE] = option(
-        None, "A DeepSpeed configuration, e.g. training/deepspeed/zero2.json."
-    )
+    gradient_checkpointing: Annotated[bool, _HARDWARE] = True
+    """Compute activations again instead of keeping them."""
+    deepspeed: Annotated[Name | None, _HARDWARE] = None
+    """A DeepSpeed configuration, e.g. training/deepspeed/zero2.json."""
 
-    logging_steps: Annotated[Positive, _LOG] = option(10, "Steps between two lines of the log.")
-    eval_steps: Annotated[Positive | None, _LOG] = option(
-        None, "Steps between two validations. Default: at the end of each epoch."
-    )
-    save_steps: Annotated[Positive, _LOG] = option(
-        50, "Steps between two checkpoints. The last two checkpoints are kept."
-    )
-    report_to: Annotated[Literal["none", "tensorboard", "trackio", "wandb"], _LOG] = option(
-        "none", "Where the log goes besides the terminal."
-    )
-    push_to: Annotated[Name | None, _LOG] = option(None, "A Hub id that the finished adapter is pushed to.")
+    logging_steps: Annotated[Positive, _LOG] = 10
+    """Steps between two lines of the log."""
+    eval_steps: Annotated[Positive | None, _LOG] = None
+    """Steps between two validations. Default: at the end of each epoch."""
+    save_steps: Annotated[Positive, _LOG] = 50
+    """Steps between two checkpoints. The last two checkpoints are kept."""
+    report_to: Annotated[Literal["none", "tensorboard", "trackio", "wandb"], _LOG] = "none"
+    """Where the log goes besides the terminal."""
+    push_to: Annotated[Name | None, _LOG] = None
+    """A Hub id that the finished adapter is pushed to."""
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the trained weights. A run resumes only with the same ones."""
@@ -109,29 +108,31 @@ class Recipe(ModelOptions):
 class ReadingOptions(ModelOptions):
     """The options of a model or an adapter, and of the rows of a data set that it reads."""
 
-    model: Annotated[Name | None, MODEL_PANEL] = option(  # type: ignore[assignment]
-        None, "A folder or a Hub id of a causal language model. Default: the one of the adapter."
-    )
-    adapter: Annotated[Name | None, MODEL_PANEL] = option(
-        None, "A folder or a Hub id of a LoRA adapter, with the configuration that lies beside it."
-    )
-    data: Annotated[Name, DATA_PANEL] = option(..., "A data set, as PLACE:VARIANT or PLACE:VARIANT@REVISION.")
-    split: Annotated[Name, DATA_PANEL] = option("validation", "The split whose rows are read.")
-    limit: Annotated[Positive | None, DATA_PANEL] = option(None, "Rows to read. Default: all of the split.")
+    model: Annotated[Name | None, MODEL_PANEL] = None  # type: ignore[assignment]
+    """A folder or a Hub id of a causal language model. Default: the one of the adapter."""
+    adapter: Annotated[Name | None, MODEL_PANEL] = None
+    """A folder or a Hub id of a LoRA adapter, with the configuration that lies beside it."""
+    data: Annotated[Name, DATA_PANEL]
+    """A data set, as PLACE:VARIANT or PLACE:VARIANT@REVISION."""
+    split: Annotated[Name, DATA_PANEL] = "validation"
+    """The split whose rows are read."""
+    limit: Annotated[Positive | None, DATA_PANEL] = None
+    """Rows to read. Default: all of the split."""
 
 
 class EvaluateOptions(ReadingOptions):
     """The options of an evaluation."""
 
-    output: Annotated[Name | None, DATA_PANEL] = option(
-        None, "The folder of predictions, scores and plot. Default: evaluations/MODEL/DATA_SPLIT."
-    )
-    batch_size: Annotated[Positive, ANSWERS_PANEL] = option(1, "Rows that are answered at once.")
-    max_new_tokens: Annotated[Positive, ANSWERS_PANEL] = option(64, "Tokens of an answer at most.")
-    endpoint: Annotated[Name | None, ANSWERS_PANEL] = option(
-        None, "The base URL of an OpenAI-compatible endpoint (vLLM's, say) that answers instead of a model here."
-    )
-    resamples: Annotated[Positive, ANSWERS_PANEL] = option(1000, "Resamples of the bootstrap.")
+    output: Annotated[Name | None, DATA_PANEL] = None
+    """The folder of predictions, scores and plot. Default: evaluations/MODEL/DATA_SPLIT."""
+    batch_size: Annotated[Positive, ANSWERS_PANEL] = 1
+    """Rows that are answered at once."""
+    max_new_tokens: Annotated[Positive, ANSWERS_PANEL] = 64
+    """Tokens of an answer at most."""
+    endpoint: Annotated[Name | None, ANSWERS_PANEL] = None
+    """The base URL of an OpenAI-compatible endpoint (vLLM's, say) that answers instead of a model here."""
+    resamples: Annotated[Positive, ANSWERS_PANEL] = 1000
+    """Resamples of the bootstrap."""
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the predictions."""

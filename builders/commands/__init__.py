@@ -1,4 +1,4 @@
-"""The `synthctx` command. Its commands have a file each here, which is imported when it is called: so help comes at once."""
+"""The `synthctx` command. Each of its commands has a file here, imported only when it is called, so that help is fast."""
 
 import sys
 

@@ -9,20 +9,20 @@ from builders.commands.tables import report
 from synthctx_data.command import OptionsFile, out, progress_bar
 from synthctx_data.dataset import find_variants, parse_address
 from synthctx_data.examine import examine, expected
-from synthctx_data.option_model import OptionModel, option
+from synthctx_data.option_model import OptionModel
 
 
 class CheckOptions(OptionModel):
     """The options of `synthctx check`."""
 
-    max_tokens: Annotated[int | None, Field(ge=1)] = option(
-        None, "The budget. Default: what build.json says, else the tokens of the largest row."
-    )
-    depth: str | None = option(None, "The depths that were asked for. Default: what build.json says, else uniform.")
-    tokenizer: str | None = option(
-        None, "The tokenizer, to count num_tokens again. Default: the bundled one, where it was used."
-    )
-    revision: str | None = option(None, "The revision on the Hub: a tag such as v1.0.0, a branch, or a commit.")
+    max_tokens: Annotated[int | None, Field(ge=1)] = None
+    """The budget. Default: what build.json says, else the tokens of the largest row."""
+    depth: str | None = None
+    """The depths that were asked for. Default: what build.json says, else uniform."""
+    tokenizer: str | None = None
+    """The tokenizer, to count num_tokens again. Default: the bundled one, where it was used."""
+    revision: str | None = None
+    """The revision on the Hub: a tag such as v1.0.0, a branch, or a commit."""
 
 
 def check(

@@ -21,7 +21,7 @@ from synthctx_data.command import OptionsFile, err, out, progress_bar
 from synthctx_data.dataset import Address, find_variants, parse_address
 from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.examine import Examined, examine, expected
-from synthctx_data.option_model import OptionModel, flag, option, panel
+from synthctx_data.option_model import OptionModel, flag, panel
 from synthctx_data.options import Options
 
 _PANEL = panel("What to push, and where to", 0)
@@ -31,22 +31,21 @@ _NOT_READ = ("output", "ray", "estimate")  # options of a build that --from-vari
 class PushOptions(OptionModel):
     """The options of `synthctx push`, beside those of a build."""
 
-    repo: Annotated[str | None, _PANEL] = option(None, "The repository, OWNER/NAME. Default: synthctx/TASK.")
-    variant: Annotated[tuple[str, ...], Parameter(show_default=False), _PANEL] = option(
-        (), "A variant to push. Can be given several times. Default: all of the folder."
-    )
-    branch: Annotated[str, Parameter(name=["--branch", "--revision"]), _PANEL] = option(
-        MAIN, "The branch to push to. It is made if it is missing. Only main has versions."
-    )
-    private: Annotated[bool, _PANEL] = option(False, "Make the repository private, if it is made now.")
-    dry_run: Annotated[bool, _PANEL] = option(False, "Say what would be sent, and send nothing.")
-    force: Annotated[bool, _PANEL] = option(
-        False, "Push variants in which synthctx check finds faults. Their card lists the faults."
-    )
-    from_variant: Annotated[str | None, _PANEL] = option(
-        None,
-        "Build this variant and push it shard by shard, for sets that are larger than the disk. Takes the options of a build.",
-    )
+    repo: Annotated[str | None, _PANEL] = None
+    """The repository, OWNER/NAME. Default: synthctx/TASK."""
+    variant: Annotated[tuple[str, ...], Parameter(show_default=False), _PANEL] = ()
+    """A variant to push. Can be given several times. Default: all of the folder."""
+    branch: Annotated[str, Parameter(name=["--branch", "--revision"]), _PANEL] = MAIN
+    """The branch to push to. It is made if it is missing. Only main has versions."""
+    private: Annotated[bool, _PANEL] = False
+    """Make the repository private, if it is made now."""
+    dry_run: Annotated[bool, _PANEL] = False
+    """Say what would be sent, and send nothing."""
+    force: Annotated[bool, _PANEL] = False
+    """Push variants in which synthctx check finds faults. Their card lists the faults."""
+    from_variant: Annotated[str | None, _PANEL] = None
+    """Build this variant and push it shard by shard, for sets that are larger than the disk. Takes the options of a
+    build."""
 
 
 def push(

@@ -9,15 +9,18 @@ from builders.commands.tables import example
 from synthctx_data.command import OptionsFile, out
 from synthctx_data.dataset import find_variants, parse_address
 from synthctx_data.errors import UsageError
-from synthctx_data.option_model import OptionModel, option
+from synthctx_data.option_model import OptionModel
 
 
 class ShowOptions(OptionModel):
     """The options of `synthctx show`."""
 
-    split: Literal["train", "validation"] = option("train", "The split of the example.")
-    index: Annotated[int, Field(ge=0)] = option(0, "The index of the example in its split, from 0.")
-    revision: str | None = option(None, "The revision on the Hub: a tag such as v1.0.0, a branch, or a commit.")
+    split: Literal["train", "validation"] = "train"
+    """The split of the example."""
+    index: Annotated[int, Field(ge=0)] = 0
+    """The index of the example in its split, from 0."""
+    revision: str | None = None
+    """The revision on the Hub: a tag such as v1.0.0, a branch, or a commit."""
 
 
 def show(

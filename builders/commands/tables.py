@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from synthctx_data.examine import Examined
 
 _BARS = " ▁▂▃▄▅▆▇█"
-_MESSAGES = 3  # of each kind of fault
+_MESSAGES = 3  # shown of each kind of fault
 
 
 def grid(tasks: Iterable[Task]) -> Table:

@@ -192,7 +192,7 @@ def with_faults(part: Part, faults: str, theirs: Card | None = None) -> Part:
 
 
 def with_part(task: Task, address: str, card: Card | None, part: Part) -> Card:
-    """The card with this part in place of its own on that config; its text stays if a person edited it."""
+    """The card with this part in place of its own part about that config. Its text stays if a person edited it."""
     return join(task, address, card, card if card and card.edited else None, part)
 
 

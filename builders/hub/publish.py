@@ -88,7 +88,7 @@ class Publication:
     def finish(self) -> str | None:
         """The version that the repository has now; None on a branch other than main.
 
-        A new version is tagged, and its changes are added to CHANGELOG.md. In a dry run, it is the version that would follow.
+        A new version is tagged, and its changes are added to CHANGELOG.md. In a dry run, it is the version that would be there.
         """
         if self.repository.branch != MAIN:
             return None

@@ -39,12 +39,12 @@ _WAITS = (0.3, 1.0, 3.0)  # seconds before another attempt to read
 
 
 class OutrunError(Exception):
-    """A change that did not arrive, as the repository has changed since it was planned, or of which nobody knows if it did."""
+    """A failed change: the repository has changed since it was planned, or nobody knows whether the change arrived."""
 
 
 @dataclass(frozen=True)
 class State:
-    """A branch at one commit: every file with what identifies its content."""
+    """A branch at one commit: the identity of every file's content, by the file's path."""
 
     sha: str
     files: Mapping[str, "Content"]

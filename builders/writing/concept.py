@@ -266,7 +266,7 @@ class LlmConcept(ConceptExpression, Generic[F]):
 
 
 class _Used:
-    """Answers, and the keys of those that were taken, in the order of their first use."""
+    """A lookup of answers that remembers the keys of those that were found, in the order of their first use."""
 
     def __init__(self, answers: AnswerLookup) -> None:
         self._answers = answers

@@ -66,7 +66,7 @@ class Limit:
 
 
 class Endpoint:
-    """Answers requests; made inside of a running event loop, and closed by `close`."""
+    """An endpoint that answers requests. It is made inside of a running event loop, and closed by `close`."""
 
     def __init__(self, options: WritingOptions) -> None:
         self._key = options.key

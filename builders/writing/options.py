@@ -8,7 +8,7 @@ from pydantic import Field
 
 from builders.writing.prices import Spending, find_price
 from synthctx_data.errors import UsageError, first_line
-from synthctx_data.option_model import OptionModel, option, panel
+from synthctx_data.option_model import OptionModel, panel
 
 NO_KEY = "none"  # the key for servers that ask for none
 _OPENAI = "https://api.openai.com/v1"
@@ -19,30 +19,24 @@ _Amount = Annotated[float, Field(allow_inf_nan=False)]
 class WritingOptions(OptionModel):
     """The options of asking a language model for documents."""
 
-    endpoint: Annotated[str | None, _PANEL] = option(
-        None, "An OpenAI-compatible API, e.g. http://localhost:8000/v1. Default: $OPENAI_BASE_URL, or else OpenAI's."
-    )
-    api_key_file: Annotated[Path | None, _PANEL] = option(
-        None, "A file that holds the key of the API. Default: $OPENAI_API_KEY."
-    )
-    prices: Annotated[Path | None, _PANEL] = option(
-        None,
-        "A YAML table of prices, e.g. 'my-model: {input: 0.5, output: 1.5, batch: 0.5}'. Default: a few known ones.",
-    )
-    budget_usd: Annotated[_Amount | None, Field(ge=0), _PANEL] = option(
-        None, "US dollars that this call may spend at most, even if every answer is as long as it may be."
-    )
-    concurrency: Annotated[int, Field(ge=1, le=10000), _PANEL] = option(16, "Requests at the same time.")
-    requests_per_minute: Annotated[_Amount | None, Field(ge=0.001), _PANEL] = option(
-        None, "Requests a minute at most. Default: no limit."
-    )
-    tokens_per_minute: Annotated[_Amount | None, Field(ge=1), _PANEL] = option(
-        None, "Tokens a minute at most, of requests and of their longest answers. Default: no limit."
-    )
-    timeout: Annotated[_Amount, Field(ge=0.1), _PANEL] = option(600.0, "Seconds that one answer may take.")
-    batch: Annotated[bool, _PANEL] = option(
-        False, "Use the Batch API, which is cheaper and answers within a day. Call again after an interruption."
-    )
+    endpoint: Annotated[str | None, _PANEL] = None
+    """An OpenAI-compatible API, e.g. http://localhost:8000/v1. Default: $OPENAI_BASE_URL, or else OpenAI's."""
+    api_key_file: Annotated[Path | None, _PANEL] = None
+    """A file that holds the key of the API. Default: $OPENAI_API_KEY."""
+    prices: Annotated[Path | None, _PANEL] = None
+    """A YAML table of prices, e.g. 'my-model: {input: 0.5, output: 1.5, batch: 0.5}'. Default: a few known ones."""
+    budget_usd: Annotated[_Amount | None, Field(ge=0), _PANEL] = None
+    """US dollars that this call may spend at most, even if every answer is as long as it may be."""
+    concurrency: Annotated[int, Field(ge=1, le=10000), _PANEL] = 16
+    """Requests at the same time."""
+    requests_per_minute: Annotated[_Amount | None, Field(ge=0.001), _PANEL] = None
+    """Requests a minute at most. Default: no limit."""
+    tokens_per_minute: Annotated[_Amount | None, Field(ge=1), _PANEL] = None
+    """Tokens a minute at most, of requests and of their longest answers. Default: no limit."""
+    timeout: Annotated[_Amount, Field(ge=0.1), _PANEL] = 600.0
+    """Seconds that one answer may take."""
+    batch: Annotated[bool, _PANEL] = False
+    """Use the Batch API, which is cheaper and answers within a day. Call again after an interruption."""
 
     @property
     def address(self) -> str:

@@ -1,4 +1,4 @@
-"""What answers cost: a table of prices, and an account of spending that never exceeds its budget."""
+"""The cost of answers: a table of prices, and an account of spending that never exceeds its budget."""
 
 import math
 from collections.abc import Mapping

@@ -45,7 +45,7 @@ class GivenUpError(Exception):
 
 
 class AnswerLookup(Protocol):
-    """Answers by the key of their request."""
+    """A lookup of answers by the key of their request."""
 
     def get(self, key: str) -> Answer | None:
         """The answer to the request of this key; None if there is none."""

@@ -79,9 +79,10 @@ _INSERT = f"INSERT OR IGNORE INTO answers VALUES ({', '.join('?' * len(_COLUMNS)
 
 
 class AnswerStore:
-    """Answers by the key of their request, in a file that several builds may share.
+    """A store of answers by the key of their request, in a file that several builds may share.
 
-    An answer that is kept outlives a kill of the process. Of two answers to one request the first is kept, and both who asked get it.
+    An answer that is kept is there even if the process is killed. Of two answers to one request, the first is kept, and
+    both callers get it.
 
     Raises: DatasetError if the file is something else.
     """

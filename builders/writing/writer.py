@@ -1,4 +1,4 @@
-"""Writing by a language model: many requests at a time. Every answer is kept before it is judged; a stop is always clean."""
+"""Writing by a language model: many requests at a time, every answer kept before it is judged, and clean stops at any time."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ from synthctx_data.errors import WriterError
 Units = Callable[[], Iterable[Unit[Any]]]
 _HOPELESS = 30  # answers in a row, none of which can be used, after which the writer stops
 _STORED = 64  # units that are judged before the writer looks at arrived answers again
-_WAIT = 0.05  # seconds between looks at spent money that is all reserved
+_WAIT = 0.05  # seconds between two tries to reserve US dollars in a budget without room
 
 
 @dataclass

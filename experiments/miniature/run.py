@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from experiments.miniature.plan import HERE, REAL, REFERENCE, load_plan
 from synthctx_data.command import err, run, script
 from synthctx_data.errors import ConflictError
-from synthctx_data.option_model import OptionModel, option
+from synthctx_data.option_model import OptionModel
 from training import run_folder
 
 _HELP = """\
@@ -46,10 +46,14 @@ _TOLD: list[Any] = []  # in a worker, the queue for its progress
 class MiniatureOptions(OptionModel):
     """The options of a run."""
 
-    output: Path = option(Path("mini"), "The folder of all that is made.")
-    report: Path = option(Path("REPRODUCTION.md"), "The report.")
-    plan: Path = option(HERE / "plan.yaml", "The plan. Default: plan.yaml beside this script.")
-    workers: Annotated[int | None, Field(ge=1)] = option(None, "Processes. Default: one for each core.")
+    output: Path = Path("mini")
+    """The folder of all that is made."""
+    report: Path = Path("REPRODUCTION.md")
+    """The report."""
+    plan: Path = HERE / "plan.yaml"
+    """The plan. Default: plan.yaml beside this script."""
+    workers: Annotated[int | None, Field(ge=1)] = None
+    """Processes. Default: one for each core."""
 
 
 @dataclass(frozen=True)
