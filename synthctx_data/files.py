@@ -1,4 +1,4 @@
-"""Files and folders that are whole or absent: the one way to write aside and rename."""
+"""Files and folders that are whole or absent: each is written beside its place and then renamed."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ def whole(file: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside this one, to be filled. It takes this one's place at the end, and goes away if the end is not reached."""
+    """A path for a folder beside this one, to be filled. At the end it is renamed to this one; after an error it is deleted."""
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         yield aside

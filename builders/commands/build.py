@@ -69,8 +69,15 @@ def write_answers(planned: PlannedBuild, writing: WritingOptions, spending: Spen
     """Asks a language model for the answers that the variant lacks, and prints the outcome."""
     from builders.writing.run import write_missing
 
-    with writing_tables.watching(planned.name) as watch:
-        last, status = write_missing(planned.examples, writing, spending, watch)
+    try:
+        with writing_tables.watching(planned.name) as watch:
+            last, status = write_missing(planned.examples, writing, spending, watch)
+    except KeyboardInterrupt:
+        batch = "; what was handed in goes on at the endpoint" if writing.batch else ""
+        raise WriterError(
+            f"interrupted; every answer that came is kept in {planned.examples.options.answer_store}{batch}, and the same command "
+            "goes on from there"
+        ) from None
     out.print(f"{planned.name}: {writing_tables.progress_line(status)}", soft_wrap=True)
     if last.editor.rejected:
         out.print(writing_tables.rejections(last.editor))

@@ -38,7 +38,7 @@ _REGION = re.compile(
 _BLOCK = re.compile(r"<!-- config (?P<variant>\w+) -->[ \t]*\n(?P<text>.*?)<!-- end of config -->[ \t]*\n", re.DOTALL)
 _FAULTS = re.compile(r"^\| faults \|.*\n", re.MULTILINE)
 _HASH = re.compile(r"`[0-9a-f]{16}`")
-_ADDRESS_PLACES = tuple(  # where a card names its own address, between what stands before it and behind it
+_ADDRESS_PLACES = tuple(  # the places where a card names its own address, with the text before and behind it
     map(re.compile, (r'(load_dataset\(")[^"\n]*(", ")', r"(hf download )\S+()", r"(which version: `)[^`\n]*(`)"))
 )
 _SIZES = (
