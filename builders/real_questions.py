@@ -25,9 +25,9 @@ class RealQuestions(ConceptExpression):
     """Real questions. A needle is a whole gold passage, and the haystack is the rest of the corpus.
 
     Each question is asked once. Of questions with the same words or the same gold passages, only the first is asked. A tenth
-    of the questions, drawn at random, is set apart for validation, before sizes and `wants` are looked at. So a question
-    that one real variant trains on is in the validation of no other. No gold passage of that tenth stands in a context of
-    train.
+    of the questions, drawn at random, is set apart for validation, whatever the sizes are and whatever `wants` says. So a
+    question that one real variant trains on is in the validation of no other. No gold passage of that tenth stands in a
+    context of train.
 
     source: the name of a file with such questions, for messages.
     """

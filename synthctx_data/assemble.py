@@ -59,7 +59,7 @@ def assemble(
     of tokens (possibly negative) that the whole has beyond the sum of its units: 0 where counts add up. `margin` is the
     number of tokens that are kept free at both ends of the budget.
 
-    Raises: BudgetError if the needles alone are too long, or if no fillers fill the rest.
+    Raises: BudgetError if the needles alone are too long, or if the fillers cannot fill the rest.
     """
     if concept.cites:
         concept = replace(concept, completion=cite([_planned_number(max_tokens)] * len(concept.needles)))

@@ -30,7 +30,7 @@ class Numbers(NamedTuple):
 
 
 class Layout:
-    """The layout of a task: it renders and counts the frame of a prompt, the numbers of its documents, and these (as pages)."""
+    """The layout of a task. It renders and counts the frame of a prompt, the numbers of documents, and the documents (pages)."""
 
     def __init__(self, task: str, counter: TokenCounter) -> None:
         self.counter = counter
@@ -110,7 +110,7 @@ class Layout:
         return None
 
     def _end_of(self, page: Page, tokens: int) -> int:
-        """The end of the body, in characters, if it is cut to about this many tokens and the layout after its text is kept."""
+        """The character of the body at which to cut so that about this many tokens stay, with the layout after its text."""
         ends = self.counter.ends(page.body)
         after = sum(1 for end in ends if end > page.text.end)
         kept = tokens - after

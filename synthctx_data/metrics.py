@@ -95,7 +95,7 @@ def best_subspan_em(prediction: str, answers: Iterable[str]) -> float:
 def set_score(predicted: AbstractSet[int], gold: AbstractSet[int]) -> Score:
     """The score of a set of documents against the gold set: all 1 if both are empty, all 0 if they share none.
 
-    MuSiQue scores supporting paragraphs so (Trivedi et al. 2022), and SummHay the citations of an insight (Laban et al. 2024).
+    MuSiQue scores supporting paragraphs this way (Trivedi et al. 2022), and SummHay scores citations (Laban et al. 2024).
     """
     if not predicted and not gold:
         return Score(1.0, 1.0, 1.0)

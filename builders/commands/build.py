@@ -74,7 +74,7 @@ def write_answers(planned: PlannedBuild, writing: WritingOptions, spending: Spen
             last, status = write_missing(planned.examples, writing, spending, watch)
     except KeyboardInterrupt:
         batch = "; what was handed in goes on at the endpoint" if writing.batch else ""
-        raise WriterError(
+        raise KeyboardInterrupt(
             f"interrupted; every answer that came is kept in {planned.examples.options.answer_store}{batch}, and the same command "
             "goes on from there"
         ) from None

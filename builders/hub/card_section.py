@@ -82,7 +82,7 @@ def code(text: str) -> str:
 
 
 def _name(place: str) -> str:
-    """The name of a Hub id, which is the id, or of a path, which is its last part; of a tokenizer.json with its folder."""
+    """The name of a place: a Hub id as it is, or the last part of a path. A tokenizer.json is named with its folder."""
     path = Path(os.path.abspath(Path(place).expanduser()))  # noqa: PTH100  # a link keeps its name
     if not path.exists():
         return place

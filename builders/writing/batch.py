@@ -120,7 +120,7 @@ class BatchWriter:
         return made.id
 
     async def _create(self, file: str) -> str:
-        """The name of the batch of a file. The batch is made, unless an earlier call made it already and did not hear of it."""
+        """The name of the batch of a file: one that an earlier call made without hearing of it, or else a new one."""
         batches = self._endpoint.client.batches
 
         async def find_or_make() -> str:

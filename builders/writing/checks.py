@@ -57,7 +57,7 @@ class WrittenDocuments(Form):
 
 
 def check_documents(documents: Sequence[Written], names: Sequence[str]) -> None:
-    """Raises: RejectedError for another number of documents than names, or one without title or name, or too short or long."""
+    """Raises: RejectedError if documents and names differ in number, or if one lacks its title or name, or its length is wrong."""
     if len(documents) != len(names):
         raise RejectedError("other count", f"expected {len(names)} documents, got {len(documents)}")
     for document, name in zip(documents, names, strict=True):

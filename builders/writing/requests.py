@@ -144,10 +144,7 @@ class Editor:
 
 
 def _again(answer: Answer, reason: str, attempt: int) -> list[dict[str, str]]:
-    """The messages that ask once more. An answer that was cut off is not shown, since it may be long.
-
-    Nor is an empty one: some servers refuse it.
-    """
+    """The messages that ask once more, without an answer that was cut off (it may be long) or is empty (some servers refuse it)."""
     shown = "(cut off)" if answer.finish_reason == "length" else answer.text.strip() or "(no answer)"
     asked = render(_SHARED, "again", reason=reason.rstrip("."), attempt=attempt, most=MOST_ATTEMPTS).strip()
     return [{"role": "assistant", "content": shown}, {"role": "user", "content": asked}]
