@@ -31,7 +31,7 @@ def measure(address: str, examples: int, max_tokens: int, corpus: str | None) ->
     """Builds one variant in this process, which must be fresh, and says what it cost."""
     from builders.build import build_variant
     from builders.shards import Build
-    from synthctx_data.dataset import find_variants
+    from synthctx_data.dataset import Address, find_variants
     from synthctx_data.options import Options
     from synthctx_data.tokens import load_counter
 
@@ -48,7 +48,11 @@ def measure(address: str, examples: int, max_tokens: int, corpus: str | None) ->
         build_variant(Build(task, variant, options, Path(folder)))
         seconds = time.process_time()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        rows = [row for _, row in find_variants(folder, [variant])[0].rows()] if examples * max_tokens < 10**8 else []
+        rows = (
+            [row for _, row in find_variants(Address(folder, variant))[0].rows()]
+            if examples * max_tokens < 10**8
+            else []
+        )
     tokens = sum(row["num_tokens"] for row in rows) or examples * max_tokens
     return {
         "variant": address,

@@ -108,10 +108,10 @@ def contestant(name: str, tokens: int) -> tuple[Callable[[], Any], int]:
 
         return lambda: wu_forced(model, questions), 1
     if name.startswith("wu"):
-        from analysis import greedy
+        from analysis import wu_score
 
-        greedy._MOST = ANSWER  # so that all write as many tokens: a random model has no token that ends its answers
-        return lambda: greedy.wu(model, questions, [], lambda *_: True), count
+        wu_score._MOST = ANSWER  # so that all write as many tokens: a random model has no token that ends its answers
+        return lambda: wu_score.wu(model, questions, [], lambda *_: True), count
     if name == "edge":
         from analysis.causal_scores import causal
 

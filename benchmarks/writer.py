@@ -10,7 +10,6 @@ import asyncio
 import json
 import multiprocessing
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,8 +20,6 @@ from typing import Any
 import httpx2
 import openai
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from builders import TASKS
 from builders.examples import Examples
 from builders.writing.endpoint import Endpoint
@@ -31,7 +28,7 @@ from builders.writing.run import write_missing
 from builders.writing.store import Answer, AnswerStore, Request
 from synthctx_data.options import Options
 from tests.llm_server import Reply, completion, llm_server
-from tests.llm_server import write_missing as an_answer
+from tests.llm_server import write as an_answer
 
 CONCURRENCY = 500
 _MODEL = "m"

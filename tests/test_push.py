@@ -52,8 +52,9 @@ def environment(hub: Hub, home: Path, token: str = TOKEN) -> dict[str, str]:
 @contextlib.contextmanager
 def reached(hub: Hub, home: Path) -> Iterator[None]:
     """This Hub is the one that huggingface_hub knows here; it reads the environment only once, when it is imported."""
-    settings = {"ENDPOINT": hub.url, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}
-    with patch.multiple(constants, **settings, HF_TOKEN_PATH=str(home / "hf" / "token")):
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, hub.url)
+    settings = {"ENDPOINT": hub.url, "HUGGINGFACE_CO_URL_TEMPLATE": template, "HF_HUB_OFFLINE": False}
+    with patch.multiple(constants, **settings, HF_HUB_DISABLE_XET=True, HF_TOKEN_PATH=str(home / "hf" / "token")):
         yield
 
 
