@@ -38,13 +38,17 @@ _SYLLABLES = [
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server does with one request: it waits, then answers with this status, headers and body, or cuts the connection."""
+    """What the server does with one request: it waits, then answers with this status, headers and body, or cuts the connection.
+
+    held: it waits until it is let go.
+    """
 
     body: Any = None
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     cut: bool = False
+    held: bool = False
 
 
 Behaviour = Callable[[int, dict[str, Any]], Reply]
@@ -123,6 +127,7 @@ class LlmServer:
         self.log: list[dict[str, Any]] = []
         self.headers: list[str] = []
         self.at_once = self.most_at_once = 0
+        self.let_go = threading.Event()  # what is held
         self.files: dict[str, str] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.polls = 0  # of a batch before it is done
@@ -163,6 +168,8 @@ class LlmServer:
             self.most_at_once = max(self.most_at_once, self.at_once)
             reply = self.behave(len(self.log) - 1, body)
             await asyncio.sleep(reply.seconds)
+            while reply.held and not self.let_go.is_set():
+                await asyncio.sleep(0.01)
             self.at_once -= 1
             return reply
         return self._batch_reply(method, path.removeprefix("/v1/"), data)

@@ -31,7 +31,7 @@ class Real(RealQuestions):
         weights = ",".join(f"{hops}:{count}" for hops, count in there.items())
         if not weights:
             return super().advice(split, enough, there)
-        weighed = replace(self.setting, options=replace(self.setting.options, hops=weights))
+        weighed = replace(self.setting, options=self.setting.options.model_copy(update={"hops": weights}))
         left = Counter(there)
         more = 0
         while left[hops := draw_hops(weighed, split, more)]:
