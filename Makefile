@@ -25,7 +25,7 @@ lint: .venv/dev
 	$(BIN)/lint-imports
 
 docs: .venv/dev
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: .venv/core
 	$(BIN)/python benchmarks/build.py $(if $(CORPUS),--corpus $(CORPUS))

@@ -8,9 +8,9 @@ Finds the retrieval heads of a model on a data set.
 
 For example:
   python analysis/detect.py --adapter runs/tiny_mdqa_symbolic_padding \\
-      --data synthctx/mdqa_synth:symbolic_padding
-  python analysis/detect.py --model models/tiny --max-tokens 600 --score wu_forced \\
-      --data synthctx/mdqa_synth:symbolic_padding
+      --data synthctx/mdqa_synth:symbolic_padding --output heads/tiny
+  python analysis/detect.py --model models/tiny --max-tokens 600 \\
+      --score wu_forced --data synthctx/mdqa_synth:symbolic_padding
 """
 _NOTES = """\
 Scores of a head:

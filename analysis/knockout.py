@@ -19,13 +19,12 @@ Modes:
   uniform  it attends to everything alike, as in Wu et al.'s code
   edge     it does not see the needles, and attends to the rest as before
 
-Controls: for each of the numbers --top, as many random heads are knocked out
-of the same layers, of layers without any of the highest heads, and of all
-layers. None of them is among the highest heads that are knocked out at all.
-If random heads cost as much F1, the drop says nothing about retrieval. Where
-there are not enough such heads, the point is left out. --exclude-layers
-keeps layers out of the controls without which nothing works. By default the
-rows are answered ten times for each number.
+Controls: for each of the numbers --top, as many random heads are knocked out of
+the same layers, of layers without any of the highest heads, and of all layers.
+No control head is among the first max(--top) heads. If random heads cost as
+much F1, the drop says nothing about retrieval. Where there are not enough such
+heads, the point is left out. By default the rows are answered ten times for
+each number: once without the highest heads, and three times for each control.
 
 The folder --output gets the answers under each condition, knockout.json, and
 the curves as SVG and PNG. Called again, the same command asks for no answer

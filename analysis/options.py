@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
+from cyclopts import Parameter
 from pydantic import Field
 
 from synthctx_data.option_model import SEVERAL, OptionModel, panel
@@ -18,7 +19,7 @@ class DetectOptions(ReadingOptions):
     score: Annotated[ScoreName, _HEADS] = "wu"
     """The score of a head; see below."""
     calibrate: Annotated[bool, _HEADS] = True
-    """For the score mass: subtract that of the question N/A."""
+    """For the score mass: subtract the score under the empty question N/A."""
     top: Annotated[Positive, _HEADS] = 10
     """Heads to show."""
     output: Annotated[Name | None, DATA_PANEL] = None
@@ -36,7 +37,7 @@ class ConditionOptions(ReadingOptions):
     """Rows that are answered at once."""
     max_new_tokens: Annotated[Positive, ANSWERS_PANEL] = 64
     """Tokens of an answer at most."""
-    seeds: Annotated[Positive, ANSWERS_PANEL] = 3
+    seeds: Annotated[Positive, _HEADS] = 3
     """Draws of each control."""
     resamples: Annotated[Positive, ANSWERS_PANEL] = 1000
     """Resamples of the bootstrap."""
@@ -52,13 +53,13 @@ class KnockoutOptions(ConditionOptions):
     heads: Annotated[Name, _HEADS]
     """The folder (or file) of the heads' scores, from analysis/detect.py."""
     top: Annotated[list[Positive], Field(min_length=1), SEVERAL, _HEADS] = [1, 2, 5, 10, 20]
-    """How many of the highest heads are knocked out at once, one number after the other."""
+    """Numbers of the highest heads that are knocked out together. Each number is tried in turn."""
     mode: Annotated[Literal["zero", "mean", "uniform", "edge"], _HEADS] = "zero"
     """How heads are knocked out; see below."""
     phase: Annotated[Literal["prefill", "answer", "both"], _HEADS] = "both"
     """When heads are knocked out: while the model reads, while it answers, or both."""
-    exclude_layers: Annotated[list[Annotated[int, Field(ge=0)]], SEVERAL, _HEADS] = []
-    """Layers that no control is drawn from: those without which nothing works, such as the first."""
+    exclude_layers: Annotated[list[Annotated[int, Field(ge=0)]], SEVERAL, Parameter(show_default=False), _HEADS] = []
+    """Layers from which no control head is drawn, e.g. the first, which the model cannot do without."""
     output: Annotated[Name | None, DATA_PANEL] = None
     """The folder of answers, curves and table. Default: knockout/MODEL/DATA_SPLIT_MODE_PHASE."""
 
@@ -97,7 +98,7 @@ class CompareOptions(OptionModel):
     """Scores of heads, as NAME=FOLDER."""
     reference: Name
     """The name of the model that the others are compared with: the one trained on real data."""
-    f1: Annotated[list[Name], SEVERAL] = []
+    f1: Annotated[list[Name], SEVERAL, Parameter(show_default=False)] = []
     """Evaluations (training/evaluate.py) of some of the models, as NAME=FOLDER."""
     top: Annotated[list[Positive], Field(min_length=1), SEVERAL] = [10, 20]
     """How many of the highest heads are compared."""

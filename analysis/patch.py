@@ -15,10 +15,9 @@ For example:
 _NOTES = """\
 --adapter (or --model) is the recipient. Heads of the donor are put into it:
 what is patched is the output of a head, before the output projection.
---positions says where:
-in the answer (from the last token of the prompt on), the question, the
-needles, or in all tokens. The paper does not say at which, so name it where
-you report numbers.
+--positions says at which tokens: those of the answer (from the last token of
+the prompt on), the question, the needles, or all. The paper does not say at
+which, so name yours where you report numbers.
 
 Heads that are patched:
   intersect   heads among the --top heads of both models (a head that scores

@@ -9,9 +9,9 @@ _HELP = """\
 Says which data to train on, by what a short tuning on each does to the heads.
 
 For example:
-  python analysis/rank.py --model models/tiny --max-tokens 600 --learning-rate 1e-2 \\
-      --data synthctx/mdqa_synth:symbolic_haystack synthctx/mdqa_synth:symbolic_padding \\
-      --target synthctx/mdqa_synth:symbolic_padding
+  python analysis/rank.py --model models/tiny --max-tokens 600 \\
+      --data A/mdqa_synth:symbolic_haystack B/mdqa_synth:symbolic_padding \\
+      --target synthctx/mdqa_synth:symbolic_padding --learning-rate 1e-2
   python analysis/rank.py --config ranking.yaml
 """
 _NOTES = """\
@@ -19,11 +19,11 @@ Every candidate gets a short tuning of the model, and so does the target if
 it has a train split (a few hundred real rows will do). Then the heads of all
 these models are scored on the same rows of the target.
 
-  reach  how much of the retrieval that tuning on the target brings a
-         candidate brings, head by head: the scalar product of the score
-         vectors, divided by that of the reference with itself. 1 is as much
-         as the target's own data. It has its 95 % interval over resampled
-         rows.
+  reach  Tuning on the target teaches some retrieval. Reach is the share of it
+         that tuning on the candidate teaches, too: the scalar product of the
+         score vectors, divided by that of the reference with itself. 1 is as
+         much as the target's own data. It has its 95 % interval over
+         resampled rows.
   sure   the share of resamples in which a candidate comes first
   none   the model with its context extended, but not tuned. Without a train
          split it is the reference.

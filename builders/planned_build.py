@@ -30,10 +30,10 @@ class RunOptions(OptionModel):
     workers: Annotated[int | None, Field(ge=1), _PANEL] = None
     """Processes. Any number gives the same rows. Default: one for each core."""
     shards: Annotated[int | None, Field(ge=1), _PANEL] = None
-    """Parquet files of each split. Any number gives the same rows. Default: one for 2**24 tokens."""
+    """Parquet files of each split. Any number gives the same rows. Default: one for every 16.8 million tokens."""
     ray: Annotated[str | None, _PANEL] = None
     """Build on the Ray cluster of this address, e.g. auto, instead of in processes."""
-    estimate: Annotated[bool, _PANEL] = False
+    estimate: Annotated[bool, panel("Requests to the language model", 5)] = False
     """Say how many requests to the language model are missing, with their tokens and cost, and stop."""
 
     @property

@@ -58,6 +58,7 @@ def script(name: str, options: type[OptionModel], call: Callable[[Any, str], obj
     `call` gets the options, and the name of the `--config` file without folder and ending ("" if there is no such file).
     """
     app = command_line(name, help, epilogue)
+    app.usage = f"Usage: python {sys.argv[0]} [OPTIONS]"
 
     def main(*, options: Any, config: Path | None = None) -> None:
         call(options, config.stem if config else "")

@@ -18,6 +18,11 @@ class OptionModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        for field in cls.model_fields.values():  # whose text may go over several lines
+            field.description = " ".join((field.description or "").split())
+
     @model_validator(mode="wrap")
     @classmethod
     def _in_one_line(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -49,5 +54,8 @@ def _first_problem(kind: type[BaseModel], error: ValidationError) -> str:
         return f"{flag(name)} is missing: {kind.model_fields[name].description}"
     if first["type"] == "extra_forbidden":
         return f"expected options among {', '.join(kind.model_fields)}; got {name!r}"
+    if first["type"] == "too_short":
+        least, got = first["ctx"]["min_length"], first["ctx"]["actual_length"]
+        return f"{flag(name)}: expected {least} or more, got {got}"
     expected = first["msg"].removeprefix("Input should be ")
     return f"{flag(name)}: expected {expected}, got {first['input']!r}"

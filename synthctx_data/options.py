@@ -67,8 +67,7 @@ class Options(OptionModel):
     model: Annotated[str | None, _MODEL] = None
     """The language model that writes the documents. Default: none; a small sample of answers is built in."""
     pool_size: Annotated[int | None, Field(ge=0, le=_MAX_POOL), _MODEL] = None
-    """Documents that are written once and shared by all haystacks of llm_haystack. Default: one for every 64 of
-    --max-tokens."""
+    """How many documents the model writes for all haystacks of llm_haystack to share. Default: --max-tokens / 64."""
     store: Annotated[str | None, _MODEL] = None
     """The file that keeps every answer of the language model. Default: OUTPUT/answers.sqlite."""
 

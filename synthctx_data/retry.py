@@ -20,7 +20,11 @@ async def retry_async(
     call: Callable[[], Awaitable[T]], waits: Sequence[float], passing: Callable[[BaseException], bool]
 ) -> T:
     """The result of a call that is awaited, repeated as `retry` does."""
-    return await AsyncRetrying(wait=_each(waits), **_rules(waits, passing))(call)
+
+    async def awaited() -> T:
+        return await call()  # of a function that merely returns something to wait for, tenacity would not wait for it
+
+    return await AsyncRetrying(wait=_each(waits), **_rules(waits, passing))(awaited)
 
 
 def _each(waits: Sequence[float]) -> Callable[[RetryCallState], float]:

@@ -30,10 +30,11 @@ class Ran:
 
 
 def call(app: App, *arguments: object, cwd: Path, **environment: str) -> Ran:
-    """Runs a command line in a directory, 100 columns wide."""
+    """Runs a command line in a directory."""
     out, err = io.StringIO(), io.StringIO()
     with (
-        _place(cwd, {"COLUMNS": "100", **environment}),
+        contextlib.chdir(cwd),
+        patch.dict(os.environ, environment),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
@@ -56,18 +57,12 @@ def script(name: str) -> App:
     return sys.modules[module].app
 
 
-@contextlib.contextmanager
-def _place(cwd: Path, environment: dict[str, str]) -> Iterator[None]:
-    with contextlib.chdir(cwd), patch.dict(os.environ, environment):
-        yield
-
-
 def process(*command: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs Python with these arguments as a process, 100 columns wide: one for each command is enough, others are called here."""
+    """Runs Python with these arguments as a process: one for each command is enough, others are called here."""
     return subprocess.run(
         [sys.executable, *map(str, command)],
         cwd=cwd,
-        env={**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
     )
@@ -84,7 +79,7 @@ def started(*command: object, cwd: Path, **environment: str) -> Iterator[subproc
         running = subprocess.Popen(
             [sys.executable, *map(str, command)],
             cwd=cwd,
-            env={**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT), **environment},
+            env={**os.environ, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

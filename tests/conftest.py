@@ -8,6 +8,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["COLUMNS"] = "100"
 os.environ["OMP_NUM_THREADS"] = "1"  # of several workers, each with a thread a core, each waits for the others
 
 from builders import TASKS

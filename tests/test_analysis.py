@@ -3,10 +3,6 @@
 import json
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +16,8 @@ from analysis.engine.rank import rank_data
 from analysis.heads import HeadScores
 from analysis.options import DetectOptions, KnockoutOptions, PatchOptions, RankOptions
 from synthctx_data.errors import ConflictError, UsageError
-from tests.tiny import DATA, ENVIRONMENT, ROOT, finetuned, make_place
+from tests.commands import ROOT, call, process, script, started, wait_until
+from tests.tiny import DATA, finetuned, make_place
 from training.tiny import INDUCTION, PREVIOUS, make_tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -30,7 +27,7 @@ HEADS = "heads/learnt"
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory in which a tiny model was fine-tuned by the README's recipe, to `runs/learnt`: a minute's work."""
-    return finetuned(make_place(tmp_path_factory.mktemp("learnt"), 240, 24), "runs/learnt")
+    return finetuned(make_place(tmp_path_factory.mktemp("learnt"), 140, 24), "runs/learnt")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +37,8 @@ def place(learnt: Path) -> Path:
     shutil.copytree(learnt / "runs" / "learnt", half, ignore=shutil.ignore_patterns("checkpoint-*"))
     adapter = load_file(half / "adapter_model.safetensors")
     save_file({name: weight * 0.3 for name, weight in adapter.items()}, half / "adapter_model.safetensors")
-    ran = command(learnt, "detect.py", "--adapter", "runs/learnt", "--data", DATA, "--output", HEADS, "--top", "5")
+    asked = ("--adapter", "runs/learnt", "--data", DATA, "--output", HEADS, "--top", 5)
+    ran = process(ROOT / "analysis" / "detect.py", *asked, cwd=learnt)
     assert ran.returncode == 0, ran.stderr
     assert re.search(r"2\d of 24 rows count", ran.stdout)
     return learnt
@@ -51,17 +49,6 @@ def inside(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
 
 
-def command(place: Path, script: str, *arguments: str, room: str = "analysis") -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, str(ROOT / room / script), *arguments],
-        cwd=place,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-
-
 def test_a_tiny_model_learns_to_answer(place: Path) -> None:
     """By the commands alone: before, no answer of the held-out questions is right; after, nearly all are."""
     scores = {}
@@ -69,8 +56,8 @@ def test_a_tiny_model_learns_to_answer(place: Path) -> None:
         "before": ("--model", "tiny", "--max-tokens", "600"),
         "after": ("--adapter", "runs/learnt"),
     }.items():
-        arguments = (*model, "--data", DATA, "--batch-size", "8", "--output", f"scored/{name}")
-        ran = command(place, "evaluate.py", *arguments, room="training")
+        asked = (*model, "--data", DATA, "--batch-size", 8, "--output", f"scored/{name}")
+        ran = call(script("training/evaluate.py"), *asked, cwd=place)
         assert ran.returncode == 0, ran.stderr
         scores[name] = json.loads((place / "scored" / name / "scores.json").read_text())["all"]["all"]["f1"]["mean"]
     assert scores["before"] < 0.1
@@ -98,23 +85,14 @@ def test_every_score_finds_them(score: str) -> None:
 
 
 def test_a_killed_detection_goes_on_where_it_was(place: Path) -> None:
-    arguments = ["--adapter", "runs/learnt", "--data", DATA, "--output", "heads/killed"]
-    running = subprocess.Popen(
-        [sys.executable, str(ROOT / "analysis" / "detect.py"), *arguments],
-        cwd=place,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    asked = ("--adapter", "runs/learnt", "--data", DATA, "--output", "heads/killed")
     rows = place / "heads" / "killed" / "rows"
-    until = time.monotonic() + 300
-    while time.monotonic() < until and len(list(rows.glob("0*.npz"))) < 3:
-        time.sleep(0.01)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    with started(ROOT / "analysis" / "detect.py", *asked, cwd=place) as running:
+        wait_until(lambda: len(list(rows.glob("0*.npz"))) >= 3, running)
+        running.kill()
     before = {path.name: path.stat().st_mtime_ns for path in rows.glob("0*.npz")}
     assert 3 <= len(before) < 24
-    assert command(place, "detect.py", *arguments).returncode == 0
+    assert call(script("analysis/detect.py"), *asked, cwd=place).returncode == 0
     after = {path.name: path.stat().st_mtime_ns for path in rows.glob("0*.npz")}
     assert before.items() <= after.items()
     assert (place / "heads/killed/heads.json").read_bytes() == (place / HEADS / "heads.json").read_bytes()
@@ -239,7 +217,7 @@ def test_candidates_are_ranked_by_what_they_do_to_the_heads(place: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("script", "arguments", "message"),
+    ("name", "arguments", "message"),
     [
         ("detect.py", ["--data", DATA], "detect: expected --model or --adapter, got neither"),
         ("detect.py", ["--model", "absent", "--data", DATA], "detect: --model: expected a folder or a Hub id"),
@@ -267,20 +245,20 @@ def test_candidates_are_ranked_by_what_they_do_to_the_heads(place: Path) -> None
         ("compare.py", ["--heads", f"a={HEADS}", "--reference", "a"], "compare: --heads: expected .*at least 2"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(place: Path, script: str, arguments: list[str], message: str) -> None:
-    ran = command(place, script, *arguments)
+def test_what_cannot_be_done_is_said_in_one_line(place: Path, name: str, arguments: list[str], message: str) -> None:
+    ran = call(script(f"analysis/{name}"), *arguments, cwd=place)
     assert ran.returncode in (1, 2)
     last = ran.stderr.strip().splitlines()[-1]
     assert re.match(message, last), ran.stderr
     assert "Traceback" not in ran.stderr
 
 
-@pytest.mark.parametrize("script", ["detect.py", "knockout.py", "patch.py", "compare.py", "rank.py"])
-def test_help_teaches(place: Path, script: str) -> None:
-    ran = command(place, script, "--help")
+@pytest.mark.parametrize("name", ["detect.py", "knockout.py", "patch.py", "compare.py", "rank.py"])
+def test_help_teaches(place: Path, name: str) -> None:
+    """The script as a process: it starts from any folder."""
+    ran = process(ROOT / "analysis" / name, "--help", cwd=place)
     assert ran.returncode == 0
-    assert "example" in ran.stdout
-    assert f"python analysis/{script}" in ran.stdout
+    assert f"python analysis/{name}" in ran.stdout
     assert "--output" in ran.stdout
 
 

@@ -10,20 +10,10 @@ import pytest
 
 from tests.commands import synthctx
 from tests.conftest import CORPUS
+from tests.hub import TOKEN, hub_server
 
 ROOT = Path(__file__).parent.parent
 SMALL = ("--max-tokens", "1024", "--train", "8", "--validation", "3", "--workers", "1")
-
-
-def process(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The command as a process: one for each command is enough, the others run in this one."""
-    return subprocess.run(
-        [sys.executable, "-m", "builders", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +77,8 @@ def test_check_finds_nothing_in_what_was_built(built: Path) -> None:
 
 
 def test_check_exits_with_1_on_a_fault(tmp_path: Path) -> None:
-    synthctx(
-        "build", "mdqa_synth", "symbolic_padding", "--max-tokens", 1024, "--train", 60, "--depth", "0.5", cwd=tmp_path
-    )
+    sizes = ("--max-tokens", 1024, "--train", 60, "--workers", 1)
+    synthctx("build", "mdqa_synth", "symbolic_padding", *sizes, "--depth", "0.5", cwd=tmp_path)
     assert synthctx("check", "synthctx/mdqa_synth", cwd=tmp_path).returncode == 0
     skewed = synthctx("check", "synthctx/mdqa_synth", "--depth", "uniform", cwd=tmp_path)
     assert skewed.returncode == 1
@@ -121,7 +110,8 @@ BAD = [
     (("build", "mdqa_synth", "real_haystack"), 2, r"real variants of mdqa_synth need --corpus"),
     (("build", "mdqa_synth", "real_haystack", "--corpus", "absent.jsonl"), 2, r"'absent.jsonl' is neither file nor folder"),
     (("build", "mdqa_synth", "real_haystack", "--corpus", CORPUS), 1, r"expected 1260 usable .* enough for --train"),
-    (("build", "mdqa_synth", "real_haystack", "--corpus", CORPUS, "--distractors", "tfidf"), 2, r"--distractors: expected 'bm25', .*'tfidf'"),
+    (("build", "mdqa_synth", "real_haystack", "--corpus", CORPUS, "--distractors", "tfidf"), 2,
+     r"--distractors: expected 'bm25', .*'tfidf'"),
     (("build", "mdqa_synth", "real_haystack", "--corpus", CORPUS, "--dense-model", "x"), 2, r"--dense-model: it is read with"),
     (("build", "mdqa_synth", "real_haystack", "--corpus", CORPUS, "--train", 9, "--validation", 1, "--max-tokens", 131072), 1,
      r"max_tokens is 131072, but there are documents for \d+ tokens only"),
@@ -211,25 +201,29 @@ def test_a_wheel_works_from_any_directory(tmp_path: Path) -> None:
     )
     assert where.stdout.startswith(str(site))
     command = [sys.executable, site / "bin" / "synthctx"]
-    for arguments in (
-        ("build", "mdqa_synth", "symbolic_padding", "templated_haystack", "llm_padding", *SMALL),
-        ("check", "synthctx/mdqa_synth"),
-    ):
-        ran = subprocess.run(
-            [*command, *arguments],
-            cwd=tmp_path / "elsewhere",
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-        )
-        assert ran.returncode == 0, ran.stderr
+    with hub_server() as hub:
+        settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0"}
+        for arguments in (
+            ("build", "mdqa_synth", "symbolic_padding", "templated_haystack", "llm_padding", *SMALL),
+            ("check", "synthctx/mdqa_synth"),
+            ("push", "synthctx/mdqa_synth", "--repo", "me/mdqa_synth", "--dry-run"),
+        ):
+            ran = subprocess.run(
+                [*command, *arguments],
+                cwd=tmp_path / "elsewhere",
+                env={**os.environ, **environment, **settings},
+                capture_output=True,
+                text=True,
+            )
+            assert ran.returncode == 0, ran.stderr
+    assert "me/mdqa_synth would be v1.0.0" in ran.stdout
     assert (tmp_path / "elsewhere" / "synthctx" / "mdqa_synth" / "README.md").read_text().count("config_name: ") == 6
 
 
 def test_llm_variants_build_from_the_sample_and_say_who_wrote_them(tmp_path: Path) -> None:
     sizes = {"mdqa_synth": (28, 4), "musique_synth": (14, 2), "summhay_synth": (7, 1)}
     for task, (train, validation) in sizes.items():
-        asked = ("--max-tokens", 4096, "--train", train, "--validation", validation)
+        asked = ("--max-tokens", 4096, "--train", train, "--validation", validation, "--workers", 1)
         ran = synthctx("build", task, "llm_haystack", "llm_padding", *asked, cwd=tmp_path)
         assert ran.returncode == 0, ran.stderr
         assert synthctx("check", f"synthctx/{task}", cwd=tmp_path).returncode == 0

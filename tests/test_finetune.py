@@ -2,10 +2,6 @@
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,41 +12,24 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrain
 
 from synthctx_data.errors import UsageError
 from synthctx_data.tokens import BUNDLED
-from tests.tiny import DATA, ENVIRONMENT, ROOT, free_port, make_place
+from tests.commands import ROOT, call, process, script, started, wait_until
+from tests.tiny import DATA, free_port, make_place
 from training.checkpoints import last_checkpoint
 from training.finetune import finetune
 from training.memory import estimate_memory
 from training.options import Recipe
 from training.rope import extended_theta, theta_of
 
-SHORT = [
-    "--max-tokens",
-    "1024",
-    "--max-steps",
-    "6",
-    "--save-steps",
-    "2",
-    "--logging-steps",
-    "1",
-    "--learning-rate",
-    "0.01",
-]
+TINY = ("--model", "tiny", "--data", DATA, "--max-tokens", 1024, "--learning-rate", 0.01, "--accumulation", 1)
+STEPS = ("--max-steps", 6, "--save-steps", 2)
+SHORT = (*TINY, *STEPS, "--logging-steps", 1)
+SCRIPT = ROOT / "training" / "finetune.py"
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with a data set and a tiny model."""
-    return make_place(tmp_path_factory.mktemp("place"), 400, 24)
-
-
-def command(*arguments: str, script: str = "finetune.py", launcher: tuple[str, ...] = ()) -> list[str]:
-    return [sys.executable, *launcher, str(ROOT / "training" / script), *arguments]
-
-
-def run(place: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        command(*arguments, **options), cwd=place, env=ENVIRONMENT, capture_output=True, text=True, timeout=600
-    )
+    return make_place(tmp_path_factory.mktemp("place"), 40, 4)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -64,28 +43,22 @@ def losses(folder: Path) -> list[tuple[int, float]]:
 
 @pytest.fixture(scope="module")
 def finished(place: Path) -> Path:
-    ran = run(place, "--model", "tiny", "--data", DATA, *SHORT, "--output", "runs/whole")
+    ran = process(SCRIPT, *SHORT, "--output", "runs/whole", cwd=place)
     assert ran.returncode == 0, ran.stderr
     return place / "runs" / "whole"
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(place: Path, finished: Path) -> None:
-    arguments = ("--model", "tiny", "--data", DATA, *SHORT, "--output", "runs/killed")
     output = place / "runs" / "killed"
-    started = subprocess.Popen(
-        command(*arguments), cwd=place, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    until = time.monotonic() + 300
-    while last_checkpoint(output) is None and started.poll() is None and time.monotonic() < until:
-        time.sleep(0.01)
-    started.send_signal(signal.SIGKILL)
-    started.wait()
+    with started(SCRIPT, *SHORT, "--output", "runs/killed", cwd=place) as running:
+        wait_until(lambda: last_checkpoint(output), running)
+        running.kill()
     killed_at = last_checkpoint(output)
     assert killed_at is not None
     torn = output / "checkpoint-99"
     torn.mkdir()
     (torn / "trainer_state.json").write_text('{"epoch": ')
-    again = run(place, *arguments)
+    again = process(SCRIPT, *SHORT, "--output", "runs/killed", cwd=place)
     assert again.returncode == 0, again.stderr
     mine, theirs = weights(output), weights(finished)
     assert mine.keys() == theirs.keys()
@@ -97,10 +70,11 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(place: Path, finish
 
 def test_a_finished_run_is_not_repeated_and_another_is_refused(place: Path, finished: Path) -> None:
     before = (finished / "adapter_model.safetensors").stat().st_mtime_ns
-    again = run(place, "--model", "tiny", "--data", DATA, *SHORT, "--output", "runs/whole", "--logging-steps", "3")
+    asked = (*TINY, *STEPS, "--output", "runs/whole")
+    again = call(script("training/finetune.py"), *asked, "--logging-steps", 3, cwd=place)
     assert "is finished, from the same recipe and data" in again.stdout
     assert (finished / "adapter_model.safetensors").stat().st_mtime_ns == before
-    other = run(place, "--model", "tiny", "--data", DATA, *SHORT, "--output", "runs/whole", "--lora-rank", "4")
+    other = call(script("training/finetune.py"), *asked, "--lora-rank", 4, cwd=place)
     assert other.returncode == 1
     assert "holds another run: lora_rank was 8 and is 4" in other.stderr
 
@@ -118,22 +92,11 @@ def test_an_adapter_loads_as_its_card_says(place: Path, finished: Path) -> None:
     assert fingerprint in card
 
 
+@pytest.mark.slow
 def test_two_processes_under_zero_2(place: Path, finished: Path) -> None:
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()))
-    zero = str(ROOT / "training" / "deepspeed" / "zero2.json")
-    ran = run(
-        place,
-        "--model",
-        "tiny",
-        "--data",
-        DATA,
-        *SHORT,
-        "--output",
-        "runs/zero",
-        "--deepspeed",
-        zero,
-        launcher=launcher,
-    )
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port())
+    zero = ("--deepspeed", ROOT / "training" / "deepspeed" / "zero2.json")
+    ran = process(*launcher, SCRIPT, *SHORT, "--output", "runs/zero", *zero, cwd=place, DS_ACCELERATOR="cpu")
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert len(losses(place / "runs" / "zero")) == 6
     shards = {path.name.split("_")[3] for path in (place / "runs" / "zero").glob("checkpoint-6/*/*zero_pp_rank*")}
@@ -164,7 +127,7 @@ BAD = [
     ({"model": "absent"}, r"--model: expected a folder or a Hub id .* got 'absent'"),
     ({"max_tokens": 540}, r"symbolic_padding/train/0\d+ has \d+ tokens .* the model reads 540"),
     ({"data": ["absent:v"]}, r"--data: expected a folder or a Hub id of a data set, got absent:v"),
-    ({"data": [DATA + "*x"]}, r"--data: expected ADDRESS:VARIANT"),
+    ({"data": [DATA + "*x"]}, r"--data: expected PLACE:VARIANT"),
     ({"lora_targets": ["query"]}, r"--lora-targets: tiny has no query; its linear modules are .*q_proj"),
     ({"model": "large"}, r"large on \d+ tokens takes about \d+ GiB .* not even its weights fit; there is no GPU here"),
     ({"attention": "flash_attention_2"}, r"expected a GPU and flash-attn"),
@@ -185,9 +148,10 @@ def test_what_cannot_be_trained_says_why(
 
 
 def test_an_error_is_one_line(place: Path) -> None:
-    ran = run(place, "--model", "absent", "--data", DATA)
+    ran = call(script("training/finetune.py"), "--model", "absent", "--data", DATA, cwd=place)
     assert ran.returncode == 2
-    assert ran.stderr.strip().splitlines()[-1].startswith("finetune: --model: expected")
+    (line,) = ran.stderr.strip().splitlines()
+    assert line.startswith("finetune: --model: expected")
 
 
 def test_the_estimate_knows_the_weights(place: Path) -> None:

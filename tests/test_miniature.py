@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +22,7 @@ from experiments.miniature.verdicts import FAILS, HOLDS, UNTESTED, claims
 from synthctx_data.errors import UsageError
 from synthctx_data.metrics import normalize_answer
 from synthctx_data.seeding import rng
-from tests.tiny import ENVIRONMENT, ROOT
+from tests.commands import ROOT, process
 from training.sequences import prompt_ids
 
 SMOKE = HERE / "smoke.yaml"
@@ -258,45 +256,53 @@ def _verdicts(study: Study) -> dict[str, str]:
     return {claim.says: claim.verdict for claim in claims(Results(study))}
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Study:
+def few(place: Path, seeds: int, *variants: str) -> Study:
+    """A study of one base, these variants (or all), and so many seeds."""
     plan = load_plan()
-    return Study(tmp_path, plan.model_copy(update={"bases": (1,), "seeds": (1, 2, 3, 4)}))
+    kept = {name: plan.variants[name] for name in variants or plan.variants}
+    return Study(place, plan.model_copy(update={"bases": (1,), "seeds": tuple(range(1, seeds + 1)), "variants": kept}))
 
 
-def test_what_was_planted_holds(study: Study) -> None:
-    shared = {variant: 8 - i for i, variant in enumerate(study.plan.variants)}
-    _plant(study, {variant: 0.1 * shared[variant] for variant in shared}, shared)
+@pytest.mark.parametrize(("real", "verdict"), [(0.9, HOLDS), (0.3, FAILS)])
+def test_a_gap_that_was_planted_is_found(tmp_path: Path, real: float, verdict: str) -> None:
+    study = few(tmp_path, 4, REAL, "symbolic_haystack")
+    _plant(study, {REAL: real, "symbolic_haystack": 0.6}, {REAL: 8, "symbolic_haystack": 4})
     found = _verdicts(study)
-    assert found["Synthetic data falls short of real data."] == HOLDS
+    assert found["Synthetic data falls short of real data."] == verdict
     assert found["Retrieval heads are necessary (knockout)."] == HOLDS
-    related = {says: verdict for says, verdict in found.items() if "goes with F1" in says}
-    assert {verdict for says, verdict in related.items() if "Recall" in says or "Cosine" in says} == {HOLDS}
+    assert {found[says] for says in found if "goes with F1" in says} == {UNTESTED}  # of two variants
 
 
-def test_what_was_planted_the_other_way_round_does_not_hold(study: Study) -> None:
-    shared = {variant: i + 1 for i, variant in enumerate(study.plan.variants)}
-    _plant(study, {variant: 0.9 - 0.1 * shared[variant] for variant in shared} | {REAL: 0.3}, shared)
+@pytest.mark.parametrize(("slope", "verdict"), [(0.1, HOLDS), (-0.1, FAILS)])
+def test_a_correlation_that_was_planted_is_found(tmp_path: Path, slope: float, verdict: str) -> None:
+    study = few(tmp_path, 1)
+    shared = {variant: 8 - i for i, variant in enumerate(study.plan.variants)}
+    _plant(study, {variant: (0 if slope > 0 else 0.9) + slope * shared[variant] for variant in shared}, shared)
     found = _verdicts(study)
-    assert found["Synthetic data falls short of real data."] == FAILS
-    assert {verdict for says, verdict in found.items() if "goes with F1" in says and "Recall" in says} == {FAILS}
+    related = {says: verdict for says, verdict in found.items() if "goes with F1" in says}
+    assert {where for says in related for where in ("test questions", "own data") if where in says} == {
+        "test questions",
+        "own data",
+    }
+    assert {related[says] for says in related if "Recall" in says or "Cosine" in says} == {verdict}
+    assert found["Synthetic data falls short of real data."] == UNTESTED  # of one pair
 
 
 @pytest.mark.parametrize(("f1", "shared"), [(0.01, 1), (0.1, 0)])
-def test_what_does_not_vary_is_untestable(study: Study, f1: float, shared: int) -> None:
+def test_what_does_not_vary_is_untestable(tmp_path: Path, f1: float, shared: int) -> None:
+    study = few(tmp_path, 1)
     heads = {variant: 4 + shared * (i % 3) for i, variant in enumerate(study.plan.variants)}
     _plant(study, {variant: 0.9 - f1 * i for i, variant in enumerate(study.plan.variants)}, heads)
     found = _verdicts(study)
     assert {verdict for says, verdict in found.items() if "goes with F1" in says and "Recall" in says} == {UNTESTED}
 
 
+@pytest.mark.slow
 def test_a_whole_run_reports_and_a_second_one_repeats_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "analysis" / "mini" / "run.py"), "--plan", str(SMOKE), "--workers", "1"]
+    command = (ROOT / "experiments" / "miniature" / "run.py", "--plan", SMOKE, "--workers", 1)
     seen = []
     for _ in range(2):
-        ran = subprocess.run(
-            command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False
-        )
+        ran = process(*command, cwd=tmp_path)
         assert ran.returncode == 0, ran.stderr
         report = (tmp_path / "REPRODUCTION.md").read_text()
         weights = {

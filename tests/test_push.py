@@ -871,7 +871,18 @@ def test_built_on_the_way_and_killed_it_builds_only_what_is_missing(hub: Hub, tm
 def test_what_a_model_wrote_is_made_again_from_the_card_without_the_model(hub: Hub, tmp_path: Path) -> None:
     options = ["--max-tokens", "1024", "--train", "4", "--validation", "2", "--pool-size", "16"]
     with llm_server() as server:
-        command = ["build", "mdqa_synth", "llm_haystack", "--model", "some-model", "--endpoint", server.url, *options]
+        command = [
+            "build",
+            "mdqa_synth",
+            "llm_haystack",
+            "--model",
+            "some-model",
+            "--endpoint",
+            server.url,
+            *options,
+            "--workers",
+            "1",
+        ]
         ran = synthctx(*command, cwd=tmp_path, OPENAI_API_KEY="k")
         assert ran.returncode == 0, ran.stderr
     folder = tmp_path / "synthctx" / "mdqa_synth"

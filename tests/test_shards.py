@@ -1,9 +1,9 @@
+import contextlib
 import hashlib
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from builders.shards import Build, ranges
 from synthctx_data.errors import BudgetError, ConflictError
 from synthctx_data.manifest import read_manifest
 from synthctx_data.options import Options
+from tests.commands import ROOT, process, started, synthctx, wait_until
 from tests.conftest import CORPUS, IDS, VARIANTS, options_for
 
 OPTIONS = Options(max_tokens=1024, train=30, validation=5)
@@ -56,7 +57,11 @@ def test_ranges_share_all_numbers_evenly(size: int, count: int) -> None:
     assert all(parts)
 
 
-@pytest.mark.parametrize(("task", "variant"), VARIANTS, ids=IDS)
+QUICK = {"mdqa_synth": "real_haystack", "musique_synth": "templated_padding", "summhay_synth": "symbolic_haystack"}
+EACH = [pytest.param(*one, marks=() if QUICK[one[0]] == one[1] else pytest.mark.slow) for one in VARIANTS]
+
+
+@pytest.mark.parametrize(("task", "variant"), EACH, ids=IDS)
 def test_any_number_of_workers_and_shards_gives_the_same_rows(tmp_path: Path, task: str, variant: str) -> None:
     options = options_for(task, variant, train=9, validation=3)
     one = digest(made(tmp_path / "1", variant, options, task=task))
@@ -64,97 +69,82 @@ def test_any_number_of_workers_and_shards_gives_the_same_rows(tmp_path: Path, ta
     assert one == digest(made(tmp_path / "3", variant, options, shards=9, workers=3, task=task))
 
 
-@pytest.mark.parametrize("seed", ["0", "12345"])
+@pytest.mark.parametrize("seed", ["12345", pytest.param("0", marks=pytest.mark.slow)])
 def test_a_second_process_with_another_hash_seed_gives_the_same_files(tmp_path: Path, seed: str) -> None:
     target = made(tmp_path / "here", "real_haystack", options_for("mdqa_synth", "real_haystack"))
-    command = [sys.executable, "-m", "builders", "build", "mdqa_synth", "real_haystack", "--corpus", str(CORPUS)]
-    command += ["--max-tokens", "1024", "--train", "12", "--validation", "4", "--output", str(tmp_path / "there")]
-    subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True, capture_output=True)
+    sizes = ("--max-tokens", 1024, "--train", 12, "--validation", 4, "--workers", 1)
+    command = ("build", "mdqa_synth", "real_haystack", "--corpus", CORPUS, *sizes, "--output", tmp_path / "there")
+    ran = process("-m", "builders", *command, cwd=tmp_path, PYTHONHASHSEED=seed)
+    assert ran.returncode == 0, ran.stderr
     there = tmp_path / "there" / "mdqa_synth" / "real_haystack"
     for file in target.iterdir():
         assert (there / file.name).read_bytes() == file.read_bytes()
 
 
-def _interruptible() -> None:
-    """A shell's background jobs ignore the signal of Ctrl-C, and so would what they start."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def start(folder: Path, workers: int) -> contextlib.AbstractContextManager["subprocess.Popen[str]"]:
+    """A build of 31 shards, running."""
+    sizes = ("--train", ROWS["train"], "--validation", ROWS["validation"], "--shards", 30, "--max-tokens", 8192)
+    command = ("build", "mdqa_synth", "symbolic_haystack", *sizes, "--workers", workers, "--output", folder)
+    return started("-m", "builders", *command, cwd=folder)
 
 
-def start(folder: Path, workers: int, max_tokens: int = 32768) -> subprocess.Popen:
-    command = [sys.executable, "-m", "builders", "build", "mdqa_synth", "symbolic_haystack", "--output", str(folder)]
-    command += [
-        "--train",
-        "300",
-        "--validation",
-        "10",
-        "--shards",
-        "30",
-        "--workers",
-        str(workers),
-        "--max-tokens",
-        str(max_tokens),
-    ]
-    return subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-        preexec_fn=_interruptible,  # noqa: PLW1509
-    )
+def shards(folder: Path) -> list[Path]:
+    """Those that a build has written by now."""
+    return list((folder / "mdqa_synth" / ".symbolic_haystack.partial").glob("train-*.parquet"))
 
 
-def wait_for_shards(folder: Path, count: int) -> list[Path]:
-    deadline = time.monotonic() + 60
-    while len(found := list(folder.glob("train-*.parquet"))) < count:
-        assert time.monotonic() < deadline, "no shard was written"
-        time.sleep(0.02)
-    return found
+ROWS = {"train": 300, "validation": 10}
+INTERRUPTIONS = [
+    (1, signal.SIGINT),
+    (2, signal.SIGKILL),
+    pytest.param(1, signal.SIGKILL, marks=pytest.mark.slow),
+    pytest.param(2, signal.SIGINT, marks=pytest.mark.slow),
+]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(("workers", "how"), INTERRUPTIONS)
 def test_an_interrupted_build_goes_on_where_it_stopped(tmp_path: Path, workers: int, how: signal.Signals) -> None:
     staging = tmp_path / "mdqa_synth" / ".symbolic_haystack.partial"
     target = tmp_path / "mdqa_synth" / "symbolic_haystack"
-    process = start(tmp_path, workers)
-    wait_for_shards(staging, 3)
-    os.killpg(process.pid, how)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == (1 if how == signal.SIGINT else -how)
+    with start(tmp_path, workers) as running:
+        wait_until(lambda: len(shards(tmp_path)) >= 3, running)
+        os.killpg(running.pid, how)
+        _, said = running.communicate()
+    assert running.returncode == (130 if how == signal.SIGINT else -how)
     if how == signal.SIGINT:
-        assert said.decode().splitlines()[-1].startswith("synthctx: interrupted; what is done lies in ")
-        assert "Traceback" not in said.decode()
-        assert not list(staging.glob("*.tmp"))
+        assert said.splitlines()[-1].startswith("synthctx: interrupted; what is done lies in ")
+        assert "Traceback" not in said
+        assert not list(staging.glob(".*.parquet.*"))
     assert not target.exists()
     kept = {file: file.stat().st_mtime_ns for file in staging.glob("*.parquet")}
     assert 0 < len(kept) < 31
-    again = start(tmp_path, workers)
-    again.communicate(timeout=120)
+    with start(tmp_path, workers) as again:
+        again.communicate()
     assert again.returncode == 0
     assert not staging.exists()
     for file, written in kept.items():
         assert (target / file.name).stat().st_mtime_ns == written
-    options = Options(train=300, validation=10)
-    whole = made(tmp_path / "whole", options=options, workers=2)
+    whole = made(tmp_path / "whole", options=Options(**ROWS, max_tokens=8192))
     assert digest(target) == digest(whole)
-    assert not list(target.glob("*.tmp"))
+    assert {file.suffix for file in target.iterdir()} == {".json", ".parquet", ".png"}
 
 
 def test_a_killed_worker_does_not_stop_a_build(tmp_path: Path) -> None:
-    process = start(tmp_path, workers=2)
-    wait_for_shards(tmp_path / "mdqa_synth" / ".symbolic_haystack.partial", 2)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    if not children.exists():
-        process.kill()
-        pytest.skip("needs /proc")
-    worker = next(
-        int(pid) for pid in children.read_text().split() if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    )
-    os.kill(worker, signal.SIGKILL)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
+    with start(tmp_path, workers=2) as running:
+        wait_until(lambda: len(shards(tmp_path)) >= 2, running)
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+        if not children.exists():
+            pytest.skip("needs /proc")
+        worker = next(
+            int(pid)
+            for pid in children.read_text().split()
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+        os.kill(worker, signal.SIGKILL)
+        _, said = running.communicate()
+    assert running.returncode == 0, said
     rows = sum(pq.read_metadata(f).num_rows for f in (tmp_path / "mdqa_synth" / "symbolic_haystack").glob("*.parquet"))
-    assert rows == 310
+    assert rows == sum(ROWS.values())
 
 
 def test_a_finished_variant_is_left_alone(tmp_path: Path) -> None:
@@ -221,30 +211,26 @@ def test_an_empty_folder_is_no_variant(tmp_path: Path) -> None:
 
 
 def test_a_second_build_of_the_same_variant_is_turned_away(tmp_path: Path) -> None:
-    process = start(tmp_path, 1)
-    wait_for_shards(tmp_path / "mdqa_synth" / ".symbolic_haystack.partial", 1)
-    second = start(tmp_path, 1)
-    _, said = second.communicate(timeout=60)
-    assert second.returncode == 1
-    assert "another process is building" in said.decode()
-    process.communicate(timeout=120)
-    assert process.returncode == 0
+    with start(tmp_path, 1) as running:
+        wait_until(lambda: shards(tmp_path), running)
+        second = synthctx("build", "mdqa_synth", "symbolic_haystack", "--output", tmp_path, cwd=tmp_path)
+        assert second.returncode == 1
+        assert "another process is building" in second.stderr
+        running.communicate()
+        assert running.returncode == 0
 
 
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:
-    process = start(tmp_path, workers=2)
-    wait_for_shards(tmp_path / "mdqa_synth" / ".symbolic_haystack.partial", 1)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    if not children.exists():
-        process.kill()
-        pytest.skip("needs /proc")
-    pids = children.read_text().split()
-    process.kill()
-    process.communicate(timeout=30)
-    deadline = time.monotonic() + 30
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    with start(tmp_path, workers=2) as running:
+        wait_until(lambda: shards(tmp_path), running)
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+        if not children.exists():
+            pytest.skip("needs /proc")
+        pids = children.read_text().split()
+        running.kill()
+        running.communicate()
+        while any(Path(f"/proc/{pid}").exists() for pid in pids):
+            time.sleep(0.05)
 
 
 def test_a_folder_whose_name_looks_like_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,13 +252,12 @@ def test_a_full_disk_leaves_no_half_written_file(tmp_path: Path, workers: int) -
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000));"
         "sys.argv[1:] = ['build', 'mdqa_synth', 'symbolic_haystack', '--train', '40', '--shards', '2',"
-        f"'--output', {str(tmp_path)!r}, '--workers', '{workers}']; from builders.commands.build import main;\n"
+        f"'--output', {str(tmp_path)!r}, '--workers', '{workers}']; from builders.commands import main;\n"
         "if __name__ == '__main__': main()"
     )
     script = tmp_path / "script.py"
     script.write_text(code)
-    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=Path(__file__).parent.parent,
-                         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)})  # fmt: skip
+    ran = process(script, cwd=ROOT)
     assert ran.returncode == 1
     assert "Traceback" not in ran.stderr
     assert ran.stderr.splitlines()[-1].startswith("synthctx: OSError: [Errno 27] ")

@@ -15,9 +15,9 @@ from builders.build import build_variant
 from builders.hub.card import update_card
 from builders.shards import Build
 from synthctx_data.options import Options
+from tests.commands import ROOT, process
 from training.tiny import make_tiny
 
-ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
 RECIPE = ROOT / "training" / "recipes" / "tiny_mdqa_symbolic_padding.yaml"
 DATA = "synthctx/mdqa_synth:symbolic_padding"
@@ -35,15 +35,8 @@ def make_place(place: Path, train: int, validation: int) -> Path:
 
 def finetuned(place: Path, output: str) -> Path:
     """The directory, with an adapter by the README's recipe in `output`."""
-    command = [sys.executable, str(ROOT / "training" / "finetune.py"), "--config", str(RECIPE), "--model", "tiny"]
-    ran = subprocess.run(
-        [*command, "--output", output, "--no-gradient-checkpointing"],
-        cwd=place,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    command = (ROOT / "training" / "finetune.py", "--config", RECIPE, "--model", "tiny")
+    ran = process(*command, "--output", output, "--no-gradient-checkpointing", cwd=place)
     assert ran.returncode == 0, ran.stderr
     return place
 
@@ -62,9 +55,8 @@ def served(place: Path) -> Iterator[str]:
     command = [str(Path(sys.executable).parent / "transformers"), "serve", "--port", str(port), "--device", "cpu"]
     server = subprocess.Popen(command, cwd=place, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 120
-        while time.monotonic() < until:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+        while server.poll() is None:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
                 break
             time.sleep(0.2)
         yield f"http://127.0.0.1:{port}/v1"

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from synthctx_data.command import run, script
+from synthctx_data.command import out, run, script
 from synthctx_data.dataset import has_split
 from synthctx_data.errors import UsageError, first_line
 from training import run_folder
@@ -28,8 +28,8 @@ Data sets:
                                              wrote here, or else that id on
                                              the Hub
   synthctx/mdqa_synth:symbolic_haystack@v1   a revision on the Hub
-  A:symbolic_haystack*3 A:real_haystack*1    a mixture: three rows of the first for each
-of the second, none twice
+  A:symbolic_haystack*3 A:real_haystack*1    a mixture: three rows of the first
+                                             for each of the second, none twice
 
 Several GPUs:
   torchrun --nproc-per-node 2 training/finetune.py --config ... \\
@@ -46,7 +46,8 @@ def main(recipe: Recipe, config: str) -> None:
     """Fine-tunes with a recipe."""
     if config and "output" not in recipe.model_fields_set:
         recipe = recipe.model_copy(update={"output": str(Path("runs") / config)})
-    finetune(recipe)
+    output = finetune(recipe)
+    out.print(f"{output}: adapter, run.json, README.md", soft_wrap=True)
 
 
 def finetune(recipe: Recipe) -> Path:

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
+from cyclopts import Parameter
 from pydantic import Field
 
 from synthctx_data.option_model import SEVERAL, OptionModel, panel
@@ -46,7 +47,7 @@ class Recipe(ModelOptions):
 
     data: Annotated[list[Name], Field(min_length=1), SEVERAL, DATA_PANEL]
     """Data sets as PLACE:VARIANT, with @REVISION or *WEIGHT behind it if need be."""
-    output: Annotated[Name, DATA_PANEL] = "runs/finetune"
+    output: Annotated[Name, Parameter(show_default=False), DATA_PANEL] = "runs/finetune"
     """The folder of the adapter. Default: runs/RECIPE, or runs/finetune without a recipe."""
 
     lora_rank: Annotated[Positive, _ADAPTER] = 8

@@ -139,6 +139,9 @@ app = command_line(
 )
 
 
+app["--help"].show = False  # it would have a panel of its own
+
+
 @app.default
 def main(folder: Annotated[Path, Parameter(help="The folder to write the model into.")], /) -> None:
     """Makes the tiny model, and prints its folder."""

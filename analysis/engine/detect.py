@@ -194,7 +194,11 @@ def show_heads(heads: HeadScores, top: int, output: Path) -> None:
     low, high = heads.intervals()
     rows = [(*head, f"{heads.values[head]:.3g}", f"[{low[head]:.3g}, {high[head]:.3g}]") for head in heads.top(top)]
     out.print(table(dict.fromkeys(("layer", "head", str(heads.about["score"]), "95 %"), "right"), rows))
-    out.print(f"{heads.about['counted']} of {heads.about['asked']} rows count", soft_wrap=True)
+    out.print(f"{heads.about['counted']} of {heads.about['asked']} rows count{_counting(heads)}", soft_wrap=True)
     out.print(
         f"{output}: {SCORES_FILE}, heads.json, by_head.json, by_kv_head.json, heatmap, histogram, depth", soft_wrap=True
     )
+
+
+def _counting(heads: HeadScores) -> str:
+    return ": those that the model answers" if heads.about["score"] == "wu" else ""

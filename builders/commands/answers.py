@@ -23,14 +23,14 @@ def list_answers(
     /,
     *,
     unit: Annotated[
-        str | None, Parameter(help="Show the answers whose unit begins so, e.g. mdqa_synth/train/000007.")
+        str | None, Parameter(help="Show the answers for this example, e.g. mdqa_synth/train/000007.")
     ] = None,
 ) -> None:
     """List the answers of a store by task, kind of request and model; with --unit, show the answers themselves.
 
     For example:
-    synthctx answers list synthctx/answers.sqlite
-    synthctx answers list synthctx/answers.sqlite --unit mdqa_synth/train/000007
+      synthctx answers list synthctx/answers.sqlite
+      synthctx answers list synthctx/answers.sqlite --unit mdqa_synth/train/000007
     """
     answers = _open(store)
     if unit is None:
@@ -51,7 +51,7 @@ def export_answers(store: _Store, file: _File, /) -> None:
     """Write all answers as JSON lines: enough to build the same rows anywhere, without a network.
 
     For example:
-    synthctx answers export synthctx/answers.sqlite answers.jsonl
+      synthctx answers export synthctx/answers.sqlite answers.jsonl
     """
     if file.expanduser().resolve() == store.expanduser().resolve():
         raise UsageError(f"expected another file than the store to write to, got {file} for both")
@@ -64,7 +64,7 @@ def import_answers(store: _Store, file: _File, /) -> None:
     """Add exported answers to a store. A store that does not exist is made; an answer that is there already stays.
 
     For example:
-    synthctx answers import elsewhere.sqlite answers.jsonl
+      synthctx answers import elsewhere.sqlite answers.jsonl
     """
     answers = AnswerStore(store.expanduser())
     count = answers.keep_all(exported(file.expanduser()))

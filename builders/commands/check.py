@@ -30,7 +30,7 @@ def check(
         str,
         Parameter(help="PLACE, PLACE:VARIANT or PLACE:VARIANT@REVISION, where PLACE is a built folder or a Hub id."),
     ],
-    variants: Annotated[tuple[str, ...], Parameter(help="Variants. Default: all of PLACE.")] = (),
+    variants: Annotated[tuple[str, ...], Parameter(help="Variants. Default: all of PLACE.", show_default=False)] = (),
     /,
     *,
     options: Annotated[CheckOptions, Parameter(name="*")] = CheckOptions(),

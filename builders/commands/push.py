@@ -36,7 +36,7 @@ class PushOptions(OptionModel):
     variant: Annotated[tuple[str, ...], Parameter(show_default=False), _PANEL] = ()
     """A variant to push. Can be given several times. Default: all of the folder."""
     branch: Annotated[str, Parameter(name=["--branch", "--revision"]), _PANEL] = MAIN
-    """The branch to push to. It is made if it is missing. Only main has versions."""
+    """The branch to push to (--revision is its former name). It is made if it is missing. Only main has versions."""
     private: Annotated[bool, _PANEL] = False
     """Make the repository private, if it is made now."""
     dry_run: Annotated[bool, _PANEL] = False

@@ -26,7 +26,7 @@ class WritingOptions(OptionModel):
     prices: Annotated[Path | None, _PANEL] = None
     """A YAML table of prices, e.g. 'my-model: {input: 0.5, output: 1.5, batch: 0.5}'. Default: a few known ones."""
     budget_usd: Annotated[_Amount | None, Field(ge=0), _PANEL] = None
-    """US dollars that this call may spend at most, even if every answer is as long as it may be."""
+    """The most US dollars that this call spends. Answers that are under way are reckoned at full length."""
     concurrency: Annotated[int, Field(ge=1, le=10000), _PANEL] = 16
     """Requests at the same time."""
     requests_per_minute: Annotated[_Amount | None, Field(ge=0.001), _PANEL] = None
@@ -36,7 +36,7 @@ class WritingOptions(OptionModel):
     timeout: Annotated[_Amount, Field(ge=0.1), _PANEL] = 600.0
     """Seconds that one answer may take."""
     batch: Annotated[bool, _PANEL] = False
-    """Use the Batch API, which is cheaper and answers within a day. Call again after an interruption."""
+    """Use the Batch API, which is cheaper and answers within a day. The call waits; if it is stopped, call it again."""
 
     @property
     def address(self) -> str:

@@ -13,6 +13,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Annotated, Any
 
+from cyclopts import Parameter
 from filelock import FileLock, Timeout
 from pydantic import Field
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -50,7 +51,7 @@ class MiniatureOptions(OptionModel):
     """The folder of all that is made."""
     report: Path = Path("REPRODUCTION.md")
     """The report."""
-    plan: Path = HERE / "plan.yaml"
+    plan: Annotated[Path, Parameter(show_default=False)] = HERE / "plan.yaml"
     """The plan. Default: plan.yaml beside this script."""
     workers: Annotated[int | None, Field(ge=1)] = None
     """Processes. Default: one for each core."""
