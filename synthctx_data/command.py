@@ -74,6 +74,7 @@ def script(name: str, options: type[OptionModel], call: Callable[[Any, str], obj
 def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs a command line and exits. An error is one line on standard error, and exit code 2 (usage) or 1."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers are processes
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its retries are many lines, and the error at their end is ours
     warnings.simplefilter("ignore", FutureWarning)  # libraries send these to each other, not to the user
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
