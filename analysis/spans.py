@@ -34,10 +34,10 @@ class Tokens:
 
 
 def tokens_of(tokenizer: Tokenizer, row: dict[str, Any]) -> Tokens:
-    """The row in tokens.
+    """A row of a data set as a model reads it: the token ids, and the tokens of the answer, the question, needles and documents.
 
-    Raises: ModelError if the tokenizer does not tell the characters of its tokens; DatasetError if the chat template changes a text;
-    UsageError if nothing would end an answer.
+    Raises: ModelError if the tokenizer does not say which characters each token covers; DatasetError if the chat template changes
+    the text of the row; UsageError if the tokenizer has neither chat template nor end token.
     """
     if not tokenizer.is_fast:
         raise ModelError(

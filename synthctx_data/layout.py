@@ -23,7 +23,7 @@ class Frame:
 
 
 class Numbers(NamedTuple):
-    """The lines above documents 1, 2, 3 and so on, and the number of tokens of each line."""
+    """`lines[i]` is the line above document i + 1, which gives its number; `tokens[i]` is how many tokens that line has."""
 
     lines: list[str]
     tokens: list[int]
@@ -54,7 +54,7 @@ class Layout:
         return Frame(self._head, tail, self.counter.conversation(self._head + tail, concept.completion))
 
     def numbers(self, count: int) -> "Numbers":
-        """The lines above at least the first `count` documents, and the number of tokens of each."""
+        """The number lines of at least the first `count` documents."""
         known = len(self._numbers.lines)
         if known < count:
             lines = [self._number.fill(number=str(i)) for i in range(known + 1, max(2 * known, count, 256) + 1)]
