@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
@@ -97,6 +98,12 @@ STATEFUL: dict[str, dict[str, Any]] = {
         "layer_types": ["linear_attention", "full_attention"],
     },
 }
+OFTEN = ("deepseek_v3", "gemma2", "gemma3_text", "gpt2", "gpt_oss", "llama", "mistral", "qwen3_moe")
+
+
+def rarely(*families: str) -> list[Any]:
+    """Families that are left to the slow tests."""
+    return [pytest.param(family, marks=pytest.mark.slow) for family in families]
 
 
 def make(family: str, attention: str | None = None, **changes: Any) -> PreTrainedModel:

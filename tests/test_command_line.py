@@ -15,7 +15,7 @@ from synthctx_data.errors import UsageError
 from synthctx_data.files import whole, whole_folder
 from synthctx_data.option_model import SEVERAL, OptionModel
 from synthctx_data.retry import retry, retry_async
-from tests.commands import call, synthctx
+from tests.commands import call, process
 
 
 class Few(OptionModel):
@@ -111,7 +111,7 @@ def test_any_error_is_one_line_and_interruption_has_its_code(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("command", ["list", "build", "show", "check", "push", "answers"])
 def test_help_begins_with_examples_and_fits_80_columns(tmp_path: Path, command: str) -> None:
-    said = synthctx(command, "--help", cwd=tmp_path, COLUMNS="80").stdout
+    said = process("-m", "builders", command, "--help", cwd=tmp_path, COLUMNS="80").stdout
     assert re.search(rf"\n\nFor example:\n(  )?synthctx {command}", said)
     assert max(map(len, said.splitlines())) <= 80
     assert command in call(synthctx_app, "--help", cwd=tmp_path).stdout

@@ -175,7 +175,7 @@ def test_needles_stand_among_a_users_documents(task: str, variant: str, tmp_path
 
 
 @each_variant
-@pytest.mark.parametrize("depth", ["0", "1", "0,0.5,1"])
+@pytest.mark.parametrize("depth", ["0,0.5,1", *(pytest.param(one, marks=pytest.mark.slow) for one in ("0", "1"))])
 def test_given_depths_are_kept(task: str, variant: str, depth: str) -> None:
     asked = [float(part) for part in depth.split(",")]
     for index, example in enumerate(every_example(examples_for(task, variant, depth=depth, validation=0))):
@@ -206,11 +206,23 @@ options = st.fixed_dictionaries(
 )
 
 
-@settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+SLOWLY = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=SLOWLY)
 @given(options=options)
 def test_budget_and_spans_hold_for_any_options(tokenizers, options: dict) -> None:
+    require_budget_and_spans(tokenizers, options)
+
+
+@pytest.mark.slow
+@settings(max_examples=400, deadline=None, suppress_health_check=SLOWLY)
+@given(options=options)
+def test_budget_and_spans_hold_for_many_more_options(tokenizers, options: dict) -> None:
+    require_budget_and_spans(tokenizers, options)
+
+
+def require_budget_and_spans(tokenizers: dict[str, str], options: dict) -> None:
     task, variant = options.pop("variant")
     make, index = options.pop("make"), options.pop("index")
     reads = TASKS[task].variant(variant).expression.reads
@@ -267,7 +279,7 @@ def test_card_and_templates_are_there(task: str) -> None:
 @each_variant
 def test_the_row_of_an_id_stays_when_a_set_grows(task: str, variant: str) -> None:
     """What versions of a published set go by: builders/hub/versions.py."""
-    large = examples_for(task, variant)
+    large = examples_for(task, variant, train=6, validation=3)
     for split, size in large.sizes.items():
         small = examples_for(task, variant, **{**large.sizes, split: max(size - 2, 1)})
         for other, kept in small.sizes.items():

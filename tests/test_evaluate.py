@@ -80,9 +80,10 @@ def test_predictions_of_something_else_are_refused(place: Path, monkeypatch: pyt
         ({"model": None, "adapter": "absent", "max_tokens": None}, "--adapter: expected a folder or a Hub id"),
         ({"adapter": "absent"}, "an adapter brings the context"),
         ({"max_tokens": None}, r"leaves 0 tokens for an answer of \d in what the model reads"),
-        (
+        pytest.param(
             {"endpoint": "http://127.0.0.1:9/v1"},
             r"--endpoint http://127.0.0.1:9/v1: no answer to .*: APIConnectionError",
+            marks=pytest.mark.slow,  # it is tried again
         ),
         ({"split": "test"}, "--data: expected a folder or a Hub id"),
     ],
@@ -95,6 +96,7 @@ def test_what_cannot_be_evaluated_says_why(
         evaluate(options(**{"output": str(tmp_path / "bad"), **changes}))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
 def test_an_endpoint_answers_as_the_model_does(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)

@@ -263,7 +263,7 @@ def few(place: Path, seeds: int, *variants: str) -> Study:
     return Study(place, plan.model_copy(update={"bases": (1,), "seeds": tuple(range(1, seeds + 1)), "variants": kept}))
 
 
-@pytest.mark.parametrize(("real", "verdict"), [(0.9, HOLDS), (0.3, FAILS)])
+@pytest.mark.parametrize(("real", "verdict"), [(0.9, HOLDS), pytest.param(0.3, FAILS, marks=pytest.mark.slow)])
 def test_a_gap_that_was_planted_is_found(tmp_path: Path, real: float, verdict: str) -> None:
     study = few(tmp_path, 4, REAL, "symbolic_haystack")
     _plant(study, {REAL: real, "symbolic_haystack": 0.6}, {REAL: 8, "symbolic_haystack": 4})
@@ -273,7 +273,7 @@ def test_a_gap_that_was_planted_is_found(tmp_path: Path, real: float, verdict: s
     assert {found[says] for says in found if "goes with F1" in says} == {UNTESTED}  # of two variants
 
 
-@pytest.mark.parametrize(("slope", "verdict"), [(0.1, HOLDS), (-0.1, FAILS)])
+@pytest.mark.parametrize(("slope", "verdict"), [pytest.param(0.1, HOLDS, marks=pytest.mark.slow), (-0.1, FAILS)])
 def test_a_correlation_that_was_planted_is_found(tmp_path: Path, slope: float, verdict: str) -> None:
     study = few(tmp_path, 1)
     shared = {variant: 8 - i for i, variant in enumerate(study.plan.variants)}

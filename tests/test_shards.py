@@ -95,10 +95,10 @@ def shards(folder: Path) -> list[Path]:
 
 ROWS = {"train": 300, "validation": 10}
 INTERRUPTIONS = [
-    (1, signal.SIGINT),
-    (2, signal.SIGKILL),
+    (2, signal.SIGINT),
+    pytest.param(1, signal.SIGINT, marks=pytest.mark.slow),
     pytest.param(1, signal.SIGKILL, marks=pytest.mark.slow),
-    pytest.param(2, signal.SIGINT, marks=pytest.mark.slow),
+    pytest.param(2, signal.SIGKILL, marks=pytest.mark.slow),
 ]
 
 

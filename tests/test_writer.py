@@ -140,7 +140,12 @@ TRANSPORT = {
 }
 
 
-@pytest.mark.parametrize("problem", TRANSPORT)
+SELDOM = ("503 with a date", "500", "half of a JSON", "another JSON", "no choices at all")
+
+
+@pytest.mark.parametrize(
+    "problem", [pytest.param(one, marks=pytest.mark.slow if one in SELDOM else ()) for one in TRANSPORT]
+)
 def test_what_fails_on_the_way_is_sent_again(problem: str, tmp_path: Path, expected: str) -> None:
     with llm_server(once(TRANSPORT[problem])) as server:
         one = examples(tmp_path)
