@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
-import yaml
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Yaml
 from rich import box
@@ -19,7 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from synthctx_data.errors import SynthctxError, UsageError
+from synthctx_data.errors import SynthctxError
+from synthctx_data.files import read_yaml
 from synthctx_data.option_model import OptionModel, panel
 
 T = TypeVar("T")
@@ -111,28 +111,12 @@ def _in_one_line(error: BaseException, given: Sequence[str]) -> tuple[str, int]:
     )
 
 
-def read_yaml(file: Path) -> dict[str, Any]:
-    """The options that a YAML file sets, by name.
-
-    Raises: UsageError if there is no such file, or if it does not hold names and values.
-    """
-    try:
-        values = yaml.safe_load(file.expanduser().read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config: expected a YAML file of options: {error}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise UsageError(f"--config: expected YAML, and {file} does not parse: {error}") from error
-    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-        raise UsageError(f"--config: expected options by name in {file}, got {type(values).__name__}")
-    return values
-
-
 def _options_file(app: App, commands: tuple[str, ...], arguments: Any) -> None:
     """Sets the options that no flag has set to the values in the `--config` file."""
     for argument in arguments:
         if "--config" in argument.names and argument.tokens:
             file = Path(argument.tokens[0].value).expanduser()
-            read_yaml(file)
+            read_yaml(file, "--config: expected options by name")
             Yaml(file, must_exist=True, use_commands_as_keys=False)(app, commands, arguments)
             return
 

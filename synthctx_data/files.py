@@ -1,10 +1,15 @@
-"""Files and folders that are whole or absent: each is written beside its place and then renamed."""
+"""Files and folders that are whole or absent: each is written beside its place and then renamed. And the reader of YAML files."""
 
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+from synthctx_data.errors import UsageError, first_line
 
 
 @contextmanager
@@ -35,3 +40,17 @@ def write_text(file: Path, text: str) -> None:
     """Writes a text file in UTF-8, whole or not at all."""
     with whole(file) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def read_yaml(file: Path, expected: str) -> dict[str, Any]:
+    """The values of a YAML file, by name. `expected` begins each error, such as "--config: expected options by name".
+
+    Raises: UsageError if the file cannot be read, or if it does not hold names and values.
+    """
+    try:
+        values = yaml.safe_load(file.expanduser().read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UsageError(f"{expected}, and {file} cannot be read: {first_line(error)}") from error
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise UsageError(f"{expected}, got {type(values).__name__} in {file}")
+    return values

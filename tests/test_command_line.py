@@ -75,9 +75,9 @@ def test_flags_files_and_python_refuse_the_same_in_the_same_words(tmp_path: Path
         (("--rows", 1, "--kind", "other"), "", "--kind: expected 'this' or 'that', got 'other'"),
         (("--rows", 1, "--speed", 9), "", "Unknown option: --speed"),
         (("--rows", 1, "--config", "f.yaml"), "speed: 9", "Unknown option: \"[speed]\" from"),
-        (("--rows", 1, "--config", "f.yaml"), "[1]", "--config: expected options by name in f.yaml, got list"),
-        (("--rows", 1, "--config", "f.yaml"), "a: [", "--config: expected YAML, and f.yaml does not parse"),
-        (("--rows", 1, "--config", "absent.yaml"), "", "--config: expected a YAML file of options: "),
+        (("--rows", 1, "--config", "f.yaml"), "[1]", "--config: expected options by name, got list in f.yaml"),
+        (("--rows", 1, "--config", "f.yaml"), "a: [", "--config: expected options by name, and f.yaml cannot be read: while parsing"),
+        (("--rows", 1, "--config", "absent.yaml"), "", "--config: expected options by name, and absent.yaml cannot be read: "),
     ],
 )  # fmt: skip
 def test_bad_options_are_one_clear_line(tmp_path: Path, words: tuple, content: str, message: str) -> None:

@@ -4,9 +4,10 @@ import yaml
 from builders import TASKS
 from experiments.make_recipes import RECIPES as RECIPES_FOLDER
 from experiments.make_recipes import recipes
-from synthctx_data.command import read_yaml, script
+from synthctx_data.command import script
 from synthctx_data.dataset import parse_variant_address
 from synthctx_data.errors import UsageError
+from synthctx_data.files import read_yaml
 from tests.commands import call
 from training.options import Recipe
 
@@ -19,7 +20,7 @@ def test_the_recipes_are_those_of_the_template() -> None:
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_is_valid_and_names_data_that_can_be_built(path) -> None:
-    recipe = Recipe(**read_yaml(path))
+    recipe = Recipe(**read_yaml(path, "a recipe"))
     (address,) = map(parse_variant_address, recipe.data)
     assert TASKS[address.place.removeprefix("synthctx/")].variant(address.variant)
 
@@ -27,11 +28,11 @@ def test_a_recipe_is_valid_and_names_data_that_can_be_built(path) -> None:
 def test_both_models_of_the_paper_have_every_variant() -> None:
     cells = sum(len(task.variants) for task in TASKS.values())
     for model, theta_of in (("llama3", 8192), ("mistral", 8192)):
-        mine = [read_yaml(path) for path in RECIPES if path.stem.startswith(model)]
+        mine = [read_yaml(path, "a recipe") for path in RECIPES if path.stem.startswith(model)]
         assert len(mine) == cells
         assert {values["trained_tokens"] for values in mine} == {theta_of}
         assert {values["max_tokens"] for values in mine} == {32768}
-    assert read_yaml(RECIPES_FOLDER / "mistral_mdqa_symbolic.yaml")["sliding_window"] == 16384
+    assert read_yaml(RECIPES_FOLDER / "mistral_mdqa_symbolic.yaml", "a recipe")["sliding_window"] == 16384
 
 
 def test_the_command_line_goes_over_the_file_and_the_file_over_the_defaults(tmp_path) -> None:
@@ -80,4 +81,4 @@ def test_bad_files_say_what_was_expected(tmp_path, text: str | None, message: st
     if text is not None:
         path.write_text(text)
     with pytest.raises(UsageError, match=message):
-        read_yaml(path)
+        read_yaml(path, "a recipe")

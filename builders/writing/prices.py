@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from builders.writing.store import Answer
-from synthctx_data.errors import UsageError, WriterError, first_line
+from synthctx_data.errors import UsageError, WriterError
+from synthctx_data.files import read_yaml
 
 BUNDLED_PRICES = Path(__file__).resolve().parent / "prices.yaml"
 _MILLION = 1e6
@@ -38,13 +37,8 @@ def find_price(model: str, file: Path | None) -> Price | None:
 
     Raises: UsageError if the file is not a table of prices.
     """
-    path = file.expanduser() if file else BUNDLED_PRICES
-    try:
-        table = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"--prices: expected a YAML file of prices: {first_line(error)}") from error
-    if not isinstance(table, dict):
-        raise UsageError(f"--prices: expected {path} to hold a table such as 'my-model: {{input: 0.5, output: 1.5}}'")
+    path = file or BUNDLED_PRICES
+    table = read_yaml(path, "--prices: expected a table such as 'my-model: {input: 0.5, output: 1.5}'")
     return None if model not in table else _price(model, table[model], path)
 
 

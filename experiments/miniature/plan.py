@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from synthctx_data.errors import UsageError
+from synthctx_data.files import read_yaml
 
 HERE = Path(__file__).resolve().parent
 REAL = "real"  # the variant that the synthetic variants stand in for
@@ -145,9 +145,10 @@ def load_plan(file: Path = HERE / "plan.yaml") -> Plan:
 
     Raises: UsageError if the file cannot be read, or holds no valid plan.
     """
-    read = _read(file)
+    expected = f"--plan: expected a plan such as {HERE / 'plan.yaml'}"
+    read = read_yaml(file, expected)
     if "like" in read:
-        read = _patched(_read(file.parent / read.pop("like")), read)
+        read = _patched(read_yaml(file.parent / read.pop("like"), expected), read)
     if read.get("checkpoint"):
         read["checkpoint"] = str(file.parent / read["checkpoint"])
     try:
@@ -157,16 +158,6 @@ def load_plan(file: Path = HERE / "plan.yaml") -> Plan:
         where = ".".join(map(str, first["loc"]))
         got = f", got {first['input']!r}" if where else ""
         raise UsageError(f"--plan: {where or 'the whole'}: {first['msg']}{got} in {file}") from error
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        read = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"--plan: expected a plan such as {HERE / 'plan.yaml'}: {error}") from error
-    if not isinstance(read, dict):
-        raise UsageError(f"--plan: expected a plan such as {HERE / 'plan.yaml'}, got {type(read).__name__} in {file}")
-    return read
 
 
 def _patched(old: Any, new: Any) -> Any:
