@@ -70,15 +70,3 @@ def test_the_command_line_goes_over_the_file_and_the_file_over_the_defaults(tmp_
 def test_bad_options_say_what_was_expected(values: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Recipe(**values)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("[1]", "expected options by name"), ("a: [", "does not parse"), (None, "expected a YAML file of options")],
-)
-def test_bad_files_say_what_was_expected(tmp_path, text: str | None, message: str) -> None:
-    path = tmp_path / "recipe.yaml"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(UsageError, match=message):
-        read_yaml(path, "a recipe")
