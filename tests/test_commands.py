@@ -182,6 +182,7 @@ def test_a_read_only_folder(tmp_path: Path) -> None:
     assert "PermissionError" in ran.stderr
 
 
+@pytest.mark.slow
 def test_a_wheel_works_from_any_directory(tmp_path: Path) -> None:
     """Templates, cards and the tokenizer travel with it."""
     subprocess.run(

@@ -3,6 +3,8 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from synthctx_data.assemble import least_tokens
 from synthctx_data.checks import Checker, Expected, cites, links
 from synthctx_data.corpora import read_corpus
 from synthctx_data.errors import BudgetError, CorpusError, UsageError
-from synthctx_data.example import cite
+from synthctx_data.example import Example, cite
 from synthctx_data.metrics import holds, normalize_answer
 from synthctx_data.options import parse_hops
 from synthctx_data.prompts import ROOT as PROMPTS
@@ -23,6 +25,17 @@ from synthctx_data.schema import SCHEMA, to_table
 from tests.conftest import CORPORA, CORPUS, IDS, MAKES, VARIANTS, every_example, examples_for
 
 each_variant = pytest.mark.parametrize(("task", "variant"), VARIANTS, ids=IDS)
+each_haystack = pytest.mark.parametrize(  # of each, the other context is made by the same code
+    ("task", "variant"),
+    [pytest.param(*one, marks=() if one[1].endswith("haystack") else pytest.mark.slow) for one in VARIANTS],
+    ids=IDS,
+)
+
+
+@lru_cache
+def small(task: str, variant: str) -> Sequence[Example]:
+    """The examples of a variant with small options."""
+    return every_example(examples_for(task, variant))
 
 
 def rows(examples) -> list[tuple[str, dict]]:
@@ -32,7 +45,7 @@ def rows(examples) -> list[tuple[str, dict]]:
 
 @each_variant
 def test_an_example_is_a_pure_function_of_its_index(task: str, variant: str) -> None:
-    forwards = every_example(examples_for(task, variant))
+    forwards = small(task, variant)
     other = examples_for(task, variant)
     last = other.sizes["train"] - 1
     assert [other.make("train", i) for i in range(last, -1, -1)] == forwards[last::-1]
@@ -70,7 +83,7 @@ def test_check_finds_nothing(task: str, variant: str) -> None:
 
 @each_variant
 def test_the_needles_answer_and_none_of_them_can_be_missed(task: str, variant: str) -> None:
-    for _, row in rows(examples_for(task, variant)):
+    for row in to_table(small(task, variant)).to_pylist():
         prompt, completion = row["prompt"][0]["content"], row["completion"][0]["content"]
         answers = [prompt[needle["answer_start"] : needle["answer_end"]] for needle in row["needles"]]
         if cites(row):
@@ -184,7 +197,7 @@ def test_given_depths_are_kept(task: str, variant: str, depth: str) -> None:
             assert low <= one <= high
 
 
-@each_variant
+@each_haystack
 def test_depths_are_spread_over_the_context(task: str, variant: str) -> None:
     sizes = {**many(task, variant), "validation": 0}
     examples = examples_for(task, variant, **sizes, max_tokens=4096)
@@ -276,7 +289,7 @@ def test_card_and_templates_are_there(task: str) -> None:
         assert f"`{field}`" in card
 
 
-@each_variant
+@each_haystack
 def test_the_row_of_an_id_stays_when_a_set_grows(task: str, variant: str) -> None:
     """What versions of a published set go by: builders/hub/versions.py."""
     large = examples_for(task, variant, train=6, validation=3)
@@ -288,7 +301,7 @@ def test_the_row_of_an_id_stays_when_a_set_grows(task: str, variant: str) -> Non
 
 @each_variant
 def test_rows_have_the_schema(task: str, variant: str) -> None:
-    examples = every_example(examples_for(task, variant))
+    examples = small(task, variant)
     table = to_table(examples)
     table.validate(full=True)
     assert table.schema == SCHEMA

@@ -288,7 +288,7 @@ def test_a_correlation_that_was_planted_is_found(tmp_path: Path, slope: float, v
     assert found["Synthetic data falls short of real data."] == UNTESTED  # of one pair
 
 
-@pytest.mark.parametrize(("f1", "shared"), [(0.01, 1), (0.1, 0)])
+@pytest.mark.parametrize(("f1", "shared"), [pytest.param(0.01, 1, marks=pytest.mark.slow), (0.1, 0)])
 def test_what_does_not_vary_is_untestable(tmp_path: Path, f1: float, shared: int) -> None:
     study = few(tmp_path, 1)
     heads = {variant: 4 + shared * (i % 3) for i, variant in enumerate(study.plan.variants)}

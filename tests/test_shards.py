@@ -93,7 +93,7 @@ def shards(folder: Path) -> list[Path]:
     return list((folder / "mdqa_synth" / ".symbolic_haystack.partial").glob("train-*.parquet"))
 
 
-ROWS = {"train": 300, "validation": 10}
+ROWS = {"train": 210, "validation": 7}
 INTERRUPTIONS = [
     (2, signal.SIGINT),
     pytest.param(1, signal.SIGINT, marks=pytest.mark.slow),
