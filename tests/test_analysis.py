@@ -189,6 +189,7 @@ def test_a_donors_heads_bring_what_was_missing(twins: bool, tmp_path: Path) -> N
             assert found["intersect"].mean == found["recipient"].mean  # nothing is copied where the needle is
 
 
+@pytest.mark.slow
 def test_candidates_are_ranked_by_what_they_do_to_the_heads(place: Path) -> None:
     from builders import TASKS
     from builders.build import build_variant
@@ -203,7 +204,9 @@ def test_candidates_are_ranked_by_what_they_do_to_the_heads(place: Path) -> None
     other = "synthctx/mdqa_synth:symbolic_haystack"
     torch.manual_seed(0)
     choices = {"model": "tiny", "max_tokens": 600, "data": [DATA, other], "target": DATA, "learning_rate": 0.01}
-    ranking = RankOptions(**choices, max_steps=3, limit=4, gradient_checkpointing=False, output="ranking")
+    ranking = RankOptions(
+        **choices, max_steps=3, accumulation=1, limit=4, gradient_checkpointing=False, output="ranking"
+    )
     ranked = rank_data(ranking)
     assert {r.name for r in ranked} == {"none", DATA, other}
     assert sum(r.sure for r in ranked) == pytest.approx(1)

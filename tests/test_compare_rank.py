@@ -114,6 +114,7 @@ def test_models_nearer_to_the_reference_measure_higher(files: Path) -> None:
     assert all((output / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in drawn)
 
 
+@pytest.mark.slow
 def test_the_same_comparison_gives_the_same_bytes(files: Path) -> None:
     compare(options(files))
     before = {path.name: path.read_bytes() for path in (files / "compared").iterdir()}

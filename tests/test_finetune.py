@@ -43,11 +43,12 @@ def losses(folder: Path) -> list[tuple[int, float]]:
 
 @pytest.fixture(scope="module")
 def finished(place: Path) -> Path:
-    ran = process(SCRIPT, *SHORT, "--output", "runs/whole", cwd=place)
+    ran = call(script("training/finetune.py"), *SHORT, "--output", "runs/whole", cwd=place)
     assert ran.returncode == 0, ran.stderr
     return place / "runs" / "whole"
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(place: Path, finished: Path) -> None:
     output = place / "runs" / "killed"
     with started(SCRIPT, *SHORT, "--output", "runs/killed", cwd=place) as running:

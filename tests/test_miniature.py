@@ -273,7 +273,8 @@ def test_a_gap_that_was_planted_is_found(tmp_path: Path, real: float, verdict: s
     assert {found[says] for says in found if "goes with F1" in says} == {UNTESTED}  # of two variants
 
 
-@pytest.mark.parametrize(("slope", "verdict"), [pytest.param(0.1, HOLDS, marks=pytest.mark.slow), (-0.1, FAILS)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("slope", "verdict"), [(0.1, HOLDS), (-0.1, FAILS)])
 def test_a_correlation_that_was_planted_is_found(tmp_path: Path, slope: float, verdict: str) -> None:
     study = few(tmp_path, 1)
     shared = {variant: 8 - i for i, variant in enumerate(study.plan.variants)}
@@ -288,7 +289,8 @@ def test_a_correlation_that_was_planted_is_found(tmp_path: Path, slope: float, v
     assert found["Synthetic data falls short of real data."] == UNTESTED  # of one pair
 
 
-@pytest.mark.parametrize(("f1", "shared"), [pytest.param(0.01, 1, marks=pytest.mark.slow), (0.1, 0)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("f1", "shared"), [(0.01, 1), (0.1, 0)])
 def test_what_does_not_vary_is_untestable(tmp_path: Path, f1: float, shared: int) -> None:
     study = few(tmp_path, 1)
     heads = {variant: 4 + shared * (i % 3) for i, variant in enumerate(study.plan.variants)}

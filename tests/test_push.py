@@ -558,6 +558,7 @@ def test_a_card_with_a_byte_order_mark_keeps_its_yaml(hub: Hub, tmp_path: Path) 
 # --- growth
 
 
+@pytest.mark.slow
 def test_versions_say_what_changed_and_old_ones_load(hub: Hub, tmp_path: Path) -> None:
     small = made(tmp_path / "small", "symbolic_padding")
     grown = made(tmp_path / "grown", "symbolic_padding", Options(max_tokens=512, train=9, validation=3))
@@ -751,6 +752,7 @@ def test_a_repository_is_for_one_task(hub: Hub, tmp_path: Path) -> None:
     assert hub.sent() == before
 
 
+@pytest.mark.slow
 def test_the_hubs_own_build_json_tells_check_what_to_expect(hub: Hub, tmp_path: Path) -> None:
     folder = made(tmp_path, "symbolic_padding")
     made(tmp_path, "templated_padding")

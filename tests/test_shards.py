@@ -210,6 +210,7 @@ def test_an_empty_folder_is_no_variant(tmp_path: Path) -> None:
     assert len(list(made(tmp_path).glob("*.parquet"))) == 2
 
 
+@pytest.mark.slow
 def test_a_second_build_of_the_same_variant_is_turned_away(tmp_path: Path) -> None:
     with start(tmp_path, 1) as running:
         wait_until(lambda: shards(tmp_path), running)

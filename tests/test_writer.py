@@ -140,7 +140,7 @@ TRANSPORT = {
 }
 
 
-SELDOM = ("503 with a date", "500", "half of a JSON", "another JSON", "no choices at all")
+SELDOM = ("slow", "503 with a date", "500", "half of a JSON", "another JSON", "no choices at all")
 
 
 @pytest.mark.parametrize(
@@ -496,6 +496,7 @@ def writing(
     return started("-m", "builders", *command(folder, url, *arguments, train=train), cwd=cwd or folder)
 
 
+@pytest.mark.slow
 def test_two_builds_share_a_store(tmp_path: Path, expected: str) -> None:
     with (
         llm_server(lambda number, body: replace(well(number, body), seconds=0.02)) as server,

@@ -15,7 +15,7 @@ from builders.build import build_variant
 from builders.hub.card import update_card
 from builders.shards import Build
 from synthctx_data.options import Options
-from tests.commands import ROOT, process
+from tests.commands import ROOT, call, script
 from training.tiny import make_tiny
 
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
@@ -35,8 +35,8 @@ def make_place(place: Path, train: int, validation: int) -> Path:
 
 def finetuned(place: Path, output: str) -> Path:
     """The directory, with an adapter by the README's recipe in `output`."""
-    command = (ROOT / "training" / "finetune.py", "--config", RECIPE, "--model", "tiny")
-    ran = process(*command, "--output", output, "--no-gradient-checkpointing", cwd=place)
+    options = ("--config", RECIPE, "--model", "tiny", "--output", output, "--no-gradient-checkpointing")
+    ran = call(script("training/finetune.py"), *options, cwd=place)
     assert ran.returncode == 0, ran.stderr
     return place
 
