@@ -21,7 +21,7 @@ THEIRS = {pearson: scipy.stats.pearsonr, spearman: scipy.stats.spearmanr, kendal
 
 
 @pytest.mark.parametrize("kind", THEIRS, ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("count", [5, 12])
+@pytest.mark.parametrize("count", [5, pytest.param(12, marks=pytest.mark.slow)])
 def test_correlations_are_scipys(kind, count: int) -> None:
     draw = np.random.default_rng(count)
     x = draw.integers(0, 6, count).astype(float)  # with ties
@@ -122,7 +122,7 @@ def test_the_same_comparison_gives_the_same_bytes(files: Path) -> None:
     assert {path.name: path.read_bytes() for path in (files / "compared").iterdir()} == before
 
 
-@pytest.mark.parametrize("mean", [7, -1, float("nan")])
+@pytest.mark.parametrize("mean", [float("nan"), *(pytest.param(one, marks=pytest.mark.slow) for one in (7, -1))])
 def test_an_f1_that_is_none_is_refused(files: Path, mean: float) -> None:
     (files / "f1_good" / "scores.json").write_text(json.dumps({"all": {"all": {"f1": {"mean": mean}}}}))
     with pytest.raises(UsageError, match="expected an F1 in"):
