@@ -168,7 +168,8 @@ def test_every_way_of_knocking_out_shows_it(mode: str) -> None:
     assert found["highest heads"][5].mean < found["highest heads"][0].mean / 2
 
 
-@pytest.mark.parametrize("twins", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("twins", [True, False])
 def test_a_donors_heads_bring_what_was_missing(twins: bool, tmp_path: Path) -> None:
     """Hardly trained, the model fails; with the heads of the trained one it answers as that one does."""
     donor = tmp_path / "donor"
