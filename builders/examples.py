@@ -95,9 +95,9 @@ class Examples:
     def _fillers(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
         own = CONTEXTS[self._cell.context](self.expression, split, index, concept)
         if self._documents is None:
-            return own
+            return chain(concept.companions, own)
         stream = self.expression.rng(split, index, "documents")
-        return chain(islice(own, _NEAREST), self._documents.pages(concept, stream))
+        return chain(concept.companions, islice(own, _NEAREST), self._documents.pages(concept, stream))
 
     def _depth(self, split: str, index: int, hop: int) -> float:
         """The depth of a needle, in [0, 1]. It is the same in every variant of the task."""

@@ -2,10 +2,12 @@
 
 import string
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain, islice, product
 from operator import itemgetter
+from typing import NamedTuple
 
 from synthctx_data.errors import BudgetError
 from synthctx_data.example import Concept, Document, Page, PlacedNeedle, cite
@@ -17,6 +19,7 @@ MIN_FILL = 0.99  # the share of max_tokens that every example uses at least
 _PROBED_PAGES = 32
 _MOST_ROUNDS = 16
 _VISIBLE = string.ascii_letters + string.digits + string.punctuation
+_LOOKAHEAD = 7  # further documents that may be cut to the tokens that are left, where the next one cannot
 _MOST_TRIES = 64  # failed attempts to cut a document to the tokens that are left, in one context
 
 
@@ -37,6 +40,13 @@ class Context:
     planned: int = 0
 
 
+class Gap(NamedTuple):
+    """The fewest and the most tokens that further documents may have, numbers included."""
+
+    least: int
+    most: int
+
+
 def least_tokens(max_tokens: int) -> int:
     """The fewest tokens that an example of this budget may have."""
     return max_tokens - int(max_tokens * (1 - MIN_FILL))
@@ -55,7 +65,7 @@ def assemble(
     """The context of a concept: its needles among fillers, planned to have 99 to 100 % of `max_tokens`.
 
     `fillers` are taken in their order, the most wanted first. Those that were taken are then shuffled by `order`. `depths`
-    holds a number in [0, 1] for every needle: 0 puts it before every filler, 1 behind all of them. `unseen` is the number
+    holds a number in [0, 1] for every needle, the share of the fillers' tokens that stand before it. `unseen` is the number
     of tokens (possibly negative) that the whole has beyond the sum of its units: 0 where counts add up. `margin` is the
     number of tokens that are kept free at both ends of the budget.
 
@@ -125,12 +135,62 @@ def _choose(
 ) -> tuple[list[Page], int]:
     """Fillers of at most `room` tokens, numbers included, and the tokens left over: at most 1 % of `max_tokens`, less `reserved`.
 
-    Whole documents are taken as long as they fit. If too many tokens are left over then, the next document is cut to fit.
-    If they are too few for any of its text, the last document that was taken is cut to about half, which leaves more.
+    Whole documents are taken as long as they fit. If too many tokens are left over then, the next documents are cut at the end
+    of a sentence, and only where no sentence ends at the right place, one is cut inside of a sentence.
     """
     spare = max_tokens - least_tokens(max_tokens) - reserved
     before = len(concept.needles)
     chosen, left, page = _take_whole(layout, fillers, before, room)
+    if left <= spare:
+        return chosen, left
+    waiting = [page, *islice(fillers, _LOOKAHEAD)] if page is not None else []
+    pieces = _pieces(layout, waiting, before + len(chosen), Gap(left - spare, left))
+    if not pieces and chosen and waiting:
+        last = chosen[-1].tokens + layout.number_tokens(before + len(chosen) - 1)
+        pieces = _pieces(
+            layout, [chosen[-1], *waiting], before + len(chosen) - 1, Gap(left + last - spare, left + last)
+        )
+        if pieces:
+            chosen.pop()
+            left += last
+    if pieces:
+        numbers = (layout.number_tokens(before + len(chosen) + i) for i in range(len(pieces)))
+        return chosen + pieces, left - sum(piece.tokens for piece in pieces) - sum(numbers)
+    return _cut_anywhere(layout, concept, chain(waiting, fillers), chosen, left, max_tokens, spare)
+
+
+def _pieces(layout: Layout, pages: Sequence[Page], at: int, gap: Gap) -> list[Page]:
+    """One or two of the pages, whole or cut at the end of a sentence, that fill the gap together; none if nothing does.
+
+    `at` is the index of the first of them among the documents of the context.
+    """
+    first, second = layout.number_tokens(at), layout.number_tokens(at + 1)
+    tried: list[list[Page]] = []
+    for page in pages:
+        pieces = [page, *layout.cut_at_sentences(page)]
+        for piece in pieces:
+            if gap.least <= piece.tokens + first <= gap.most:
+                return [piece]
+        for earlier in tried:
+            for one, two in product(earlier, pieces):
+                if gap.least <= one.tokens + two.tokens + first + second <= gap.most:
+                    return [one, two]
+        tried.append(pieces)
+    return []
+
+
+def _cut_anywhere(
+    layout: Layout,
+    concept: Concept,
+    fillers: Iterator[Page],
+    chosen: list[Page],
+    left: int,
+    max_tokens: int,
+    spare: int,
+) -> tuple[list[Page], int]:
+    """As `_choose`, with documents that are cut between words, or even inside of them, until at most `spare` tokens are left."""
+    before = len(concept.needles)
+    page = next(fillers, None)
     tries = 0
     while page is not None and left > spare and tries < _MOST_TRIES:
         number = layout.number_tokens(before + len(chosen))
@@ -229,7 +289,8 @@ def _render(
 
 def _place(concept: Concept, fillers: Sequence[Page], depths: Sequence[float]) -> tuple[list[Page], list[int]]:
     """The pages of a context in order, and the index of every needle among them, in hop order."""
-    slots = sorted((min(int(d * (len(fillers) + 1)), len(fillers)), d, hop) for hop, d in enumerate(depths))
+    ends = [0, *accumulate(page.tokens for page in fillers)]
+    slots = sorted((_slot(ends, d), d, hop) for hop, d in enumerate(depths))
     pages: list[Page] = []
     at = [0] * len(slots)
     taken = 0
@@ -240,6 +301,13 @@ def _place(concept: Concept, fillers: Sequence[Page], depths: Sequence[float]) -
         pages.append(concept.needles[hop].page)
     pages += fillers[taken:]
     return pages, at
+
+
+def _slot(ends: Sequence[int], depth: float) -> int:
+    """The number of fillers before a needle at this depth, where the first i fillers have `ends[i]` tokens together."""
+    wanted = depth * ends[-1]
+    after = bisect_left(ends, wanted)
+    return after - (after > 0 and wanted - ends[after - 1] < ends[after] - wanted)
 
 
 def counts_add_up(layout: Layout, concept: Concept, fillers: Iterator[Page]) -> bool:

@@ -74,7 +74,8 @@ class Concept:
 
     `completion` is the answer that a model is trained to write, and `answers` holds every right answer. A concept that
     *cites* is answered by the numbers of its needles' documents instead, which are known once the needles have their places.
-    `steps` holds a step for every hop of a multi-hop question. `writer` is the language model that wrote the needles, if any.
+    `steps` holds a step for every hop of a multi-hop question. `companions` are pages that stand in every context of the
+    concept, and that no answer needs. `writer` is the language model that wrote the needles, if any.
     """
 
     question: str
@@ -84,6 +85,7 @@ class Concept:
     steps: tuple[Step, ...] = ()
     cites: bool = False
     writer: str = ""
+    companions: tuple[Page, ...] = ()
 
 
 def cite(documents: Iterable[int]) -> str:

@@ -1,5 +1,6 @@
 """The layout of a task's prompt: its `_example.jinja`, rendered in units whose tokens are counted once."""
 
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -8,6 +9,10 @@ from synthctx_data.errors import TokenizerError
 from synthctx_data.example import Concept, Document, Page, Span
 from synthctx_data.prompts import Wording, render, wording
 from synthctx_data.tokens import TokenCounter
+
+# The end of a sentence, or of a line, with more text behind it.
+_SENTENCE_END = re.compile(r"""[.!?]["'”’)\]]*(?=\s+\S)|[。！？]["”’」』）]*(?=.)|[^\s.!?。！？](?=\n\s*\S)""")
+_MOST_SENTENCES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,12 @@ class Layout:
             Page(document, body, form.span("text", title=document.title, text=document.text), tokens)
             for document, form, body, tokens in zip(documents, forms, bodies, counts, strict=True)
         ]
+
+    def cut_at_sentences(self, page: Page) -> list[Page]:
+        """The page cut at the end of each sentence or line but the last, the longest first; at most 16 of them."""
+        ends = [found.end() for found in _SENTENCE_END.finditer(page.document.text)][-_MOST_SENTENCES:]
+        texts = [page.document.text[:end] for end in reversed(ends)]
+        return self.pages([replace(page.document, text=text) for text in texts]) if texts else []
 
     def cut(self, page: Page, most: int, least: int) -> Page | None:
         """The page, cut to at most `most` tokens; None if not even one character of its text can stay.

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import chain
 
 from synthctx_data.example import Concept, Page
 from synthctx_data.task import ConceptExpression, Setting
-from synthctx_data.world.articles import ARTICLES, Chapter, make_chapter, split_wordings, world_size
+from synthctx_data.world.articles import Chapter, make_chapter, split_wordings, world_size
 
 _NEAR = 4  # distractors that state the same relation of an easily confused subject, and as many of any subject
 
@@ -14,9 +13,9 @@ _NEAR = 4  # distractors that state the same relation of an easily confused subj
 class Templated(ConceptExpression):
     """The concept expression `templated` of MDQA. Needles are sentences of articles about the entities of a made-up world.
 
-    The nearest distractors are the other article about the same subject, and articles that state the same relation of other
-    subjects, some with a similar name. The rest of the world follows. An article holds the needle of one example and is a
-    distractor in others, so that no article is known by being seen only once.
+    A haystack has two articles about every subject. The nearest distractors are the other article about the needle's subject,
+    and articles that state the same relation of other subjects, some with a similar name. The rest of the world follows. An
+    article holds the needle of one example and is a distractor in others, so that no article is known by being seen only once.
     """
 
     name = "templated"
@@ -38,15 +37,14 @@ class Templated(ConceptExpression):
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
         chapter, number, relation = self._pick(split, index)
         stream = self.rng(split, index, "haystack")
-        near = chapter.distractors(number, relation, stream, _NEAR)
-        order = chain(near, stream.order(len(chapter.articles)))
+        order = chapter.two_each([number, *chapter.rivals(number, relation, stream, _NEAR)], stream)
         return chapter.pool.pages(order, concept.answers, without=(number,))
 
     def _pick(self, split: str, index: int) -> tuple[Chapter, int, str]:
         """The chapter, the article and the relation that an example asks for."""
         chapter = self._chapter(split, index // self._size)
         stream = self.rng(split, index, "needle")
-        number = ARTICLES * chapter.turns[index % self._size] + stream.below(ARTICLES)
+        number = stream.choice(chapter.about(chapter.turns[index % self._size]))
         stated = stream.shuffled(tuple(chapter.articles[number].statements))
         return chapter, number, next((r for r in stated if chapter.says_once(number, r)), stated[0])
 

@@ -11,12 +11,14 @@ from synthctx_data.task import ConceptExpression, Setting
 from synthctx_data.world import keys
 
 _BATCH = 8  # documents drawn at once
+_CHAINS = 8  # chains that are mixed with each other
 
 
 class Symbolic(ConceptExpression):
-    """The concept expression `symbolic` of MuSiQue. The needles are the entries of one chain, each in a document of its own.
+    """The concept expression `symbolic` of MuSiQue. The needles are the first entries of one chain, each in its own document.
 
-    All other entries belong to other chains of as many hops, mixed with each other.
+    The chain goes on behind the answer, in further documents that stand in every context, so that only the number of look-ups
+    in the question tells where to stop. All other entries belong to other chains like this one, mixed with each other.
     """
 
     name = "symbolic"
@@ -32,39 +34,41 @@ class Symbolic(ConceptExpression):
 
     def concept(self, split: str, index: int) -> Concept:
         hops = draw_hops(self.setting, split, index)
-        gold, others = self._gold(split, index, hops)
+        pairs, others = self._gold(split, index, hops)
         stream = self.rng(split, index, "entry")
-        needles = []
-        for hop, pair in enumerate(gold):
+        linked = []
+        for pair in pairs:
             at = stream.below(self._entries)
-            document = others[hop * (self._entries - 1) : (hop + 1) * (self._entries - 1)]
+            document = [next(others) for _ in range(self._entries - 1)]
             document.insert(at, pair)
-            needles.append(keys.entry_needle(self.setting.layout, self._entry, document, at))
-        answer = gold[-1][1]
-        steps = tuple(Step(self._step.fill(key=key), value) for key, value in gold)
-        return Concept(self._question.fill(key=gold[0][0], hops=str(hops)), answer, (answer,), tuple(needles), steps)
+            linked.append(keys.entry_needle(self.setting.layout, self._entry, document, at))
+        answer = pairs[hops - 1][1]
+        return Concept(
+            self._question.fill(key=pairs[0][0], hops=str(hops)),
+            answer,
+            (answer,),
+            tuple(linked[:hops]),
+            tuple(Step(self._step.fill(key=key), value) for key, value in pairs[:hops]),
+            companions=tuple(further.page for further in linked[hops:]),
+        )
 
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
-        hops = draw_hops(self.setting, split, index)
-        gold, others = self._gold(split, index, hops)
-        taken = {name for pair in [*gold, *others] for name in pair}
-        stream = self.rng(split, index, "haystack")
-        linked = keys.chains(keys.names(self.setting.options.key_style, stream, taken), hops)
-        order = self.rng(split, index, "mix")
+        pairs, others = self._gold(split, index, draw_hops(self.setting, split, index))
+        for _ in range(len(pairs) * (self._entries - 1)):  # these stand beside the chain that is asked for
+            next(others)
         while True:
-            mixed = _mixed(linked, _BATCH * self._entries // hops, order)
-            whole = range(0, len(mixed) - self._entries + 1, self._entries)
-            documents = [keys.entries_document(self._entry, mixed[i : i + self._entries]) for i in whole]
+            documents = [keys.entries_document(self._entry, list(islice(others, self._entries))) for _ in range(_BATCH)]
             yield from self.setting.layout.pages(documents)
 
-    def _gold(self, split: str, index: int, hops: int) -> tuple[list[keys.Pair], list[keys.Pair]]:
-        """The chain that is asked for, and the entries that share its documents."""
-        drawn = keys.names(self.setting.options.key_style, self.rng(split, index, "needle"), set())
-        linked = keys.chains(drawn, hops)
-        return next(linked), _mixed(linked, self._entries - 1, self.rng(split, index, "mix gold"))
+    def _gold(self, split: str, index: int, hops: int) -> tuple[list[keys.Pair], Iterator[keys.Pair]]:
+        """The chain that is asked for, and the entries of other chains."""
+        stream = self.rng(split, index, "needle")
+        linked = keys.chains(keys.names(self.setting.options.key_style, stream, set()), hops, stream)
+        return next(linked), _mixed(linked, self.rng(split, index, "mix"))
 
 
-def _mixed(linked: Iterator[list[keys.Pair]], count: int, order: Stream) -> list[keys.Pair]:
-    """The pairs of the next `count` chains in random order."""
-    pairs = list(chain.from_iterable(islice(linked, count)))
-    return [pairs[i] for i in order.order(len(pairs))]
+def _mixed(linked: Iterator[list[keys.Pair]], order: Stream) -> Iterator[keys.Pair]:
+    """The pairs of all chains, mixed with those of the chains nearby."""
+    while True:
+        pairs = list(chain.from_iterable(islice(linked, _CHAINS)))
+        yield from (pairs[i] for i in order.order(len(pairs)))

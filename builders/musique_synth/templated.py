@@ -1,6 +1,6 @@
 """Templated needles: a chain of relations through a made-up world, each stated by a sentence of an article."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, count, pairwise
@@ -16,7 +16,10 @@ from synthctx_data.world.articles import Chapter, make_chapter, split_wordings, 
 from synthctx_data.world.entities import BY_SUBJECT, KINDS
 
 _STATED = "mdqa_synth/templated"  # the template of the sentences, and of the question for the last hop
-_NEAR = 3  # distractors for each hop that state its relation of an easily confused subject, and as many of any subject
+_RIVAL_CHAINS = 8  # chains of the same relations from other subjects
+_NAMESAKES = 2  # of these, how many begin at a subject with a similar name
+_TRIES = 64  # subjects from which rival chains are tried
+_NEAR = 2  # distractors for each hop that state its relation of an easily confused subject, and as many of any subject
 _PATIENCE = 50  # chains that are drawn from one entity before the next entity's turn
 
 
@@ -34,8 +37,10 @@ class RelationChain:
 class Templated(ConceptExpression):
     """The concept expression `templated` of MuSiQue. A needle is a sentence about the object of the sentence before.
 
-    The nearest distractors for every hop are the other article about its subject, and articles that state its relation of
-    other subjects. No document but a hop's own links its subject and its object, and no distractor holds the answer.
+    A haystack has one article about every subject. Its first distractors are rival chains: the same relations, one after the
+    other, from another first subject. So whoever does not read the question's subject has as many chains to choose from. Then
+    come articles that state the relation of a hop of other subjects. No document but a hop's own links its subject and its
+    object, and no distractor holds the answer.
     """
 
     name = "templated"
@@ -60,10 +65,11 @@ class Templated(ConceptExpression):
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
         chapter, found = self._pick(split, index)
         stream = self.rng(split, index, "haystack")
-        near = [chapter.distractors(number, relation, stream, _NEAR) for number, relation in found.steps]
-        order = chain(interleave(near), stream.order(len(chapter.articles)))
-        without = [number for number, _ in found.steps]
-        return chapter.pool.pages(order, concept.answers, without, pairwise(found.names))
+        gold = [number for number, _ in found.steps]
+        rivals = _rival_chains(chapter, found, stream)
+        near = [chapter.rivals(number, relation, stream, _NEAR) for number, relation in found.steps]
+        order = chapter.one_each(chain(gold, chain.from_iterable(rivals), interleave(near)), stream)
+        return chapter.pool.pages(order, concept.answers, gold, pairwise(found.names))
 
     def _steps(self, split: str, index: int, found: RelationChain) -> tuple[Step, ...]:
         stream = self.rng(split, index, "decomposition")
@@ -102,11 +108,10 @@ def _draw_chain(chapter: Chapter, entity: int, hops: int, stream: Stream) -> Rel
     for hop in range(hops):
         relations = BY_SUBJECT[world.entities[entity].kind]
         relation = stream.choice([r for r in relations if r.object in KINDS or hop == hops - 1])
-        number = next(n for n in chapter.about(entity) if relation.name in chapter.articles[n].statements)
-        steps.append((number, relation.name))
+        steps.append((chapter.article_stating(entity, relation.name), relation.name))
         names.append(world.objects[entity][relation.name])
         if hop < hops - 1:
-            entity = world.by_name[relation.object, names[-1]]
+            entity = chapter.object_of(entity, relation.name)
     return RelationChain(tuple(steps), tuple(names))
 
 
@@ -122,3 +127,35 @@ def _is_needed(chapter: Chapter, found: RelationChain) -> bool:
         for i, name in enumerate(names)
         if i not in (hop, hop + 1)
     )
+
+
+def _rival_chains(chapter: Chapter, found: RelationChain, stream: Stream) -> Iterator[list[int]]:
+    """The articles of chains with the relations of this one, from other subjects: whole chains, which share no entity."""
+    first = chapter.articles[found.steps[0][0]].entity
+    alike = chapter.world.namesakes(first)
+    kin = chapter.world.by_kind[chapter.world.entities[first].kind]
+    starts = [
+        *(alike[i] for i in stream.order(len(alike))[:_NAMESAKES]),
+        *(kin[i] for i in stream.integers(len(kin), _TRIES)),
+    ]
+    taken = {chapter.articles[number].entity for number, _ in found.steps}
+    chains = (_follow(chapter, start, [relation for _, relation in found.steps]) for start in starts)
+    count = 0
+    for numbers in chains:
+        entities = [chapter.articles[number].entity for number in numbers]
+        if taken.isdisjoint(entities) and len(set(entities)) == len(entities):
+            taken.update(entities)
+            yield numbers
+            count += 1
+            if count == _RIVAL_CHAINS:
+                return
+
+
+def _follow(chapter: Chapter, entity: int, relations: Sequence[str]) -> list[int]:
+    """The articles of the chain of these relations that begins at an entity."""
+    numbers = []
+    for hop, relation in enumerate(relations):
+        numbers.append(chapter.article_stating(entity, relation))
+        if hop < len(relations) - 1:
+            entity = chapter.object_of(entity, relation)
+    return numbers

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from synthctx_data.example import Concept, Needle, Page, Span
-from synthctx_data.seeding import rng
+from synthctx_data.seeding import Stream, rng
 from synthctx_data.task import Setting
 
 MOST = 10  # documents that are cited
@@ -12,6 +12,16 @@ MOST = 10  # documents that are cited
 def draw_citations(setting: Setting, split: str, index: int) -> int:
     """The number of documents that an example cites, from 1 to 10, all equally likely."""
     return 1 + rng(setting.options.seed, setting.task, split, index, "citations").below(MOST)
+
+
+def draw_rival_citations(stream: Stream, most: int) -> int:
+    """The number of documents that contain an insight which is not asked for, from 1 to 10, but at most `most`."""
+    return min(1 + stream.below(MOST), most)
+
+
+def most_citations(setting: Setting, concept: Concept) -> int:
+    """About the number of documents of an insight that half of the budget holds, if all have the tokens of the first needle."""
+    return max(setting.options.max_tokens // 2 // concept.needles[0].page.tokens, 1)
 
 
 def citing_concept(setting: Setting, insight: str, found: Sequence[tuple[Page, Span]], writer: str = "") -> Concept:

@@ -3,20 +3,19 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from builders.summhay_synth.citing import citing_concept, draw_citations
+from builders.summhay_synth.citing import citing_concept, draw_citations, draw_rival_citations, most_citations
 from synthctx_data.example import Concept, Page
 from synthctx_data.prompts import wordings
+from synthctx_data.seeding import Stream
 from synthctx_data.task import ConceptExpression, Setting
 from synthctx_data.world import keys
-
-_BATCH = 8  # documents drawn at once
-_SAME_KEY = 2  # documents that give another value to the same key
 
 
 class Symbolic(ConceptExpression):
     """The concept expression `symbolic` of SummHay. Documents hold a few entries, and the needles are copies of one entry.
 
-    In two other documents, its key has another value.
+    In another document, its key has another value. The haystack is made of documents that hold copies of other entries in the
+    same way, so that an entry which stands in several documents says nothing.
     """
 
     name = "symbolic"
@@ -45,13 +44,28 @@ class Symbolic(ConceptExpression):
         wanted = draw_citations(self.setting, split, index)
         pair, others = self._gold(split, index, wanted)
         taken = {name for entry in [pair, *others] for name in entry}
-        pairs = keys.pairs(keys.names(self.setting.options.key_style, self.rng(split, index, "haystack"), taken))
-        groups = iter(lambda: list(islice(pairs, self._entries)), [])
-        for group in islice(groups, _SAME_KEY):
-            yield self.setting.layout.page(keys.entries_document(self._entry, [(pair[0], group[0][1]), *group[1:]]))
+        stream = self.rng(split, index, "haystack")
+        pairs = keys.pairs(keys.names(self.setting.options.key_style, stream, taken))
+        most = most_citations(self.setting, concept)
+        yield from self._pages([self._other_value(pair, pairs)])
         while True:
-            documents = [keys.entries_document(self._entry, group) for group in islice(groups, _BATCH)]
-            yield from self.setting.layout.pages(documents)
+            rival = next(pairs)
+            copies = [self._with(rival, pairs, stream) for _ in range(draw_rival_citations(stream, most))]
+            yield from self._pages([*copies, self._other_value(rival, pairs)])
+
+    def _with(self, pair: keys.Pair, pairs: Iterator[keys.Pair], stream: Stream) -> list[keys.Pair]:
+        """The entries of a document with this one among others."""
+        entries = list(islice(pairs, self._entries - 1))
+        entries.insert(stream.below(self._entries), pair)
+        return entries
+
+    def _other_value(self, pair: keys.Pair, pairs: Iterator[keys.Pair]) -> list[keys.Pair]:
+        """The entries of a document in which the key of this entry has another value."""
+        (_, value), *others = islice(pairs, self._entries)
+        return [(pair[0], value), *others]
+
+    def _pages(self, documents: list[list[keys.Pair]]) -> list[Page]:
+        return self.setting.layout.pages([keys.entries_document(self._entry, entries) for entries in documents])
 
     def _gold(self, split: str, index: int, wanted: int) -> tuple[keys.Pair, list[keys.Pair]]:
         """The entry that is asked for, and those that share its documents."""

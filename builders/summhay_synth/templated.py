@@ -1,43 +1,71 @@
 """Templated needles: a statement about a made-up entity in several documents, worded anew in each or the same in all."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, combinations
 
-from builders.summhay_synth.citing import citing_concept, draw_citations
+from builders.summhay_synth.citing import (
+    MOST,
+    citing_concept,
+    draw_citations,
+    draw_rival_citations,
+    most_citations,
+)
 from synthctx_data.distractors import Pool
-from synthctx_data.example import Concept, Document, Page, Span
-from synthctx_data.prompts import Wording, wordings
+from synthctx_data.example import Concept, Page
+from synthctx_data.prompts import Wording
 from synthctx_data.seeding import Stream, rng
 from synthctx_data.task import ConceptExpression, Setting
-from synthctx_data.world.articles import split_wordings, world_size
-from synthctx_data.world.entities import BY_SUBJECT, KINDS, World, make_world
+from synthctx_data.world.articles import Article, split_wordings, write_article
+from synthctx_data.world.entities import BY_SUBJECT, KINDS, MAX_SIZE, World, make_world
 
 _STATED = "mdqa_synth/templated"  # the template of the sentences
-_SENTENCES = 4  # sentences in a digest
-_DIGESTS = 2  # digests for every entity of a world, as tasks of articles have two articles for each
-_NEAR = 6  # digests with other insights about the same subject, or about subjects that are easily confused with it
+_RELATIONS, _SENTENCES = 6, 4
+# The digests about an entity state all choices of four of its six relations. Of these 15, ten state a given relation.
+_CHOICES = tuple(combinations(range(_RELATIONS), _SENTENCES))
+_SILENT = len(_CHOICES) - MOST  # digests about an entity that do not state a given relation
+_MIN_WORLD = 512  # entities
+_NEAR = 2  # subjects of which the same is stated, and as many with a similar name, that stand nearest
 
 Statement = tuple[int, str]  # an entity, and the relation that is stated of it
 
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """A world and its digests: documents of four statements about entities of one kind, which is the subtopic."""
+    """A world and its digests: documents of four statements about one entity, 15 about each.
+
+    `relations[entity]` are the six relations that the digests about an entity state, and `having` holds the statements with
+    each object.
+    """
 
     world: World
-    by_entity: Sequence[Sequence[int]]
-    by_kind: dict[str, Sequence[int]]
+    relations: Sequence[Sequence[str]]
+    articles: Sequence[Article]
+    having: Mapping[str, Sequence[Statement]]
     turns: Sequence[int]
     pool: Pool
 
+    def stating(self, statement: Statement) -> list[int]:
+        """The numbers of the ten digests that hold a statement."""
+        return [number for number in self._about(statement[0]) if statement[1] in self.articles[number].statements]
+
+    def silent(self, statement: Statement) -> list[int]:
+        """The numbers of the five digests about the same entity that do not hold a statement."""
+        return [number for number in self._about(statement[0]) if statement[1] not in self.articles[number].statements]
+
+    def _about(self, entity: int) -> range:
+        return range(len(_CHOICES) * entity, len(_CHOICES) * (entity + 1))
+
 
 class Templated(ConceptExpression):
-    """The concept expression `templated` of SummHay. Documents are digests of four statements, and one statement is the insight.
+    """The concept expression `templated` of SummHay. Documents are digests: four statements about one entity.
 
-    The nearest distractors are digests with other insights about the same subject or easily confused ones. Other digests of
-    the same subtopic follow.
+    One statement is the insight, and the needles are digests that hold it. A haystack is made of clusters of digests about other
+    entities, which hold one statement of theirs as often as the needles hold the insight. The nearest are about entities of
+    which the same is stated, or whose name is similar; digests about the insight's own subject with other statements stand
+    there too. So neither the subject alone nor the object alone tells which documents to cite, and whatever is said several
+    times is no sign of the insight. The digests of one example's needles are distractors in others.
     """
 
     name = "templated"
@@ -45,85 +73,94 @@ class Templated(ConceptExpression):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        self._size = world_size(setting.options.max_tokens)
+        wanted = max(_MIN_WORLD, setting.options.max_tokens // 256)
+        self._size = min(wanted // len(KINDS) * len(KINDS), MAX_SIZE)
         self._digests = lru_cache(maxsize=2)(self._make_digests)
 
     def concept(self, split: str, index: int) -> Concept:
-        digests, entity, relation = self._pick(split, index)
+        digests, statement = self._pick(split, index)
         stream = self.rng(split, index, "digests")
-        asked = stream.choice(split_wordings(_STATED, relation, split, "subject", "object"))
-        insight = self._say(digests.world, (entity, relation), asked)
-        same = self.setting.options.insight_wording == "identical"
+        entity, relation = statement
+        (way,) = self._ways(split, entity, relation) or [stream.choice(_stated(relation, split))]
+        world = digests.world
+        insight = way.fill(subject=world.entities[entity].name, object=world.objects[entity][relation])
         found = []
-        for _ in range(draw_citations(self.setting, split, index)):
-            way = asked if same else stream.choice(wordings(_STATED, relation, "subject", "object"))
-            sentence = self._say(digests.world, (entity, relation), way)
-            sentences = self._others(digests.world, entity, split, stream)
-            at = stream.below(_SENTENCES)
-            sentences.insert(at, sentence)
-            page = self.setting.layout.page(Document("", " ".join(sentences)))
-            start = page.text.start + sum(len(other) + 1 for other in sentences[:at])
-            found.append((page, Span(start, start + len(sentence))))
+        for number in stream.shuffled(digests.stating(statement))[: draw_citations(self.setting, split, index)]:
+            page = digests.pool.page(number)
+            found.append((page, digests.articles[number].statements[relation][0].shift(page.text.start)))
         return citing_concept(self.setting, insight, found)
 
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
-        digests, entity, relation = self._pick(split, index)
-        world = digests.world
+        digests, statement = self._pick(split, index)
+        world, (entity, relation) = digests.world, statement
         stream = self.rng(split, index, "haystack")
-        namesakes = [number for other in world.namesakes(entity) for number in digests.by_entity[other]]
-        near = [*digests.by_entity[entity], *namesakes]
-        kind = digests.by_kind[world.entities[entity].kind]
-        order = chain(
-            (near[i] for i in stream.order(len(near))[:_NEAR]),
-            (kind[i] for i in stream.order(len(kind))),
-            stream.order(len(digests.pool.documents)),
-        )
         link = world.entities[entity].name, world.objects[entity][relation]
-        return digests.pool.pages(order, (), links=[link])
+        alike = world.namesakes(entity)
+        kin = world.by_kind[world.entities[entity].kind]
+        same = [one for one in stream.shuffled(digests.having[link[1]]) if one[0] != entity][:_NEAR]
+        entities = chain(
+            (alike[i] for i in stream.order(len(alike))[:_NEAR]),
+            (kin[i] for i in stream.order(len(kin))),
+            stream.order(len(world.entities)),
+        )
+        rivals = chain(same, ((other, stream.choice(digests.relations[other])) for other in entities))
+        most = most_citations(self.setting, concept)
+        order = chain(_silent(digests, statement, stream), _clusters(digests, rivals, entity, stream, most))
+        return digests.pool.pages(order, (), digests.stating(statement), links=[link])
 
-    def _pick(self, split: str, index: int) -> tuple[Digests, int, str]:
-        """The digests, the entity and the relation that an example asks for."""
+    def _pick(self, split: str, index: int) -> tuple[Digests, Statement]:
+        """The digests, and the statement that an example asks for."""
         digests = self._digests(split, index // self._size)
         entity = digests.turns[index % self._size]
-        relations = BY_SUBJECT[digests.world.entities[entity].kind]
-        return digests, entity, self.rng(split, index, "needle").choice(relations).name
+        return digests, (entity, self.rng(split, index, "needle").choice(digests.relations[entity]))
 
-    def _say(self, world: World, statement: Statement, way: Wording) -> str:
-        entity, relation = statement
-        return way.fill(subject=world.entities[entity].name, object=world.objects[entity][relation])
-
-    def _others(self, world: World, entity: int, split: str, stream: Stream) -> list[str]:
-        """The other sentences of a digest, about other entities of the same kind as this one."""
-        kind = world.entities[entity].kind
-        members = [i for i in _sample(world.by_kind[kind], _SENTENCES, stream) if i != entity]
-        return [self._any(world, member, split, stream) for member in members[: _SENTENCES - 1]]
-
-    def _any(self, world: World, entity: int, split: str, stream: Stream) -> str:
-        relation = stream.choice(BY_SUBJECT[world.entities[entity].kind]).name
-        way = stream.choice(split_wordings(_STATED, relation, split, "subject", "object"))
-        return self._say(world, (entity, relation), way)
+    def _ways(self, split: str, entity: int, relation: str) -> list[Wording]:
+        """The one wording of a statement if `--insight-wording` is identical; none if it varies."""
+        if self.setting.options.insight_wording == "varied":
+            return []
+        ways = _stated(relation, split)
+        return [ways[entity % len(ways)]]
 
     def _make_digests(self, split: str, number: int) -> Digests:
         name = (self.setting.options.seed, self.setting.task, self.name, "digests", number)
         world = make_world(self._size, split, *name)
         stream = rng(*name, split, "texts")
-        documents: list[Document] = []
-        by_entity: list[list[int]] = [[] for _ in world.entities]
-        by_kind: dict[str, list[int]] = {kind: [] for kind in KINDS}
-        for kind in KINDS:
-            for _ in range(_DIGESTS * self._size // len(KINDS)):
-                members = _sample(world.by_kind[kind], _SENTENCES, stream)
-                for member in members:
-                    by_entity[member].append(len(documents))
-                by_kind[kind].append(len(documents))
-                documents.append(Document("", " ".join(self._any(world, member, split, stream) for member in members)))
+        relations = [
+            [relation.name for relation in stream.shuffled(BY_SUBJECT[entity.kind])[:_RELATIONS]]
+            for entity in world.entities
+        ]
+        having: dict[str, list[Statement]] = {}
+        articles: list[Article] = []
+        for entity, six in enumerate(relations):
+            for relation in six:
+                having.setdefault(world.objects[entity][relation], []).append((entity, relation))
+            for choice in _CHOICES:
+                said = stream.shuffled([six[i] for i in choice])
+                ways = [(self._ways(split, entity, r) or [stream.choice(_stated(r, split))])[0] for r in said]
+                worded = list(zip(said, ways, strict=True))
+                articles.append(write_article(entity, world.entities[entity].name, worded, world.objects[entity], ""))
         turns = rng(*name, split, "turns").order(len(world.entities))
-        return Digests(world, by_entity, dict(by_kind), turns, Pool(self.setting.layout, documents))
+        pool = Pool(self.setting.layout, [article.document for article in articles])
+        return Digests(world, relations, articles, having, turns, pool)
 
 
-def _sample(options: Sequence[int], count: int, stream: Stream) -> list[int]:
-    """`count` different options in random order."""
-    drawn: dict[int, None] = {}
-    while len(drawn) < count:
-        drawn[options[stream.below(len(options))]] = None
-    return list(drawn)
+def _stated(relation: str, split: str) -> Sequence[Wording]:
+    return split_wordings(_STATED, relation, split, "subject", "object")
+
+
+def _silent(digests: Digests, statement: Statement, stream: Stream) -> list[int]:
+    """From one to all of the digests about an entity that do not hold a statement."""
+    return stream.shuffled(digests.silent(statement))[: 1 + stream.below(_SILENT)]
+
+
+def _clusters(digests: Digests, rivals: Iterator[Statement], without: int, stream: Stream, most: int) -> Iterator[int]:
+    """The digests of a cluster for each of these statements, except about the entity `without`. None comes twice.
+
+    A cluster holds what the context of an example about its statement would hold about the statement's subject.
+    """
+    seen = {without}
+    for statement in rivals:
+        if statement[0] not in seen:
+            seen.add(statement[0])
+            yield from stream.shuffled(digests.stating(statement))[: draw_rival_citations(stream, most)]
+            yield from _silent(digests, statement, stream)

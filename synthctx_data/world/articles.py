@@ -1,7 +1,9 @@
 """Articles about a made-up world: the documents of templated needles and haystacks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate, chain
 
 from synthctx_data.distractors import Pool
 from synthctx_data.example import Document, Needle, Span
@@ -9,30 +11,35 @@ from synthctx_data.layout import Layout
 from synthctx_data.metrics import holds, normalize_answer, normalize_answers
 from synthctx_data.prompts import Wording, wordings
 from synthctx_data.seeding import Stream, rng
-from synthctx_data.world.entities import BY_SUBJECT, MAX_SIZE, RELATIONS, World, make_world
+from synthctx_data.world.entities import GROUPS, KIND_OF, MAX_SIZE, World, make_world
 
-ARTICLES = 2  # about each entity
 _MIN_WORLD = 2048  # entities
-_MOST_RELATIONS = max(map(len, BY_SUBJECT.values()))
+_KEPT = 4  # one wording in four is kept for validation
+_MOST_GROUPS = max(map(len, GROUPS.values()))
+_GROUP = max(len(group) for groups in GROUPS.values() for group in groups)  # relations
+_DRAWS = 2 * _GROUP  # numbers drawn for each article
 
 
 def world_size(max_tokens: int) -> int:
-    """The number of entities whose articles fill a context.
+    """The number of entities of which two articles each fill a context.
 
     An article has over 32 tokens under any tokenizer that splits at spaces.
     """
-    return min(max(_MIN_WORLD, max_tokens // 32 // ARTICLES), MAX_SIZE)
+    return min(max(_MIN_WORLD, max_tokens // 64), MAX_SIZE)
 
 
+@cache
 def split_wordings(address: str, block: str, split: str, *slots: str) -> tuple[Wording, ...]:
-    """The wordings of a block for a split: the last one for validation, all others for train."""
+    """The wordings of a block for a split. A quarter of them, drawn by the block's name, is kept for validation."""
     lines = wordings(address, block, *slots)
-    return lines[:-1] if split == "train" else lines[-1:]
+    order = rng("wordings", address, block).order(len(lines))
+    kept = len(lines) // _KEPT
+    return tuple(lines[i] for i in sorted(order[kept:] if split == "train" else order[:kept]))
 
 
 @dataclass(frozen=True, slots=True)
 class Article:
-    """A document that states some relations of an entity.
+    """A document that states a group of relations of an entity, whose objects have one type.
 
     `statements` holds two spans for each relation, in characters of the text: of its sentence, and of its object.
     """
@@ -44,20 +51,33 @@ class Article:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A world and its articles, two about each entity. Examples ask about the entities in the order of `turns`.
+    """A world and its articles, one about each entity and group of relations. Examples ask about the entities in `turns`.
 
-    `stating` holds the numbers of the articles that state each relation, and `pool` the articles as pages.
+    `starts[entity]` is the number of the first article about an entity, `stating` holds the numbers of the articles that state
+    each relation, and `pool` the articles as pages.
     """
 
     world: World
     articles: Sequence[Article]
+    starts: Sequence[int]
     stating: Mapping[str, Sequence[int]]
     turns: Sequence[int]
     pool: Pool
 
     def about(self, entity: int) -> range:
         """The numbers of the articles about an entity."""
-        return range(ARTICLES * entity, ARTICLES * (entity + 1))
+        return range(self.starts[entity], self.starts[entity + 1])
+
+    def article_stating(self, entity: int, relation: str) -> int:
+        """The number of the article that states a relation of an entity."""
+        return next(number for number in self.about(entity) if relation in self.articles[number].statements)
+
+    def object_of(self, entity: int, relation: str) -> int:
+        """The entity that is the object of a relation of an entity.
+
+        Raises: KeyError if the object is no entity.
+        """
+        return self.world.by_name[KIND_OF[relation], self.world.objects[entity][relation]]
 
     def needle(self, number: int, relation: str) -> Needle:
         """The needle of a relation: the sentence of an article that states it. Its answer is the object of the relation."""
@@ -72,56 +92,83 @@ class Chapter:
         outside = f"{body[: needle.span.start]} {body[needle.span.end :]}"
         return not holds(normalize_answer(outside), normalize_answers([needle.text]))
 
-    def distractors(self, number: int, relation: str, stream: Stream, each: int) -> list[int]:
-        """The numbers of the articles that are nearest to article `number`, which states `relation`.
+    def rivals(self, number: int, relation: str, stream: Stream, each: int) -> list[int]:
+        """The numbers of articles about other subjects that state the relation of article `number`.
 
-        These are all articles about its subject (itself too), then up to `each` that state the relation of a subject whose
-        name is easily confused with this one's, and `each` that state it of any subject.
+        These are up to `each` about subjects whose name is easily confused with this one's, and `each` about any subject.
         """
-        article = self.articles[number]
-        namesakes = [
-            other
-            for entity in self.world.namesakes(article.entity)
-            for other in self.about(entity)
-            if relation in self.articles[other].statements
-        ]
+        entity = self.articles[number].entity
+        namesakes = self.world.namesakes(entity)
+        alike = [self.article_stating(namesakes[i], relation) for i in stream.order(len(namesakes))[:each]]
         stating = self.stating[relation]
-        return [
-            *self.about(article.entity),
-            *(namesakes[i] for i in stream.order(len(namesakes))[:each]),
-            *(stating[i] for i in stream.integers(len(stating), each)),
-        ]
+        return alike + [stating[i] for i in stream.integers(len(stating), each)]
+
+    def one_each(self, first: Iterable[int], stream: Stream) -> Iterator[int]:
+        """The numbers of articles about different entities: those of `first`, then one about every other entity.
+
+        Of articles in `first` about one entity, only the first is kept.
+        """
+        count = len(self.world.entities)
+        seen = set()
+        for number in chain(first, self._any(stream.order(count), stream.integers(2**32, count))):
+            entity = self.articles[number].entity
+            if entity not in seen:
+                seen.add(entity)
+                yield number
+
+    def two_each(self, first: Iterable[int], stream: Stream) -> Iterator[int]:
+        """The numbers of articles, two about every entity, one after the other. Those of `first` come first, each with another.
+
+        So a title that stands above two documents says nothing: every title does.
+        """
+        draws = stream.integers(2**32, len(self.world.entities))
+        for number in self.one_each(first, stream):
+            entity = self.articles[number].entity
+            about = self.about(entity)
+            yield number
+            yield about[(number - about.start + 1 + draws[entity] % (len(about) - 1)) % len(about)]
+
+    def _any(self, entities: Iterable[int], draws: Sequence[int]) -> Iterator[int]:
+        for entity in entities:
+            about = self.about(entity)
+            yield about[draws[entity] % len(about)]
 
 
 def make_chapter(layout: Layout, address: str, size: int, split: str, *name: str | int) -> Chapter:
     """The chapter of this name: `size` entities, whose relations are worded by the template at `address`."""
     world = make_world(size, split, *name)
-    articles = _write(world, address, split, rng(*name, split, "articles"))
-    stating: dict[str, list[int]] = {relation.name: [] for relation in RELATIONS}
+    articles = list(_write(world, address, split, rng(*name, split, "articles")))
+    stating: dict[str, list[int]] = {}
     for i, article in enumerate(articles):
         for relation in article.statements:
-            stating[relation].append(i)
+            stating.setdefault(relation, []).append(i)
+    starts = [0, *accumulate(len(GROUPS[entity.kind]) for entity in world.entities)]
     turns = rng(*name, split, "turns").order(len(world.entities))
-    return Chapter(world, articles, stating, turns, Pool(layout, [article.document for article in articles]))
+    return Chapter(world, articles, starts, stating, turns, Pool(layout, [article.document for article in articles]))
 
 
-def _write(world: World, address: str, split: str, stream: Stream) -> list[Article]:
-    """Two articles about every entity. Each states half of its relations."""
-    ways = {relation.name: split_wordings(address, relation.name, split, "subject", "object") for relation in RELATIONS}
-    numbers = stream.integers(2**32, 2 * _MOST_RELATIONS * len(world.entities))
-    articles = []
+def _write(world: World, address: str, split: str, stream: Stream) -> Iterator[Article]:
+    """An article about every entity and every group of relations of its kind, which stand in random order."""
+    numbers = stream.integers(2**32, _DRAWS * _MOST_GROUPS * len(world.entities))
+    ways = {
+        relation.name: split_wordings(address, relation.name, split, "subject", "object")
+        for relation in chain.from_iterable(chain.from_iterable(GROUPS.values()))
+    }
     for i, (entity, objects) in enumerate(zip(world.entities, world.objects, strict=True)):
-        drawn = numbers[2 * _MOST_RELATIONS * i : 2 * _MOST_RELATIONS * (i + 1)]
-        shuffled = sorted(zip(drawn, objects, strict=False))
-        picks = iter(drawn[_MOST_RELATIONS:])
-        half = (len(shuffled) + 1) // 2
-        for part in (shuffled[:half], shuffled[half:]):
-            said = [(relation, ways[relation][next(picks) % len(ways[relation])]) for _, relation in part]
-            articles.append(_article(i, entity.name, said, objects))
-    return articles
+        for j, group in enumerate(GROUPS[entity.kind]):
+            at = _DRAWS * (_MOST_GROUPS * i + j)
+            drawn = numbers[at : at + _DRAWS]
+            shuffled = [
+                relation.name for _, relation in sorted(zip(drawn, group, strict=False), key=lambda one: one[0])
+            ]
+            said = [(name, ways[name][n % len(ways[name])]) for name, n in zip(shuffled, drawn[_GROUP:], strict=False)]
+            yield write_article(i, entity.name, said, objects, entity.name)
 
 
-def _article(entity: int, subject: str, said: Sequence[tuple[str, Wording]], objects: Mapping[str, str]) -> Article:
+def write_article(
+    entity: int, subject: str, said: Sequence[tuple[str, Wording]], objects: Mapping[str, str], title: str
+) -> Article:
+    """The article that states these relations of an entity, in order, each by its wording."""
     sentences: list[str] = []
     statements: dict[str, tuple[Span, Span]] = {}
     at = 0
@@ -131,4 +178,4 @@ def _article(entity: int, subject: str, said: Sequence[tuple[str, Wording]], obj
         statements[relation] = Span(at, at + len(sentence)), way.span("object", **values).shift(at)
         sentences.append(sentence)
         at += len(sentence) + 1
-    return Article(entity, Document(subject, " ".join(sentences)), statements)
+    return Article(entity, Document(title, " ".join(sentences)), statements)

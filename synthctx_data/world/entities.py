@@ -7,6 +7,7 @@ change them. A world is closed: the place where somebody was born is one of its 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import groupby
 
 from synthctx_data.example import SPLITS
 from synthctx_data.seeding import Stream, rng
@@ -19,40 +20,77 @@ KINDS = ("person", "work", "organisation", "place")
 class Relation:
     """A relation, such as birthplace: its name, the kind of its subjects, and the type of its objects.
 
-    `asks` is a regular expression that finds real questions, in lower case, that ask for this relation.
+    The relations of one kind of subject come in groups of three with objects of one type. An article states a whole group, so
+    whoever reads only the subject and the type of the answer is left with three objects.
+
+    `asks` is a regular expression that finds real questions, in lower case, that ask for this relation; empty if there is none.
+    `between` is the range of a number or count, or the years of a date or year since the subject's first year.
     """
 
     name: str
     subject: str
     object: str
-    asks: str
+    asks: str = ""
+    between: tuple[int, int] = (0, 0)
 
 
 RELATIONS = (
     Relation("birthplace", "person", "place", r"^where (was|were|is|did) .*\b(born|grow up|raised)\b"),
-    Relation("birth_date", "person", "date", r"^(when|what year|what day) .*\b(born|birthday)\b"),
-    Relation("employer", "person", "organisation", r"\b(play|plays|played|work|works|worked) for\b"),
+    Relation("home", "person", "place", r"^where (does|do|did) .*\b(live|reside|settle)\b"),
+    Relation("burial", "person", "place", r"^where (is|was|are|were) .*\bburied\b"),
     Relation("mentor", "person", "person", r"^who (taught|trained|mentored|influenced)\b"),
-    Relation("prize", "person", "prize", r"^(what|which) (award|prize|medal|trophy)\b"),
+    Relation("biographer", "person", "person"),
+    Relation("assistant", "person", "person"),
+    Relation("employer", "person", "organisation", r"\b(play|plays|played|work|works|worked) for\b"),
+    Relation("first_job", "person", "organisation"),
+    Relation("client", "person", "organisation"),
+    Relation("birth_date", "person", "date", r"^(when|what year|what day) .*\b(born|birthday)\b", (0, 20)),
+    Relation("wedding_date", "person", "date", r"^when (did|was|were) .*\b(married|marry|wed)\b", (41, 50)),
+    Relation("death_date", "person", "date", r"^(when|what year) (did|was) .*\b(die|died|killed|pass away)\b", (61, 90)),
     Relation("author", "work", "person", r"^who (wrote|writes|composed|created|made|directed|produced|(is|was) the (author|writer))\b"),
     Relation("lead_actor", "work", "person", r"^who (plays|played|stars|starred|voices|voiced|portrayed|(is|was) the (actor|actress|voice)\b)"),
     Relation("singer", "work", "person", r"^who (sang|sings|sung|recorded|performed|originally|(is|was) the (singer|original singer|lead singer))\b"),
-    Relation("release_date", "work", "date", r"^(when|what year) (did|does|do|was|is|will) .*\b(come out|coming out|released|air|premiere|published)\b"),
     Relation("setting", "work", "place", r"^where (was|is|were|are|did|does|do) .*\b(filmed|shot|set in|take place)\b"),
-    Relation("episodes", "work", "number", r"^how many (episodes|seasons|chapters|books|parts|movies|series)\b"),
+    Relation("premiere_place", "work", "place"),
+    Relation("archive", "work", "place"),
+    Relation("filming_date", "work", "date", r"^when (did|was) .*\b(filmed|start filming)\b", (40, 50)),
+    Relation("release_date", "work", "date", r"^(when|what year) (did|does|do|was|is|will) .*\b(come out|coming out|released|air|premiere|published)\b", (51, 52)),
+    Relation("revival_date", "work", "date", "", (60, 90)),
+    Relation("episodes", "work", "number", r"^how many (episodes|seasons|chapters|books|parts|movies|series)\b", (104, 480)),
+    Relation("extras", "work", "number", "", (120, 960)),
+    Relation("shooting_days", "work", "number", "", (110, 690)),
     Relation("founder", "organisation", "person", r"^who (founded|started|established|invented|discovered|built|developed|(is|was) the (founder|inventor))\b"),
-    Relation("founding_year", "organisation", "year", r"^(when|what year) (was|were) .*\b(founded|established|created|formed|started|set up)\b"),
-    Relation("headquarters", "organisation", "place", r"^where (is|are|was|were) .*\b(headquarters|headquartered|based|head office)\b"),
     Relation("chief", "organisation", "person", r"^who (owns|owned|runs|heads|leads|(is|was) the (current )?(ceo|owner|president|head|chairman|director|leader|captain|coach))\b"),
-    Relation("employees", "organisation", "count", r"^how many (employees|people work|members|players)\b"),
-    Relation("region", "place", "region", r"^(what|which) (state|country|county|region|province|district|continent) (is|was|are|does) (?!.*\b(border|share))"),
-    Relation("population", "place", "count", r"^(what|how).*\bpopulation of (?!.*\b(percent|study))|^how many people live\b"),
+    Relation("treasurer", "organisation", "person"),
+    Relation("headquarters", "organisation", "place", r"^where (is|are|was|were) .*\b(headquarters|headquartered|based|head office)\b"),
+    Relation("warehouse", "organisation", "place"),
+    Relation("training_centre", "organisation", "place"),
+    Relation("founding_year", "organisation", "year", r"^(when|what year) (was|were) .*\b(founded|established|created|formed|started|set up)\b", (0, 30)),
+    Relation("listing_year", "organisation", "year", "", (50, 90)),
+    Relation("moving_year", "organisation", "year", "", (31, 49)),
+    Relation("employees", "organisation", "count", r"^how many (employees|people work|members|players)\b", (1_040, 9_800)),
+    Relation("shareholders", "organisation", "count", "", (2_100, 29_000)),
+    Relation("customers", "organisation", "count", "", (10_400, 290_000)),
     Relation("mayor", "place", "person", r"^who (is|was) the (\w+ ){0,3}(mayor|governor|minister|chief|king|queen|emperor|chancellor|secretary)\b"),
-    Relation("river", "place", "river", r"\b(what|which) (\w+ )?(river|sea|ocean|lake)\b"),
+    Relation("architect", "place", "person", r"^who (designed|is the architect|was the architect)\b"),
+    Relation("chronicler", "place", "person"),
+    Relation("region", "place", "land", r"^(what|which) (state|country|county|region|province|district|continent) (is|was|are|does) (?!.*\b(border|share))"),
+    Relation("river", "place", "land", r"\b(what|which) (\w+ )?(river|sea|ocean|lake)\b"),
+    Relation("forest", "place", "land"),
+    Relation("population", "place", "count", r"^(what|how).*\bpopulation of (?!.*\b(percent|study))|^how many people live\b", (3_200, 96_000)),
+    Relation("library_books", "place", "count", "", (4_100, 88_000)),
+    Relation("visitors", "place", "count", "", (10_200, 240_000)),
 )  # fmt: skip
 
 BY_SUBJECT: Mapping[str, tuple[Relation, ...]] = {
     kind: tuple(relation for relation in RELATIONS if relation.subject == kind) for kind in KINDS
+}
+KIND_OF: Mapping[str, str] = {
+    relation.name: relation.object for relation in RELATIONS
+}  # the type of each one's objects
+GROUPS: Mapping[str, tuple[tuple[Relation, ...], ...]] = {
+    kind: tuple(tuple(group) for _, group in groupby(relations, key=lambda relation: relation.object))
+    for kind, relations in BY_SUBJECT.items()
 }
 
 
@@ -107,6 +145,11 @@ def make_world(size: int, split: str, *name: str | int) -> World:
 def _objects(
     entities: Sequence[Entity], names: Mapping[str, Sequence[str]], split: str, *name: str | int
 ) -> tuple[Mapping[str, str], ...]:
+    # Dates follow each other: nobody dies before the wedding.
+    firsts = {
+        kind: [_FIRST_YEAR + n for n in rng(*name, split, kind, "first year").integers(_FIRST_YEARS, len(names[kind]))]
+        for kind in KINDS
+    }
     drawn: dict[str, list[str]] = {}
     for relation in RELATIONS:
         subjects = names[relation.subject]
@@ -119,7 +162,14 @@ def _objects(
             drawn[relation.name] = [options[p + (own and p >= i)] for i, p in enumerate(picks)]
         else:
             value = _VALUES[relation.object]
-            drawn[relation.name] = [value(n) for n in stream.integers(2**32, len(subjects))]
+            low, high = relation.between
+            numbers = stream.integers(2**32, len(subjects))
+            drawn[relation.name] = [
+                value(n, first + low + n % (high - low + 1))
+                if relation.object in _TIMES
+                else value(n, low + n % (high - low + 1))
+                for n, first in zip(numbers, firsts[relation.subject], strict=True)
+            ]
     position = dict.fromkeys(KINDS, 0)
     objects = []
     for entity in entities:
@@ -307,30 +357,18 @@ _MONTHS = [
     "November",
     "December",
 ]
-_REGIONS = _joined(
-    "Ald Ber Cyr Dol Evr Gav Hest Jor Kest Lav Mend Nav Ost Pol Rhen Sav Tyr Vand Wex Yor",
-    "avia enia eria isle land mark onia ora shire une",
+_LANDS = _joined(
+    "Al Ber Cyr Dol Er Fal Gav Hest Isk Jor Kest Lav Mend Nes Ost Pol Rhen Sav Thal Umb Vand Wex Yor Zan Brem Clov Drost Grev Stor Trem",
+    "ade agan ava ell enna essa ine ona oth avia eria isle ora ume arn esk",
 )
-_RIVERS = _joined(
-    "Al Br Cl Dr Er Fl Gl Is Kr Lethr Mr Nes Or Pl Rhy Str Thr Um Vr Wy", "ade agan al ava ell enna essa ine ona oth"
-)
-_PRIZES = [
-    f"{adjective.title()} {noun.title()}"
-    for adjective in words()[0]
-    for noun in ("Medal", "Prize", "Award", "Cup", "Fellowship")
-]
+_FIRST_YEAR, _FIRST_YEARS = 1830, 90
+_TIMES = frozenset({"date", "year"})  # types whose numbers count from a first year
 
-
-def _date(n: int) -> str:
-    return f"{n % 28 + 1} {_MONTHS[n // 28 % 12]} {1900 + n // 336 % 100}"
-
-
-_VALUES: Mapping[str, Callable[[int], str]] = {
-    "date": _date,
-    "year": lambda n: str(1700 + n % 320),
-    "number": lambda n: f"{1_000 + n % 9_000:,}",
-    "count": lambda n: f"{1_000 + n % 899_000:,}",
-    "region": lambda n: _REGIONS[n % len(_REGIONS)],
-    "river": lambda n: _RIVERS[n % len(_RIVERS)],
-    "prize": lambda n: _PRIZES[n % len(_PRIZES)],
+# By the type of an object: its text, made of a random number and of a number in the relation's range.
+_VALUES: Mapping[str, Callable[[int, int], str]] = {
+    "date": lambda n, year: f"{n // 97 % 28 + 1} {_MONTHS[n // 2716 % 12]} {year}",
+    "year": lambda n, year: str(year),
+    "number": lambda n, number: str(number),
+    "count": lambda n, number: f"{number:,}",
+    "land": lambda n, number: _LANDS[n % len(_LANDS)],
 }

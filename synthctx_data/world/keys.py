@@ -10,6 +10,7 @@ from synthctx_data.seeding import Stream
 from synthctx_data.world.entities import words
 
 _BLOCK = 256  # names drawn at once
+_MOST_FURTHER = 3  # pairs of a chain behind the answer
 
 Pair = tuple[str, str]
 
@@ -34,10 +35,13 @@ def pairs(of: Iterator[str]) -> Iterator[Pair]:
     return zip(of, of, strict=False)
 
 
-def chains(of: Iterator[str], hops: int) -> Iterator[list[Pair]]:
-    """Endless chains of `hops` pairs. The key of a pair is the value of the pair before it."""
+def chains(of: Iterator[str], hops: int, stream: Stream) -> Iterator[list[Pair]]:
+    """Endless chains of pairs. The key of a pair is the value of the pair before it.
+
+    A chain has one to three pairs more than `hops`, so that its end is no sign of the answer.
+    """
     while True:
-        links = list(islice(of, hops + 1))
+        links = list(islice(of, hops + 2 + stream.below(_MOST_FURTHER)))
         yield list(pairwise(links))
 
 
