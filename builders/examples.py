@@ -5,7 +5,7 @@ from functools import cached_property
 from itertools import chain, islice
 from typing import Any
 
-from synthctx_data.assemble import Context, counts_add_up, fit
+from synthctx_data.assemble import Context, counts_add_up, fit, require_known
 from synthctx_data.distractors import OwnDocuments, model_identity
 from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Example, Page
@@ -59,6 +59,14 @@ class Examples:
             **({"corpus": self._documents.identity} if self._documents else {}),
         }
         return {**described, "fingerprint": fingerprint(described)}
+
+    def notes(self) -> list[str]:
+        """A line for each kind of thing in the corpus that was passed over because it is broken or too long."""
+        return self._documents.notes() if self._documents else self.expression.notes()
+
+    def remarks(self) -> list[str]:
+        """A line for each kind of thing in the corpus that was left out because it does not suit the task."""
+        return self.expression.remarks()
 
     def make(self, split: str, index: int) -> Example:
         """Example `index` of the split."""
@@ -115,6 +123,7 @@ class Examples:
     def _counts_add_up(self) -> bool:
         split = next(iter(self.sizes))
         concept = self.expression.concept(split, 0)
+        require_known(self.layout, concept, self._fillers(split, 0, concept))
         return counts_add_up(self.layout, concept, self._fillers(split, 0, concept))
 
 

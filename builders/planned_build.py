@@ -14,7 +14,7 @@ from builders.examples import Examples
 from builders.shards import Build
 from builders.writing.options import WritingOptions
 from builders.writing.run import expression_of
-from synthctx_data.errors import UsageError
+from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.option_model import OptionModel, panel
 from synthctx_data.options import Options
 from synthctx_data.task import Task
@@ -33,6 +33,8 @@ class RunOptions(OptionModel):
     """Parquet files of each split. Any number gives the same rows. Default: one for every 16.8 million tokens."""
     ray: Annotated[str | None, _PANEL] = None
     """Build on the Ray cluster of this address, e.g. auto, instead of in processes."""
+    strict: Annotated[bool, _PANEL] = False
+    """Refuse a corpus of which anything has to be passed over, such as an empty text or a question too long for the budget."""
     estimate: Annotated[bool, panel("Requests to the language model", 5)] = False
     """Say how many requests to the language model are missing, with their tokens and cost, and stop."""
 
@@ -93,6 +95,19 @@ def plan_builds(task: Task, variants: Sequence[str], options: Options, where: Ru
         build = Build(task.name, variant, mine, where.output.expanduser() / task.name, where.shards)
         planned.append(PlannedBuild(task, build, Examples(task, variant, mine)))
     return planned
+
+
+def corpus_notes(planned: Sequence[PlannedBuild], strict: bool) -> list[str]:
+    """A line for each kind of thing that the builds do not take from their corpus.
+
+    Raises: CorpusError if `strict`, and something had to be passed over.
+    """
+    notes = [f"{one.name}: {note}" for one in planned for note in one.examples.notes()]
+    if strict and notes:
+        raise CorpusError(
+            f"--strict: expected to use all of --corpus, but {'; '.join(notes)}; mend these, or leave out --strict"
+        )
+    return notes + [f"{one.name}: {remark}" for one in planned for remark in one.examples.remarks()]
 
 
 def require_use(planned: Sequence[PlannedBuild], writing: WritingOptions, asked: bool) -> None:

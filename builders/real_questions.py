@@ -7,11 +7,12 @@ from itertools import chain, repeat
 from math import ceil
 from typing import Any, ClassVar
 
-from synthctx_data.corpora import Corpus, Question, read_corpus
-from synthctx_data.distractors import Pool, make_ranker
+from synthctx_data.corpora import Corpus, Question
+from synthctx_data.corpus_files import PassedOver
+from synthctx_data.distractors import Pool, make_ranker, read_safely
 from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.example import Concept, Needle, Page, Span, Step
-from synthctx_data.metrics import holds, normalize_answer, normalize_answers
+from synthctx_data.matching import comparable, comparables, find_text, holds
 from synthctx_data.options import CORPUS_OPTIONS
 from synthctx_data.seeding import Stream, rng
 from synthctx_data.task import ConceptExpression, Setting
@@ -19,6 +20,10 @@ from synthctx_data.world.entities import RELATIONS
 
 _TENTH = 10  # one question in ten is for validation, as in the paper
 _COVERED = tuple(re.compile(relation.asks) for relation in RELATIONS)
+
+
+class UnusableError(Exception):
+    """A question cannot be used. The message says why, after the word "questions"."""
 
 
 class RealQuestions(ConceptExpression):
@@ -44,7 +49,8 @@ class RealQuestions(ConceptExpression):
             raise UsageError(
                 f"{self.name} variants of {setting.task} need --corpus with questions, such as {self.source}"
             )
-        self._corpus = read_corpus(options.corpus, options.corpus_text_column)
+        self._corpus = read_safely(setting.layout, options)
+        self._unused = PassedOver()
         self._usable = self._find_usable()
         self._parts = self._divide()
         self._chosen = {split: self._take(split, self._parts[split]) for split in setting.sizes}
@@ -60,12 +66,21 @@ class RealQuestions(ConceptExpression):
         """True if a usable question belongs to this expression."""
         return True
 
-    def find(self, question: Question) -> tuple[Span, ...] | None:
-        """The span of every hop's answer, in characters of its gold passage; None if the question cannot be used."""
+    def find(self, question: Question) -> tuple[Span, ...]:
+        """The span of every hop's answer, in characters of its gold passage.
+
+        Raises: UnusableError if the question cannot be used.
+        """
         return find_chain(self._corpus, question)
 
     def sources(self) -> dict[str, Any]:
         return {"corpus": self._corpus.identity}
+
+    def notes(self) -> list[str]:
+        return self._corpus.passed.notes()
+
+    def remarks(self) -> list[str]:
+        return self._unused.notes()
 
     def concept(self, split: str, index: int) -> Concept:
         question = self._chosen[split][index]
@@ -86,8 +101,13 @@ class RealQuestions(ConceptExpression):
 
     def _find_usable(self) -> dict[Question, tuple[Span, ...]]:
         """The usable questions and their answers' spans. Of those with the same words or gold passages, the first is kept."""
-        found = {question: spans for question in self._corpus.questions if (spans := self.find(question))}
-        return {q: found[q] for q in distinct(found, lambda q: {q.gold, normalize_answer(q.text)})}
+        found = {}
+        for question in self._corpus.questions:
+            try:
+                found[question] = self.find(question)
+            except UnusableError as error:
+                self._unused.add(f"questions {error}, left out", repr(question.text[:60]))
+        return {q: found[q] for q in distinct(found, lambda q: {q.gold, comparable(q.text)})}
 
     def _divide(self) -> dict[str, list[Question]]:
         """The questions that each split may ask, in order. Validation has a tenth of the questions of each number of hops."""
@@ -105,7 +125,7 @@ class RealQuestions(ConceptExpression):
         """The questions of a split, in the order of its examples."""
         by_hops = defaultdict(list)
         for question in reversed(questions):
-            if self.wants(question):
+            if self.wants(question) and self._fits(question):
                 by_hops[len(question.hops)].append(question)
         there = {hops: len(found) for hops, found in sorted(by_hops.items())}
         asked = self.setting.sizes[split]
@@ -116,10 +136,22 @@ class RealQuestions(ConceptExpression):
                 raise CorpusError(
                     f"--corpus: expected {asked} usable questions for the {split} split of {self.name}, and there are {have} "
                     f"(of {len(self._corpus.questions)} in the corpus; a tenth is set apart for validation); "
-                    f"{self.advice(split, len(taken), there)}, or give a larger --corpus"
+                    f"{self.advice(split, len(taken), there)}, or give a larger --corpus{self._reasons()}"
                 )
             taken.append(by_hops[hops].pop())
         return taken
+
+    def _fits(self, question: Question) -> bool:
+        """True if the budget has room for a question and its gold passages; else it is passed over."""
+        passages = [self._corpus.documents[number] for number in question.gold]
+        fits = self.setting.layout.fits(question.text, passages, self.setting.options.max_tokens)
+        if not fits:
+            self._corpus.passed.add("questions too long for --max-tokens, passed over", repr(question.text[:60]))
+        return fits
+
+    def _reasons(self) -> str:
+        notes = [*self.notes(), *self.remarks()]
+        return f". Of the corpus, {'; '.join(notes)}" if notes else ""
 
     def advice(self, split: str, enough: int, there: Mapping[int, int]) -> str:
         """Advice in words, if questions are enough for only the first `enough` examples. `there` counts them by hops."""
@@ -149,37 +181,39 @@ def covered(text: str) -> bool:
     return any(asks.search(text.lower()) for asks in _COVERED)
 
 
-def find_chain(corpus: Corpus, question: Question) -> tuple[Span, ...] | None:
-    """The span of every hop's answer, in characters of its gold passage; None if the question cannot be used.
+def find_chain(corpus: Corpus, question: Question) -> tuple[Span, ...]:
+    """The span of every hop's answer, in characters of its gold passage.
 
-    It cannot be used if an answer is not in its passage, or if the chain can be cut short: if two hops have the same
-    passage, or if (of several hops) an answer stands in the question or in any passage but its own and the next.
+    Raises: UnusableError if an answer is not in its passage, or if the question can be answered without reading it all: if the
+        question holds an answer, if two hops have the same passage, or if an answer stands in a passage but its own and the next.
     """
     texts = [corpus.documents[number] for number in question.gold]
-    found = [find_answer_span(hop.answers, document.text) for hop, document in zip(question.hops, texts, strict=True)]
-    if not all(found) or len(set(question.gold)) < len(found):
-        return None
-    known = [normalize_answer(f"{document.title} {document.text}") for document in texts]
+    if len(set(question.gold)) < len(texts):
+        raise UnusableError("that have one passage for two hops")
+    found = []
+    known = [comparable(f"{document.title} {document.text}") for document in texts]
     for i, hop in enumerate(question.hops):
-        answers = normalize_answers(hop.answers)
-        if not holds(known[i], answers):
-            return None
-        if len(found) > 1:
-            others = [text for j, text in enumerate(known) if j not in (i, i + 1)]
-            if any(holds(text, answers) for text in [normalize_answer(question.text), *others]):
-                return None
-    return tuple(span for span in found if span)
+        answers = comparables(hop.answers)
+        span = find_answer_span(hop.answers, texts[i].text)
+        if span is None or not holds(known[i], answers):
+            raise UnusableError("whose gold passage does not hold the answer as words of its own")
+        if holds(comparable(question.text), answers):
+            raise UnusableError("that hold their own answer")
+        if any(holds(text, answers) for j, text in enumerate(known) if j not in (i, i + 1)):
+            raise UnusableError("of which a passage holds the answer of another hop")
+        found.append(span)
+    return tuple(found)
 
 
 def find_answer_span(answers: Sequence[str], text: str) -> Span | None:
     """The span of the first answer that the text holds as whole words, in the same case if possible, else in any case."""
     for flags in (re.NOFLAG, re.IGNORECASE):
         for answer in answers:
-            match = re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text, flags)
-            normal = normalize_answer(answer)
+            span = find_text(answer, text, flags)
+            normal = comparable(answer)
             # Some letters that match in any case differ in lower case, such as the Turkish i.
-            if normal and match and normalize_answer(match.group()) == normal:
-                return Span(*match.span())
+            if normal and span and comparable(text[span.start : span.end]) == normal:
+                return span
     return None
 
 

@@ -9,13 +9,14 @@ from itertools import accumulate, chain, islice, product
 from operator import itemgetter
 from typing import NamedTuple
 
-from synthctx_data.errors import BudgetError
+from synthctx_data.errors import BudgetError, TokenizerError
 from synthctx_data.example import Concept, Document, Page, PlacedNeedle, cite
 from synthctx_data.layout import Frame, Layout
-from synthctx_data.metrics import holds, normalize_answer, normalize_answers
+from synthctx_data.matching import comparable, comparables, holds
 from synthctx_data.seeding import Stream
 
 MIN_FILL = 0.99  # the share of max_tokens that every example uses at least
+MOST_UNKNOWN = 0.01  # the largest share of tokens that the tokenizer does not know
 _PROBED_PAGES = 32
 _MOST_ROUNDS = 16
 _VISIBLE = string.ascii_letters + string.digits + string.punctuation
@@ -234,9 +235,9 @@ def _take_whole(layout: Layout, fillers: Iterator[Page], before: int, room: int)
 
 def _cut(layout: Layout, concept: Concept, page: Page, most: int, least: int) -> Page | None:
     """The page cut by `layout.cut`, and cut further while a word that was cut makes an answer ("10" of "1066")."""
-    answers = normalize_answers(concept.answers)
+    answers = comparables(concept.answers)
     piece = layout.cut(page, most, least)
-    while piece is not None and holds(normalize_answer(piece.body), answers):
+    while piece is not None and holds(comparable(piece.body), answers):
         piece = layout.cut(page, piece.tokens - 1, 0)
     return piece
 
@@ -308,6 +309,16 @@ def _slot(ends: Sequence[int], depth: float) -> int:
     wanted = depth * ends[-1]
     after = bisect_left(ends, wanted)
     return after - (after > 0 and wanted - ends[after - 1] < ends[after] - wanted)
+
+
+def require_known(layout: Layout, concept: Concept, fillers: Iterator[Page]) -> None:
+    """Raises: TokenizerError if more than 1 % of the tokens of a concept's first pages are unknown to the tokenizer."""
+    pages = [needle.page for needle in concept.needles] + list(islice(fillers, _PROBED_PAGES))
+    unknown = layout.counter.unknown("".join(page.body for page in pages))
+    if unknown > MOST_UNKNOWN:
+        raise TokenizerError(
+            f"--tokenizer: expected one that knows these texts, but {unknown:.0%} of their tokens are unknown to it; take another"
+        )
 
 
 def counts_add_up(layout: Layout, concept: Concept, fillers: Iterator[Page]) -> bool:

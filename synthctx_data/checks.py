@@ -9,9 +9,13 @@ from hashlib import blake2b
 from itertools import pairwise
 from typing import Any
 
-from synthctx_data.assemble import least_tokens
-from synthctx_data.example import cite
-from synthctx_data.metrics import mentions, normalize_answer, normalize_answers
+from synthctx_data.assemble import MOST_UNKNOWN, least_tokens
+from synthctx_data.depths import DepthHistogram, places
+from synthctx_data.example import cite, is_citation
+from synthctx_data.floors import Floor
+from synthctx_data.matching import comparable, comparables, mentions
+from synthctx_data.metrics import answer_f1, best_subspan_em, citation_score, exact_match
+from synthctx_data.rules import PLACES
 from synthctx_data.tokens import TokenCounter
 
 Row = Mapping[str, Any]
@@ -28,12 +32,13 @@ FAULT_KINDS = {
     "depth": "the needles' depths are as asked for",
     "fill": "at least 99 % of max_tokens are used, and never more than all",
     "tokens": "num_tokens is what the tokenizer counts",
+    "metric": "every gold answer is right by its own metric",
+    "blind": "no rule that never reads the question finds the needles",
 }
 _UNLIKELY = 1e-4  # the probability below which depths are called skewed
-_DEPTH_BINS = 10
 _FILL_BINS = 10
 _RECOUNTED = 20  # the first 20 rows of a split are counted again, and every 20th row after them
-_CITATION = re.compile(r"(\[\d+\])+")
+_KEY = re.compile(r"^\S+:", re.MULTILINE)
 _BETWEEN = " \ue000 "  # put between documents, so that the end of one and the start of the next make no answer
 
 
@@ -43,11 +48,14 @@ class Expected:
 
     max_tokens: the budget; None means the tokens of the largest row.
     depths: the depths that were asked for, in [0, 1]; empty means uniform depths.
+    stands_out: the reason why needles stand out by design, so that a rule that never reads the question may find them; empty if
+        they must not. In rows of padding they always may.
     counter: the tokenizer that num_tokens was counted with; None means that num_tokens is not checked.
     """
 
     max_tokens: int | None = None
     depths: tuple[float, ...] = ()
+    stands_out: str = ""
     counter: TokenCounter | None = None
 
 
@@ -62,7 +70,7 @@ class Report:
     rows: Counter[str] = field(default_factory=Counter)
     faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     fill: list[int] = field(default_factory=lambda: [0] * _FILL_BINS)
-    depth: list[int] = field(default_factory=lambda: [0] * _DEPTH_BINS)
+    depth: list[int] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -79,7 +87,8 @@ class Checker:
         self._facts: dict[bytes, tuple[str, str]] = {}
         self._contexts: dict[bytes, str] = {}
         self._tokens: list[tuple[str, int]] = []
-        self._places: list[tuple[int, int]] = []
+        self._depths = DepthHistogram()
+        self._padded = False
 
     def add(self, split: str, row: Row) -> None:
         """Checks one row of a split."""
@@ -92,13 +101,16 @@ class Checker:
         self._shortcut(row)
         self._repetitions(split, row)
         self._tokens.append((row["id"], row["num_tokens"]))
-        self._places += places(row)
+        self._placed(row)
+        self._metric(row)
         self._recount(split, row)
 
-    def report(self) -> Report:
-        """The findings in all rows that were added."""
+    def report(self, floors: Sequence[Floor] = ()) -> Report:
+        """The findings in all rows that were added, and in their floors."""
         self._check_fill()
         self._check_depth()
+        for floor in floors:
+            self._check_floor(floor)
         return self._report
 
     def _fault(self, kind: str, message: str) -> None:
@@ -108,23 +120,26 @@ class Checker:
         if cites(row):
             self._uncited(row)
             return
-        text = normalize_answer(_BETWEEN.join(outside_last_needle(row)))
-        if mentions(text, normalize_answers(row["answers"])):
+        outside = _BETWEEN.join(outside_last_needle(row))
+        if row["concept_expression"] == "symbolic" and len(row["needles"]) > 1:
+            outside = _KEY.sub("", outside)  # the chain goes on behind the answer, which is a key there
+        text = comparable(outside)
+        if mentions(text, comparables(row["answers"])):
             self._fault("leak", f"{row['id']}: an answer of {row['answers']!r} stands outside its needle")
 
     def _uncited(self, row: Row) -> None:
         prompt = row["prompt"][0]["content"]
-        needles = normalize_answers(prompt[n["start"] : n["end"]] for n in row["needles"])
+        needles = comparables(prompt[n["start"] : n["end"]] for n in row["needles"])
         cited = {needle["document"] for needle in row["needles"]}
         for number, document in enumerate(row["documents"]):
-            if number not in cited and mentions(normalize_answer(prompt[document["start"] : document["end"]]), needles):
+            if number not in cited and mentions(comparable(prompt[document["start"] : document["end"]]), needles):
                 self._fault("leak", f"{row['id']}: document {number + 1} has the words of a needle, and is not cited")
 
     def _shortcut(self, row: Row) -> None:
         if len(row["needles"]) < 2 or cites(row):
             return
         prompt = row["prompt"][0]["content"]
-        texts = [normalize_answer(prompt[d["start"] : d["end"]]) for d in row["documents"]]
+        texts = [comparable(prompt[d["start"] : d["end"]]) for d in row["documents"]]
         at = [needle["document"] for needle in row["needles"]]
         for hop, (subject, answer) in enumerate(links(row)):
             # The first subject is a guess, and the second hop's document is about the first answer: it may hold both.
@@ -141,7 +156,7 @@ class Checker:
         asked = f"{row['question']}\n" if cites(row) else ""  # one document may be cited for several insights
         self._once("needles", self._needles, split, row, asked + needles)
         answers = "" if cites(row) else sorted(row["answers"])
-        self._once("splits", self._facts, split, row, f"{normalize_answer(row['question'])}\n{answers}")
+        self._once("splits", self._facts, split, row, f"{comparable(row['question'])}\n{answers}")
         documents = [prompt[d["start"] : d["end"]] for d in row["documents"]]
         if row["context_diversity"] != "padding":
             (text, times), *_ = Counter(documents).most_common(1)
@@ -169,6 +184,14 @@ class Checker:
         if counter is None or (number > _RECOUNTED and number % _RECOUNTED):
             return
         tokens = counter.conversation(row["prompt"][0]["content"], row["completion"][0]["content"])
+        unknown = counter.unknown(row["prompt"][0]["content"])
+        if unknown > MOST_UNKNOWN:
+            self._fault("tokens", f"{row['id']}: {unknown:.0%} of its tokens are unknown to the tokenizer")
+        special = counter.first_special(row["prompt"][0]["content"])
+        if special:
+            self._fault(
+                "tokens", f"{row['id']}: {special!r}, a special token of the tokenizer, stands in the user message"
+            )
         if tokens != row["num_tokens"]:
             self._fault("tokens", f"{row['id']}: num_tokens is {row['num_tokens']}, the tokenizer counts {tokens}")
 
@@ -180,20 +203,44 @@ class Checker:
             tenth = math.floor((tokens / budget - 0.99) * 100 * _FILL_BINS)
             self._report.fill[min(max(tenth, 0), _FILL_BINS - 1)] += 1
 
+    def _placed(self, row: Row) -> None:
+        found = places(row)
+        self._depths.add(found)
+        asked = self._expected.depths
+        for place, depth in zip(found.taken, found.needles, strict=True):
+            if asked and not any(found.is_nearest(place, wanted) for wanted in asked):
+                wanted = ", ".join(map(str, asked))
+                self._fault("depth", f"{row['id']}: a needle at depth {depth:.2f}, where {wanted} were asked for")
+
+    def _metric(self, row: Row) -> None:
+        completion, answers = row["completion"][0]["content"], row["answers"]
+        scores = (
+            {"citation F1": citation_score(completion, completion).f1}
+            if cites(row)
+            else {metric.__name__: metric(completion, answers) for metric in (answer_f1, exact_match, best_subspan_em)}
+        )
+        for name, score in scores.items():
+            if score != 1:
+                self._fault("metric", f"{row['id']}: the {name} of its own answer {_short(completion)} is {score:.2f}")
+        if not all(map(comparable, answers)):
+            self._fault(
+                "metric", f"{row['id']}: nothing is left of one of its answers {answers!r} if they are normalised"
+            )
+        self._padded |= row["context_diversity"] == "padding"
+
+    def _check_floor(self, floor: Floor) -> None:
+        by_design = self._padded or self._expected.stands_out or (floor.rule in PLACES and self._expected.depths)
+        if floor.is_far and not floor.reads and not by_design:
+            self._fault(
+                "blind",
+                f"the rule {floor.rule!r}, which never reads the question, finds {floor.score:.0%} of the needles' documents, where "
+                f"chance finds {floor.chance:.0%} ({floor.rows} rows)",
+            )
+
     def _check_depth(self) -> None:
-        for place, slots in self._places:
-            self._report.depth[place * _DEPTH_BINS // slots] += 1
-        if self._expected.depths:
-            allowed = self._expected.depths
-            for place, slots in self._places:
-                if place not in {min(int(d * slots), slots - 1) for d in allowed}:
-                    depth = place / max(slots - 1, 1)
-                    self._fault(
-                        "depth", f"a needle at depth {depth:.2f}, where {', '.join(map(str, allowed))} were asked for"
-                    )
-            return
-        probability = uniform_probability(self._places)
-        if probability < _UNLIKELY:
+        self._report.depth = self._depths.seen.astype(int).tolist()
+        probability = self._depths.uniform_probability()
+        if not self._expected.depths and probability < _UNLIKELY:
             self._fault(
                 "depth", f"depths are not uniform: chi-square over tenths of the context, p = {probability:.1e}"
             )
@@ -201,7 +248,7 @@ class Checker:
 
 def cites(row: Row) -> bool:
     """True if the answer of a row cites the documents that hold its needles, such as "[3][17]"."""
-    return _CITATION.fullmatch(row["completion"][0]["content"]) is not None
+    return is_citation(row["completion"][0]["content"])
 
 
 def wrong_spans(row: Row) -> str:
@@ -211,8 +258,8 @@ def wrong_spans(row: Row) -> str:
     edges = [edge for d in documents for edge in (d["start"], d["end"])]
     if any(a > b for a, b in pairwise([0, *edges, len(prompt)])):
         return f"documents overlap or end beyond the {len(prompt)} characters of the prompt"
-    right = normalize_answers(row["answers"])
-    if normalize_answer(completion) not in right:
+    right = comparables(row["answers"])
+    if comparable(completion) not in right:
         return f"the completion {completion!r} is none of the answers {row['answers']!r}"
     if not row["needles"]:
         return "no needle"
@@ -221,7 +268,7 @@ def wrong_spans(row: Row) -> str:
     wrong = next(filter(None, (_wrong_needle(needle, documents) for needle in row["needles"])), "")
     last = row["needles"][-1]
     text = prompt[last["answer_start"] : last["answer_end"]]
-    if not wrong and normalize_answer(text) not in right:
+    if not wrong and comparable(text) not in right:
         return f"the answer span reads {text!r}, and the answers are {row['answers']!r}"
     return wrong
 
@@ -270,7 +317,7 @@ def links(row: Row) -> list[tuple[str, str]]:
     other hop is the answer of the hop before. Hops without a subject or an answer are left out.
     """
     prompt = row["prompt"][0]["content"]
-    answers = [normalize_answer(prompt[n["answer_start"] : n["answer_end"]]) for n in row["needles"]]
+    answers = [comparable(prompt[n["answer_start"] : n["answer_end"]]) for n in row["needles"]]
     first = row["needles"][0]
     subject = common_words(row["question"], prompt[first["start"] : first["end"]])
     return [(a, b) for a, b in pairwise([subject, *answers]) if a and b]
@@ -278,7 +325,7 @@ def links(row: Row) -> list[tuple[str, str]]:
 
 def common_words(one: str, other: str) -> str:
     """The run of normalised words that two texts share and that has the most characters; empty if they share none."""
-    mine, theirs = normalize_answer(one).split(), normalize_answer(other).split()
+    mine, theirs = comparable(one).split(), comparable(other).split()
     best = ""
     ending = [""] * (len(theirs) + 1)  # the shared run that ends at each word of theirs and at the current word of mine
     for word in mine:
@@ -288,40 +335,6 @@ def common_words(one: str, other: str) -> str:
         ]
         best = max(best, *ending, key=len)
     return best
-
-
-def places(row: Row) -> list[tuple[int, int]]:
-    """The place of every needle: the number of distractors before it, and the number of places (one more than distractors)."""
-    at = sorted(needle["document"] for needle in row["needles"])
-    slots = len(row["documents"]) - len(set(at)) + 1
-    return [(needle["document"] - at.index(needle["document"]), slots) for needle in row["needles"]]
-
-
-def uniform_probability(drawn: Sequence[tuple[int, int]]) -> float:
-    """The probability, in [0, 1], of places at least this uneven if all places are equally likely.
-
-    It is found by a chi-square test over up to ten bins, and is 1 for fewer than ten needles. The places of a context of
-    few documents do not fill the bins evenly, so the expected count of each bin is summed place by place.
-    """
-    bins = min(_DEPTH_BINS, len(drawn) // 5)
-    if bins < 2:
-        return 1.0
-    seen = [0.0] * bins
-    expected = [0.0] * bins
-    for place, slots in drawn:
-        seen[place * bins // slots] += 1
-    for slots, count in Counter(slots for _, slots in drawn).items():
-        for place in range(slots):
-            expected[place * bins // slots] += count / slots
-    filled = [(s, e) for s, e in zip(seen, expected, strict=True) if e > 0]
-    return _chi_square_tail(sum((s - e) ** 2 / e for s, e in filled), len(filled) - 1)
-
-
-def _chi_square_tail(value: float, freedom: int) -> float:
-    """The probability that a chi-square variable of `freedom` degrees exceeds `value`."""
-    from scipy.stats import chi2  # takes half a second, which other commands do not wait for
-
-    return float(chi2.sf(value, freedom)) if freedom > 0 else 1.0
 
 
 def _digest(text: str) -> bytes:

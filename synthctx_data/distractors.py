@@ -4,20 +4,22 @@ import hashlib
 import sys
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synthctx_data.corpora import read_corpus
+from synthctx_data.corpora import Corpus, read_corpus
 from synthctx_data.errors import UsageError, first_line
 from synthctx_data.example import Concept, Document, Page
 from synthctx_data.layout import Layout
-from synthctx_data.metrics import holds, normalize_answer, normalize_answers
+from synthctx_data.matching import comparable, comparables, holds
 from synthctx_data.options import Options
+from synthctx_data.rules import question_names
 from synthctx_data.seeding import Stream
 
 T = TypeVar("T")
@@ -45,7 +47,7 @@ class Pool:
         """The body of the page at this index, normalised as answers are."""
         page = self.page(index)
         if page.normal is None:
-            page.normal = normalize_answer(page.body)
+            page.normal = comparable(page.body)
         return page.normal
 
     def pages(
@@ -59,8 +61,8 @@ class Pool:
 
         A page is left out if its index is in `without`, if it holds one of the answers, or if it holds both ends of a link.
         """
-        unwanted = normalize_answers(answers)
-        apart = [tuple((normalize_answer(end),) for end in link) for link in links]
+        unwanted = comparables(answers)
+        apart = [tuple((comparable(end),) for end in link) for link in links]
         seen = set(without)
         known = self._pages
         for index in order:
@@ -138,6 +140,18 @@ class Bm25:
         scores: NDArray[np.float64] = self._index.get_scores(known).astype(np.float64).round(3)
         return scores
 
+    def holding(self, names: Iterable[str]) -> set[int]:
+        """The indices of the documents that hold all words of one of the names, stop words aside."""
+        import bm25s
+
+        found: set[int] = set()
+        for name in names:
+            (words,) = bm25s.tokenize([name], stopwords="en", return_ids=False, show_progress=False)
+            if words and self._index and all(word in self._index.vocab_dict for word in words):
+                holding = np.logical_and.reduce([self.scores(word) > 0 for word in words])
+                found.update(np.flatnonzero(holding).tolist())
+        return found
+
     def order(self, question: str, stream: Stream) -> Iterator[int]:
         scores = self.scores(question)
         first = scores >= max(_nth(scores, _FIRST), np.finfo(float).tiny)
@@ -196,14 +210,53 @@ class OwnDocuments:
     """A user's documents as a haystack for made-up needles."""
 
     def __init__(self, layout: Layout, options: Options) -> None:
-        corpus = read_corpus(options.corpus, options.corpus_text_column)
-        self.identity = corpus.identity
-        self._pool = Pool(layout, corpus.documents)
-        self._ranker = make_ranker(options.distractors, corpus.documents, options.dense_model)
+        self._corpus = read_safely(layout, options)
+        self.identity = self._corpus.identity
+        self._pool = Pool(layout, self._corpus.documents)
+        self._ranker = make_ranker(options.distractors, self._corpus.documents, options.dense_model)
+        self._words = Bm25(self._corpus.documents)
+
+    def notes(self) -> list[str]:
+        """A line for each kind of thing in the corpus that is passed over."""
+        return self._corpus.passed.notes()
 
     def pages(self, concept: Concept, stream: Stream) -> Iterator[Page]:
-        """The pages of the documents in the order of `--distractors`, without those that hold an answer."""
-        return self._pool.pages(self._ranker.order(concept.question, stream), concept.answers)
+        """The pages of the documents without those that hold an answer, or a needle that is cited.
+
+        Documents that hold a name in the question come first, in the order of `--distractors`. All others, most often every one,
+        are in random order: a ranking would rank them by the words of the question's template, the same ones for every question.
+        """
+        named = self._words.holding(question_names(concept.question))
+        ranked = (i for i in self._ranker.order(concept.question, stream) if i in named) if named else ()
+        order = chain(ranked, stream.order(len(self._corpus.documents)))
+        needles = [needle.text for needle in concept.needles] if concept.cites else []
+        return self._pool.pages(order, [*concept.answers, *needles])
+
+
+def read_safely(layout: Layout, options: Options) -> Corpus:
+    """The corpus of the options, whose documents hold nothing that a prompt means by itself (see `Layout.escape`).
+
+    Questions that would have to be changed for this are passed over.
+
+    Raises: UsageError or CorpusError as `read_corpus` does.
+    """
+    corpus = read_corpus(options.corpus, options.corpus_text_column)
+    documents = []
+    for document in corpus.documents:
+        safe = replace(document, title=layout.escape(document.title), text=layout.escape(document.text))
+        if safe != document:
+            corpus.passed.add(
+                "documents whose special tokens and document numbers were taken apart", repr(document.text[:60])
+            )
+        documents.append(safe)
+    questions = []
+    for question in corpus.questions:
+        texts = [question.text, *(answer for hop in question.hops for answer in hop.answers)]
+        if any(layout.escape(text) != text for text in texts):
+            corpus.passed.add("questions with special tokens of the tokenizer, passed over", repr(question.text[:60]))
+        else:
+            questions.append(question)
+    return replace(corpus, documents=tuple(documents), questions=tuple(questions))
 
 
 def model_identity(model: str) -> str:

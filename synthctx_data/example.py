@@ -1,11 +1,13 @@
 """Documents, needles, concepts and examples: the data that all else works with."""
 
+import re
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 SPLITS = ("train", "validation")
+_CITATION = re.compile(r"(\[\d+\])+")
 
 
 class Span(NamedTuple):
@@ -91,6 +93,11 @@ class Concept:
 def cite(documents: Iterable[int]) -> str:
     """The answer that cites the documents of these indices: "[3][17][22]"."""
     return "".join(f"[{index + 1}]" for index in sorted(documents))
+
+
+def is_citation(completion: str) -> bool:
+    """True if an answer cites documents, as `cite` does."""
+    return _CITATION.fullmatch(completion) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The layout of a task's prompt: its `_example.jinja`, rendered in units whose tokens are counted once."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -74,6 +75,33 @@ class Layout:
     def number_span(self, index: int) -> Span:
         """The span of the number, in characters of the line above the document at this index."""
         return self._number.span("number", number=str(index + 1))
+
+    def escape(self, text: str) -> str:
+        """The text of a document without what a prompt means by itself.
+
+        Special tokens of the tokenizer are taken apart by a space ("<|im_end|>" to "< |im_end|>"), or else they would end the user's
+        turn. Lines that look like the number above a document ("Document [3]") lose their brackets.
+        """
+        return self._number_line.sub(lambda found: re.sub(r"[\[\]]", "", found[0]), self.counter.break_special(text))
+
+    @cached_property
+    def _number_line(self) -> "re.Pattern[str]":
+        before, after = (re.escape(piece.strip()) for piece in self._number.pieces)
+        return re.compile(rf"^[ \t]*{before}\s*\d+\s*{after}[ \t]*$", re.MULTILINE)
+
+    def fits(self, question: str, documents: Sequence[Document], max_tokens: int) -> bool:
+        """True if a budget has room for a question and the documents that it needs.
+
+        Only long ones are counted. A text has no more tokens than bytes.
+        """
+        size = sum(len(document.text.encode()) + len(document.title.encode()) for document in documents) + len(
+            question.encode()
+        )
+        if 2 * size <= max_tokens:
+            return True
+        pages = self.pages(list(documents))
+        needed = sum(page.tokens for page in pages) + sum(self.numbers(len(pages)).tokens[: len(pages)])
+        return needed + self.frame(Concept(question, "", (), ())).tokens <= max_tokens
 
     def page(self, document: Document) -> Page:
         """The page of a document: rendered as in a prompt, with its tokens counted."""

@@ -40,3 +40,8 @@ def parse_manifest(content: bytes) -> dict[str, Any]:
 def differing(one: Manifest, other: Manifest, ignored: Iterable[str] = ()) -> list[str]:
     """The names of the entries that differ between two manifests, in alphabetical order."""
     return sorted(name for name in {*one, *other} - {*ignored} if one.get(name) != other.get(name))
+
+
+def has_own_documents(manifest: Manifest) -> bool:
+    """True if a user's documents are the haystack around needles that are made up."""
+    return bool(manifest.get("corpus")) and not str(manifest.get("variant")).startswith("real")

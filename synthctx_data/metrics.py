@@ -23,33 +23,6 @@ def normalize_answer(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
 
 
-def normalize_answers(answers: Iterable[str]) -> tuple[str, ...]:
-    """The distinct normalised answers, in order, without those of which nothing is left ("The", "A")."""
-    return tuple(dict.fromkeys(filter(None, map(normalize_answer, answers))))
-
-
-def holds(normal_text: str, normal_answers: Iterable[str]) -> bool:
-    """True if a normalised text holds one of the normalised answers, inside of words too ("10" is in "1066").
-
-    A document that holds an answer is kept out of a haystack. An answer of one letter, one digit or two letters ("Ed")
-    counts as a whole word only, since almost every text holds it inside of a word.
-    """
-    # A loop, since `any` of a generator takes twice as long, and this is called for every page of a haystack.
-    for answer in normal_answers:  # noqa: SIM110
-        if answer in normal_text and (not _is_everywhere(answer) or mentions(normal_text, (answer,))):
-            return True
-    return False
-
-
-def _is_everywhere(answer: str) -> bool:
-    return answer.isascii() and (len(answer) == 1 or (len(answer) == 2 and answer.isalpha()))
-
-
-def mentions(normal_text: str, normal_answers: Iterable[str]) -> bool:
-    """True if a normalised text holds one of the normalised answers as whole words ("10" is not in "1066")."""
-    return any(answer in normal_text and f" {answer} " in f" {normal_text} " for answer in normal_answers)
-
-
 class Score(NamedTuple):
     """Precision, recall and their harmonic mean, each in [0, 1]."""
 

@@ -6,9 +6,28 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
+
+from synthctx_data.depths import places
+from synthctx_data.floors import Floor, Floors
+from synthctx_data.rules import digest
 
 _SHOWN = 16  # hex digits of a hash
+_FEW_ROWS = 20  # rows; of fewer, documents may recur by chance
+_MOST_DOCUMENTS = 2_000_000  # different ones; those of further rows are not counted
+
+
+class Recurrence(NamedTuple):
+    """How often documents recur in some rows: the rows in which the commonest stands, and one does on average."""
+
+    rows: int
+    most: int
+    mean: float
+
+    @property
+    def is_high(self) -> bool:
+        """True if some document stands in more than a quarter of the rows."""
+        return self.rows >= _FEW_ROWS and self.most > self.rows / 4
 
 
 @dataclass
@@ -16,7 +35,7 @@ class SplitSurvey:
     """The survey of one split.
 
     tokens, documents: the number of them in each row.
-    depths: the depth of each needle, from 0 (first document) to 1 (last), by hop.
+    depths: the depth of each needle, in [0, 1], by hop.
     """
 
     tokens: list[int] = field(default_factory=list)
@@ -26,11 +45,10 @@ class SplitSurvey:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Adds a row to the survey."""
-        documents = len(row["documents"])
         self.tokens.append(row["num_tokens"])
-        self.documents.append(documents)
-        for needle in row["needles"]:
-            self.depths.setdefault(needle["hop"], []).append(needle["document"] / max(documents - 1, 1))
+        self.documents.append(len(row["documents"]))
+        for needle, depth in zip(row["needles"], places(row).needles, strict=True):
+            self.depths.setdefault(needle["hop"], []).append(depth)
         self._digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
 
     @property
@@ -57,9 +75,28 @@ class Survey:
 
     splits: dict[str, SplitSurvey] = field(default_factory=dict)
     writers: Counter[str] = field(default_factory=Counter)
+    _documents: Counter[bytes] = field(default_factory=Counter)
+    _floors: Floors = field(default_factory=Floors)
 
     def add(self, split: str, row: Mapping[str, Any]) -> None:
         """Adds a row to the survey. The rows of a split must come in the order of their indices."""
         self.splits.setdefault(split, SplitSurvey()).add(row)
+        if split == next(iter(self.splits)):
+            self._floors.add(row)
+        if len(self._documents) < _MOST_DOCUMENTS:
+            prompt = row["prompt"][0]["content"]
+            self._documents.update({digest(prompt[d["start"] : d["end"]]) for d in row["documents"]})
         if row["writer"]:
             self.writers[row["writer"]] += 1
+
+    @property
+    def recurrence(self) -> Recurrence:
+        """How often documents recur: in how many rows the commonest one stands, and in how many one stands on average."""
+        rows = sum(split.rows for split in self.splits.values())
+        counts = self._documents.values()
+        return Recurrence(rows, max(counts, default=0), sum(counts) / max(len(counts), 1))
+
+    @property
+    def floors(self) -> list[Floor]:
+        """How far rules get on the first split that never read the question, or that read it badly."""
+        return self._floors.floors()

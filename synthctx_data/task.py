@@ -59,6 +59,14 @@ class ConceptExpression(ABC):
         """The things that decide the rows besides the options, by name, such as hashes of the files that were read."""
         return {}
 
+    def notes(self) -> list[str]:
+        """A line for each kind of thing in the corpus that is passed over because it is broken or too long. `--strict` refuses it."""
+        return []
+
+    def remarks(self) -> list[str]:
+        """A line for each kind of thing in the corpus that is left out because it does not suit the task."""
+        return []
+
     def keep(self, folder: Path) -> None:  # noqa: B027  # most expressions write nothing
         """Writes files that the rows follow from, and that nobody could make again, into the variant's folder."""
 

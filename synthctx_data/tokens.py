@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -39,13 +40,35 @@ class TokenCounter:
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._around: dict[tuple[str, str], int] = {}  # the tokens of the texts around units
         self._special = {name: _token_text(config[name]) for name in _SPECIAL if config.get(name)}
         # As in transformers, a text that the configuration names as a token is one token, wherever it stands.
         self._tokenizer.add_tokens([_added(entry) for entry in config.get("added_tokens_decoder", {}).values()])
         self._tokenizer.add_special_tokens(list(self._special.values()))
+        spelled = [token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.special]
+        spelled = sorted((token for token in spelled if len(token) > 1), key=len, reverse=True)
+        self._special_text = re.compile("|".join(map(re.escape, spelled))) if spelled else None
+        self._special_starts = {token[0] for token in spelled}
         self._template = compile_template(chat_template) if chat_template else None
         parts = [tokenizer_json, self._special, config.get("added_tokens_decoder"), chat_template]
         self.identity = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def break_special(self, text: str) -> str:
+        """The text with a space behind the first character of every special token that it spells out."""
+        if self._special_text is None or self._special_starts.isdisjoint(text):
+            return text
+        return self._special_text.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+
+    def first_special(self, text: str) -> str:
+        """The first special token that the text spells out; empty if it spells none."""
+        found = self._special_text.search(text) if self._special_text else None
+        return found[0] if found else ""
+
+    def unknown(self, text: str) -> float:
+        """The share of the text's tokens that the tokenizer does not know."""
+        unknown = self._tokenizer.token_to_id(self._special.get("unk_token", "<unk>"))
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids.count(unknown) / max(len(ids), 1) if unknown is not None else 0.0
 
     def raw(self, text: str) -> int:
         """The number of tokens of a text on its own, without the special tokens that the tokenizer would add."""
@@ -58,7 +81,9 @@ class TokenCounter:
     def units(self, texts: Sequence[str], around: tuple[str, str] = AROUND) -> list[int]:
         """The number of tokens that each unit adds to the two texts `around` it."""
         before, after = around
-        known = self.raw(before + after)
+        known = self._around.get(around)
+        if known is None:
+            known = self._around[around] = self.raw(before + after)
         encodings = self._tokenizer.encode_batch_fast(
             [before + text + after for text in texts], add_special_tokens=False
         )

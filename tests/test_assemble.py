@@ -10,7 +10,7 @@ from synthctx_data.assemble import assemble, counts_add_up, least_tokens
 from synthctx_data.errors import BudgetError
 from synthctx_data.example import Concept, Document, Needle, Span
 from synthctx_data.layout import Layout
-from synthctx_data.metrics import mentions, normalize_answer
+from synthctx_data.matching import comparable, mentions
 from synthctx_data.seeding import rng
 from synthctx_data.tokens import load_counter
 
@@ -47,7 +47,7 @@ def test_a_cut_makes_no_answer() -> None:
         fillers = [LAYOUT.page(Document("Words", "1066 " * words)) for words in range(40, 0, -1)]
         context = assemble(LAYOUT, asked, cycle(fillers), [0.0], budget, rng("order"))
         outside = re.sub(r"Document \[\d+\]", "", context.prompt[context.edges[1] :])
-        assert not mentions(normalize_answer(outside), ("1",))
+        assert not mentions(comparable(outside), ("1",))
 
 
 @settings(max_examples=60, deadline=None)
@@ -61,7 +61,7 @@ def test_a_cut_makes_no_answer() -> None:
 )
 def test_any_text_can_be_cut_to_fill_the_budget(texts: list[str], max_tokens: int) -> None:
     """Whatever the script: words that do not end, combining characters, no spaces at all."""
-    pages = [LAYOUT.page(Document("", text)) for text in texts if not mentions(normalize_answer(text), ("10",))]
+    pages = [LAYOUT.page(Document("", text)) for text in texts if not mentions(comparable(text), ("10",))]
     fillers = (page for _ in repeat(None) for page in [*pages, LAYOUT.page(Document("", "Plain words. " * 9))])
     context = assemble(LAYOUT, concept(), fillers, [0.5], max_tokens, rng("order"))
     tokens = LAYOUT.counter.conversation(context.prompt, "10")

@@ -18,7 +18,7 @@ from synthctx_data.checks import Checker, Expected, cites, links
 from synthctx_data.corpora import read_corpus
 from synthctx_data.errors import BudgetError, CorpusError, UsageError
 from synthctx_data.example import Example, cite
-from synthctx_data.metrics import holds, normalize_answer
+from synthctx_data.matching import comparable, holds
 from synthctx_data.options import parse_hops
 from synthctx_data.prompts import ROOT as PROMPTS
 from synthctx_data.schema import SCHEMA, to_table
@@ -92,9 +92,9 @@ def test_the_needles_answer_and_none_of_them_can_be_missed(task: str, variant: s
             continue
         assert answers[-1] == completion
         assert [needle["hop"] for needle in row["needles"]] == list(range(len(answers)))
-        texts = [normalize_answer(prompt[d["start"] : d["end"]]) for d in row["documents"]]
+        texts = [comparable(prompt[d["start"] : d["end"]]) for d in row["documents"]]
         at = [needle["document"] for needle in row["needles"]]
-        steps = links(row) if len(at) > 1 else [("", normalize_answer(completion))]
+        steps = links(row) if len(at) > 1 else [("", comparable(completion))]
         for hop, (subject, answer) in enumerate(steps):
             linking = {
                 i for i, text in enumerate(texts) if holds(text, (answer,)) and (not subject or holds(text, (subject,)))
@@ -114,7 +114,7 @@ def test_the_decomposition_answers_hop_by_hop(variant: str) -> None:
         for step, needle in zip(steps, row["needles"], strict=True):
             stated = prompt[needle["answer_start"] : needle["answer_end"]]
             aliases = row["answers"] if step is steps[-1] else []
-            assert normalize_answer(stated) in map(normalize_answer, [step["answer"], *aliases])
+            assert comparable(stated) in map(comparable, [step["answer"], *aliases])
         for i, (step, before) in enumerate(zip(steps[1:], steps, strict=False), 1):
             assert (f"#{i}" if variant.startswith("real") else before["answer"]) in step["question"]
 

@@ -12,7 +12,7 @@ from builders.real_questions import find_answer_span, find_chain
 from synthctx_data.corpora import read_corpus, split_passages
 from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.example import Document
-from synthctx_data.metrics import mentions, normalize_answer, normalize_answers
+from synthctx_data.matching import comparable, comparables, mentions
 from tests.conftest import CORPORA, CORPUS
 
 GOLD = {"title": "T", "text": "It was in 1901.", "isgold": True, "hasanswer": True}
@@ -32,7 +32,7 @@ def test_the_real_corpus_is_read_whole() -> None:
     assert len(found) >= 490
     for question, (span,) in found:
         text = corpus.documents[question.gold[0]].text[span.start : span.end]
-        assert normalize_answer(text) in normalize_answers(question.hops[0].answers)
+        assert comparable(text) in comparables(question.hops[0].answers)
 
 
 def test_rows_of_every_format_are_the_same_documents(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_passages_are_the_text_cut_at_paragraph_ends(parts: list[str]) -> None:
 def test_an_answer_is_found_as_whole_words(answers: list[str], text: str, found: str | None) -> None:
     span = find_answer_span(answers, text)
     assert (text[span.start : span.end] if span else None) == found
-    assert found is None or mentions(normalize_answer(text), normalize_answers(answers))
+    assert found is None or mentions(comparable(text), comparables(answers))
 
 
 def test_a_long_paragraph_is_cut_at_sentence_ends() -> None:

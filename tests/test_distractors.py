@@ -14,7 +14,7 @@ from synthctx_data.distractors import Bm25, Dense, Pool, Random, make_ranker, mo
 from synthctx_data.errors import UsageError
 from synthctx_data.example import Document
 from synthctx_data.layout import Layout
-from synthctx_data.metrics import holds, normalize_answer, normalize_answers
+from synthctx_data.matching import comparable, comparables, holds
 from synthctx_data.seeding import rng
 from synthctx_data.tokens import load_counter
 from tests.conftest import CORPUS
@@ -65,11 +65,11 @@ def test_a_pool_gives_every_document_that_may_stand_there_once(answer: list[str]
     pool = Pool(LAYOUT, DOCUMENTS[:100])
     order = [*rng("order").order(100), 3, 4, 5]
     given_pages = [page.document for page in pool.pages(order, [" ".join(answer)], without)]
-    unwanted = normalize_answers([" ".join(answer)])
+    unwanted = comparables([" ".join(answer)])
     expected = [
         DOCUMENTS[i]
         for i in dict.fromkeys(order)
-        if i not in without and not holds(normalize_answer(f"{DOCUMENTS[i].title} {DOCUMENTS[i].text}"), unwanted)
+        if i not in without and not holds(comparable(f"{DOCUMENTS[i].title} {DOCUMENTS[i].text}"), unwanted)
     ]
     assert given_pages == expected
 

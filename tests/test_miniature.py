@@ -20,7 +20,7 @@ from experiments.miniature.stages import Study, compare_heads
 from experiments.miniature.tokenizer import PHRASES, make_tokenizer
 from experiments.miniature.verdicts import FAILS, HOLDS, UNTESTED, claims
 from synthctx_data.errors import UsageError
-from synthctx_data.metrics import normalize_answer
+from synthctx_data.matching import comparable
 from synthctx_data.seeding import rng
 from tests.commands import ROOT, process
 from training.sequences import prompt_ids
@@ -74,7 +74,7 @@ def test_the_tokenizer_knows_every_word_of_every_variant(tokenizer, rows) -> Non
             assert tokenizer.unk_token_id not in ids, variant
             answer = row["answers"][0]
             said = tokenizer.decode(tokenizer(answer)["input_ids"])
-            assert normalize_answer(said).replace(" ", "") == normalize_answer(answer).replace(" ", "")
+            assert comparable(said).replace(" ", "") == comparable(answer).replace(" ", "")
 
 
 def test_the_phrases_are_those_of_the_prompt(tokenizer, rows) -> None:

@@ -3,10 +3,12 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
 from synthctx_data.checks import Row, cites
+from synthctx_data.depths import places
 from synthctx_data.metrics import answer_f1, best_subspan_em, citation_score, exact_match
 from synthctx_data.seeding import rng
 
@@ -37,10 +39,8 @@ def score(row: Row, prediction: str) -> dict[str, float]:
 
 
 def depth(row: Row) -> str:
-    """The mean depth of the needles, rounded down to a tenth of the context's documents: "0.0" to "0.9"."""
-    last = max(len(row["documents"]) - 1, 1)
-    mean = sum(needle["document"] for needle in row["needles"]) / len(row["needles"]) / last
-    return f"{min(int(10 * mean), 9) / 10:.1f}"
+    """The mean depth of the needles, rounded down to a tenth of the context: "0.0" to "0.9"."""
+    return f"{min(int(10 * fmean(places(row).needles)), 9) / 10:.1f}"
 
 
 def hops(row: Row) -> str:

@@ -7,10 +7,10 @@ from cyclopts import Parameter
 
 from builders import find_task
 from builders.commands import writing_tables
-from builders.planned_build import PlannedBuild, RunOptions, plan_builds, require_use
+from builders.planned_build import PlannedBuild, RunOptions, corpus_notes, plan_builds, require_use
 from builders.writing.options import WritingOptions
 from builders.writing.prices import Spending
-from synthctx_data.command import OptionsFile, out, progress_bar
+from synthctx_data.command import OptionsFile, err, out, progress_bar
 from synthctx_data.options import Options
 
 
@@ -32,6 +32,8 @@ def build(
     if where.estimate:
         _say_estimate(planned, spending)
         return
+    for note in corpus_notes(planned, where.strict):
+        err.print(note, soft_wrap=True)
     for one in planned:
         if one.is_to_be_written:
             write_answers(one, writing, spending)
@@ -52,7 +54,14 @@ def _build(planned: PlannedBuild, where: RunOptions) -> None:
             f"interrupted; what is done lies in {job.staging}, and the same command goes on from there"
         ) from None
     with progress_bar(f"describing {job.variant}", rows) as progress:
-        update_card(planned.task, job, progress)
+        survey = update_card(planned.task, job, progress)
+    if survey and job.options.corpus and survey.recurrence.is_high:
+        rows_of = survey.recurrence
+        err.print(
+            f"{planned.name}: warning: a document of the corpus stands in {rows_of.most:,} of {rows_of.rows:,} rows, and each in "
+            f"{rows_of.mean:,.1f} on average; a larger --corpus or a smaller --max-tokens gives more varied contexts",
+            soft_wrap=True,
+        )
     was = "" if fresh else " were there already, from the same configuration"
     source = ", from the sample that is built in" if planned.is_from_sample else ""
     out.print(f"{job.target}: {rows} examples{source}{was}", soft_wrap=True)

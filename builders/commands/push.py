@@ -15,7 +15,7 @@ from builders.hub.built_folder import folder_card, offer_of, require_same_rows, 
 from builders.hub.publish import Publication, Sent
 from builders.hub.relay import Relay
 from builders.hub.repository import MAIN, Repository
-from builders.planned_build import PlannedBuild, RunOptions, plan_builds, require_use
+from builders.planned_build import PlannedBuild, RunOptions, corpus_notes, plan_builds, require_use
 from builders.writing.options import WritingOptions
 from synthctx_data.command import OptionsFile, err, out, progress_bar
 from synthctx_data.dataset import Address, find_variants, parse_address
@@ -79,6 +79,8 @@ def push(
             built_into = where.model_copy(update={"output": folder.parent})
             (planned,) = plan_builds(task, [push.from_variant], options, built_into)
             require_use([planned], writing, options.store is not None)
+            for note in corpus_notes([planned], where.strict):
+                err.print(note, soft_wrap=True)
             if planned.is_to_be_written:
                 write_answers(planned, writing, writing.spending(str(options.model)))
             _relay(publication, planned, where.processes, push.force)

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from synthctx_data.checks import FAULT_KINDS
 from synthctx_data.command import table
+from synthctx_data.depths import places
 from synthctx_data.task import Task
 
 if TYPE_CHECKING:
@@ -34,8 +35,7 @@ def example(row: dict[str, Any]) -> Text:
     prompt = row["prompt"][0]["content"]
     documents, needles = row["documents"], row["needles"]
     text = Text(f"{row['id']}\n", style="bold")
-    for needle in needles:
-        depth = needle["document"] / max(len(documents) - 1, 1)
+    for needle, depth in zip(needles, places(row).needles, strict=True):
         text.append(f"needle in document {needle['document'] + 1} of {len(documents)} (depth {depth:.2f})\n", "dim")
     text.append(f"{row['num_tokens']:,} tokens\n\n", "dim")
     text.append(prompt[: documents[0]["start"]].rpartition("\n\n")[0] + "\n\n")
@@ -77,6 +77,10 @@ def report(name: str, examined: "Examined") -> Table:
             shown.add_row(kind, "-", "not counted again: give the --tokenizer of the build")
         else:
             shown.add_row(kind, Text("0", "green"), right)
+    shown.add_section()
+    for floor in examined.survey.floors:
+        kind = "reads it badly" if floor.reads else "never reads the question"
+        shown.add_row(floor.rule, f"{floor.score:.2f}", f"floor: chance {floor.chance:.2f}, {kind}")
     shown.add_section()
     shown.add_row("depth 0 to 1", "", f"[{_bars(found.depth)}] needles by tenth of the context")
     shown.add_row("fill 99 to 100 %", "", f"[{_bars(found.fill)}] examples by tenth of a percent")

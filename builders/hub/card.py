@@ -151,20 +151,23 @@ def read_card(content: str | bytes, where: str) -> Card:
     return found
 
 
-def update_card(task: Task, build: Build, progress: Callable[[int], None] = lambda rows: None) -> Path:
-    """The path of the folder's card, in which the built variant is described now.
+def update_card(task: Task, build: Build, progress: Callable[[int], None] = lambda rows: None) -> Survey | None:
+    """The survey of the built variant, which the folder's card describes now; None if it did so before.
 
     `progress` is called with the number of further rows that were read. A variant that the card describes already is not
     read again.
     """
     address = "/".join(build.folder.parts[-2:]) if build.folder.is_absolute() else build.folder.as_posix()
-    block = _known_block(build) or describe(task, build, _survey(build, progress), address, build.target)
+    block, survey = _known_block(build), None
+    if block is None:
+        survey = _survey(build, progress)
+        block = describe(task, build, survey, address, build.target)
     path = build.folder / CARD
     with FileLock(build.folder / ".lock"):
         card = with_part(task, address, _read(path), make_part(build.variant, _footers(build.target), block))
         built = {variant.name: variant.manifest for variant in find_variants(Address(str(build.folder)))}
         write_text(path, str(finish(task, card, built, built)))
-    return path
+    return survey
 
 
 def merge(task: Task, address: str, theirs: Card | None, mine: Card, variant: str, faults: str = "") -> Card:

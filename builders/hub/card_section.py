@@ -11,7 +11,7 @@ from builders.shards import Build
 from builders.writing.sample import SAMPLE_MODEL
 from builders.writing.store import ANSWERS
 from synthctx_data import __version__
-from synthctx_data.manifest import read_manifest
+from synthctx_data.manifest import has_own_documents, read_manifest
 from synthctx_data.option_model import flag
 from synthctx_data.prompts import environment, source_hash
 from synthctx_data.survey import Survey
@@ -49,7 +49,15 @@ def describe(task: Task, build: Build, survey: Survey, address: str, folder: Pat
         answers=answers,
         store=_STORE,
         plot=PLOT,
+        stands_out=_stands_out(build, manifest),
     )
+
+
+def _stands_out(build: Build, manifest: Mapping[str, Any]) -> str:
+    """The reason why needles stand out by design, in words; empty if they must not."""
+    if has_own_documents(manifest):
+        return "the haystack is a user's documents and the needles are made up"
+    return "whatever is no padding is a needle: this is the paper's design" if build.variant.endswith("padding") else ""
 
 
 def command(task: Task, build: Build, answers: str | None) -> str:

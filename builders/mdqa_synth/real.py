@@ -1,6 +1,6 @@
 """Real needles: the questions and gold passages of a corpus in the format of Lost in the Middle (Liu et al. 2024)."""
 
-from builders.real_questions import RealQuestions, covered
+from builders.real_questions import RealQuestions, UnusableError, covered
 from synthctx_data.corpora import Question
 from synthctx_data.example import Span
 
@@ -11,8 +11,10 @@ class Real(RealQuestions):
     license = "cc-by-sa-3.0"
     source = "nq-open-oracle.jsonl.gz of Lost in the Middle"
 
-    def find(self, question: Question) -> tuple[Span, ...] | None:
-        return super().find(question) if len(question.hops) == 1 else None
+    def find(self, question: Question) -> tuple[Span, ...]:
+        if len(question.hops) != 1:
+            raise UnusableError("of several hops")
+        return super().find(question)
 
 
 class RealLimited(Real):

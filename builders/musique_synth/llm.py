@@ -21,7 +21,7 @@ from builders.writing.concept import CheckedPrompt, ExampleUnit, LlmConcept, Wri
 from builders.writing.requests import RejectedError, Stage
 from synthctx_data.checks import common_words
 from synthctx_data.example import Concept, Needle, Span, Step
-from synthctx_data.metrics import normalize_answer
+from synthctx_data.matching import comparable
 from synthctx_data.prompts import render
 from synthctx_data.seeding import rng
 from synthctx_data.world.entities import KINDS
@@ -122,7 +122,7 @@ def check_chain(form: Chain, names: Sequence[str]) -> None:
     check_question(form.question, names[0], [*names[1:], answer])
     # A reader finds the first passage by the words that it shares with the question: these have to be the name.
     shared = common_words(form.question, f"{form.hops[0].title} {form.hops[0].passage}")
-    if normalize_answer(names[0]) not in shared:
+    if comparable(names[0]) not in shared:
         raise RejectedError(
             "other question", f"the question repeats words of the first passage, {shared!r}; word it differently"
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from builders.musique_synth.hops import draw_hops
-from builders.real_questions import RealQuestions, covered
+from builders.real_questions import RealQuestions, UnusableError, covered
 from synthctx_data.corpora import Question
 from synthctx_data.example import Span
 
@@ -24,8 +24,10 @@ class Real(RealQuestions):
     def hops(self, split: str, index: int) -> int:
         return draw_hops(self.setting, split, index)
 
-    def find(self, question: Question) -> tuple[Span, ...] | None:
-        return super().find(question) if is_linear(question) else None
+    def find(self, question: Question) -> tuple[Span, ...]:
+        if not is_linear(question):
+            raise UnusableError("that are no chain of hops")
+        return super().find(question)
 
     def advice(self, split: str, enough: int, there: Mapping[int, int]) -> str:
         weights = ",".join(f"{hops}:{count}" for hops, count in there.items())

@@ -8,7 +8,7 @@ from itertools import chain, count, pairwise
 from builders.musique_synth.hops import draw_hops
 from synthctx_data.distractors import interleave
 from synthctx_data.example import Concept, Page, Step
-from synthctx_data.metrics import holds, normalize_answer
+from synthctx_data.matching import comparable, holds
 from synthctx_data.prompts import Wording
 from synthctx_data.seeding import Stream
 from synthctx_data.task import ConceptExpression, Setting
@@ -118,7 +118,7 @@ def _draw_chain(chapter: Chapter, entity: int, hops: int, stream: Stream) -> Rel
 def _is_needed(chapter: Chapter, found: RelationChain) -> bool:
     """True if the chain cannot be cut short: if every name of it stands only in the articles of the two hops that it joins."""
     normal = [chapter.pool.normal(number) for number, _ in found.steps]
-    names = [normalize_answer(name) for name in found.names]
+    names = [comparable(name) for name in found.names]
     if not chapter.says_once(*found.steps[-1]):
         return False
     return len(set(names)) == len(names) and not any(

@@ -7,6 +7,7 @@ from synthctx_data.seeding import Stream, rng
 from synthctx_data.task import Setting
 
 MOST = 10  # documents that are cited
+_SHARE = 3  # the documents that are cited have at most this part of the budget
 
 
 def draw_citations(setting: Setting, split: str, index: int) -> int:
@@ -20,21 +21,22 @@ def draw_rival_citations(stream: Stream, most: int) -> int:
 
 
 def most_citations(setting: Setting, concept: Concept) -> int:
-    """About the number of documents of an insight that half of the budget holds, if all have the tokens of the first needle."""
-    return max(setting.options.max_tokens // 2 // concept.needles[0].page.tokens, 1)
+    """About the number of documents that a third of the budget holds, if all have the tokens of the first needle."""
+    return max(setting.options.max_tokens // _SHARE // concept.needles[0].page.tokens, 1)
 
 
 def citing_concept(setting: Setting, insight: str, found: Sequence[tuple[Page, Span]], writer: str = "") -> Concept:
     """The concept that asks which documents contain an insight.
 
     `found` holds the page of each of these documents, with the span of the insight in characters of its body. `writer` is
-    the language model that wrote them, if any. If they need more tokens than half of the budget, the last ones are left out.
+    the language model that wrote them, if any. If they need more tokens than a third of the budget, the last ones are
+    left out: so there is room for as many documents of other insights.
     """
     needles: list[Needle] = []
     tokens = 0
     for page, span in found:
         tokens += page.tokens
-        if needles and tokens > setting.options.max_tokens // 2:
+        if needles and tokens > setting.options.max_tokens // _SHARE:
             break
         needles.append(Needle(page, span, span))
     return Concept(insight, "", (), tuple(needles), cites=True, writer=writer)

@@ -11,7 +11,7 @@ from builders.writing.checks import Form, Line, Written, WrittenDocuments, check
 from builders.writing.concept import CheckedPrompt, ExampleUnit, LlmConcept, WrittenExample
 from builders.writing.requests import RejectedError, Stage
 from synthctx_data.example import Concept, Span
-from synthctx_data.metrics import normalize_answer
+from synthctx_data.matching import comparable
 from synthctx_data.prompts import render
 
 _ADDRESS = "summhay_synth/llm"
@@ -97,7 +97,7 @@ def check_insight(form: Insight, subject: str) -> None:
                 "not in passage", f"a statement does not stand in its passage word for word: {document.statement!r}"
             )
     wordings = [form.insight, *(document.statement for document in form.documents)]
-    for one, other in combinations([set(normalize_answer(wording).split()) for wording in wordings], 2):
+    for one, other in combinations([set(comparable(wording).split()) for wording in wordings], 2):
         if len(one & other) > _ALIKE * len(one | other):
             raise RejectedError(
                 "same words", "two statements, or a statement and the insight, are in the same words; vary them"
@@ -106,7 +106,7 @@ def check_insight(form: Insight, subject: str) -> None:
 
 def check_not_stated(documents: Sequence[Written], insight: str) -> None:
     """Raises: RejectedError if a document has so many words of the insight that it seems to state it."""
-    telling = {word for word in normalize_answer(insight).split() if len(word) >= _TELLING}
+    telling = {word for word in comparable(insight).split() if len(word) >= _TELLING}
     for document in documents:
         if telling and len(telling & set(document.normal.split())) > _STATED * len(telling):
             raise RejectedError("states it", f"the document titled {document.title!r} seems to state the insight")

@@ -6,11 +6,11 @@ from typing import Any
 
 from builders.real_questions import distinct, set_apart
 from builders.summhay_synth.citing import citing_concept, draw_citations
-from synthctx_data.corpora import read_corpus
-from synthctx_data.distractors import Pool, make_ranker
+from synthctx_data.corpora import Question
+from synthctx_data.distractors import Pool, make_ranker, read_safely
 from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.example import Concept, Page, Span
-from synthctx_data.metrics import normalize_answer
+from synthctx_data.matching import comparable
 from synthctx_data.options import CORPUS_OPTIONS
 from synthctx_data.seeding import rng
 from synthctx_data.task import ConceptExpression, Setting
@@ -35,11 +35,14 @@ class Real(ConceptExpression):
             raise UsageError(
                 f"real variants of {setting.task} need --corpus with topics, such as SummHay's topic_news1.json"
             )
-        self._corpus = read_corpus(options.corpus, options.corpus_text_column)
+        self._corpus = read_safely(setting.layout, options)
         insights = [q for q in self._corpus.questions if q.hops and not q.hops[0].answers]
-        insights = distinct(insights, lambda insight: {normalize_answer(insight.text)})
+        insights = distinct(insights, lambda insight: {comparable(insight.text)})
         train, validation = set_apart(insights, rng(options.seed, setting.task, self.name, "insights"))
-        self._insights = {"train": train, "validation": validation}
+        self._insights = {
+            "train": list(filter(self._has_room, train)),
+            "validation": list(filter(self._has_room, validation)),
+        }
         for split, asked in setting.sizes.items():
             if len(self._insights[split]) < asked:
                 raise CorpusError(
@@ -49,6 +52,22 @@ class Real(ConceptExpression):
         self._pool = Pool(setting.layout, self._corpus.documents)
         self._ranker = make_ranker(options.distractors, self._corpus.documents, options.dense_model)
 
+    def _has_room(self, insight: Question) -> bool:
+        """True if the budget has room for one of the insight's documents; else the insight is passed over."""
+        if not any(self._fits(insight, number) for number in insight.gold):
+            self._corpus.passed.add(
+                "insights whose documents are too long for --max-tokens, passed over", repr(insight.text[:60])
+            )
+            return False
+        return True
+
+    def _fits(self, insight: Question, number: int) -> bool:
+        document = self._corpus.documents[number]
+        return self.setting.layout.fits(insight.text, [document], self.setting.options.max_tokens)
+
+    def notes(self) -> list[str]:
+        return self._corpus.passed.notes()
+
     def sources(self) -> dict[str, Any]:
         return {"corpus": self._corpus.identity}
 
@@ -56,7 +75,8 @@ class Real(ConceptExpression):
         insight = self._insights[split][index]
         wanted = draw_citations(self.setting, split, index)
         order = self.rng(split, index, "needle").order(len(insight.gold))
-        pages = [self._pool.page(insight.gold[i]) for i in order[:wanted]]
+        gold = [number for i in order if self._fits(insight, number := insight.gold[i])]
+        pages = [self._pool.page(number) for number in gold[:wanted]]
         return citing_concept(self.setting, insight.text, [(page, Span(0, page.text.end)) for page in pages])
 
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:

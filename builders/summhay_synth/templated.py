@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, combinations
+from operator import itemgetter
 
 from builders.summhay_synth.citing import (
     MOST,
@@ -24,8 +25,13 @@ _STATED = "mdqa_synth/templated"  # the template of the sentences
 _RELATIONS, _SENTENCES = 6, 4
 # The digests about an entity state all choices of four of its six relations. Of these 15, ten state a given relation.
 _CHOICES = tuple(combinations(range(_RELATIONS), _SENTENCES))
-_SILENT = len(_CHOICES) - MOST  # digests about an entity that do not state a given relation
+_STATING, _SILENT = (
+    [[i for i, choice in enumerate(_CHOICES) if (at in choice) is stated] for at in range(_RELATIONS)]
+    for stated in (True, False)
+)
+_TURNS = 3  # rows that ask about each entity, for a relation each
 _MIN_WORLD = 512  # entities
+_VARIETY = 6  # of dates and numbers: each is stated of several entities
 _NEAR = 2  # subjects of which the same is stated, and as many with a similar name, that stand nearest
 
 Statement = tuple[int, str]  # an entity, and the relation that is stated of it
@@ -48,14 +54,15 @@ class Digests:
 
     def stating(self, statement: Statement) -> list[int]:
         """The numbers of the ten digests that hold a statement."""
-        return [number for number in self._about(statement[0]) if statement[1] in self.articles[number].statements]
+        return self._numbers(statement, _STATING)
 
     def silent(self, statement: Statement) -> list[int]:
         """The numbers of the five digests about the same entity that do not hold a statement."""
-        return [number for number in self._about(statement[0]) if statement[1] not in self.articles[number].statements]
+        return self._numbers(statement, _SILENT)
 
-    def _about(self, entity: int) -> range:
-        return range(len(_CHOICES) * entity, len(_CHOICES) * (entity + 1))
+    def _numbers(self, statement: Statement, choices: Sequence[Sequence[int]]) -> list[int]:
+        entity, relation = statement
+        return [len(_CHOICES) * entity + i for i in choices[self.relations[entity].index(relation)]]
 
 
 class Templated(ConceptExpression):
@@ -81,7 +88,7 @@ class Templated(ConceptExpression):
         digests, statement = self._pick(split, index)
         stream = self.rng(split, index, "digests")
         entity, relation = statement
-        (way,) = self._ways(split, entity, relation) or [stream.choice(_stated(relation, split))]
+        way = self._way(split, entity, relation, stream.below(2**32))
         world = digests.world
         insight = way.fill(subject=world.entities[entity].name, object=world.objects[entity][relation])
         found = []
@@ -110,20 +117,19 @@ class Templated(ConceptExpression):
 
     def _pick(self, split: str, index: int) -> tuple[Digests, Statement]:
         """The digests, and the statement that an example asks for."""
-        digests = self._digests(split, index // self._size)
-        entity = digests.turns[index % self._size]
-        return digests, (entity, self.rng(split, index, "needle").choice(digests.relations[entity]))
+        digests = self._digests(split, index // (self._size * _TURNS))
+        turn, at = divmod(index % (self._size * _TURNS), self._size)
+        entity = digests.turns[at]
+        return digests, (entity, digests.relations[entity][turn])
 
-    def _ways(self, split: str, entity: int, relation: str) -> list[Wording]:
-        """The one wording of a statement if `--insight-wording` is identical; none if it varies."""
-        if self.setting.options.insight_wording == "varied":
-            return []
-        ways = _stated(relation, split)
-        return [ways[entity % len(ways)]]
+    def _way(self, split: str, entity: int, relation: str, drawn: int) -> Wording:
+        """The wording of a statement: the one of this number, or the same for all numbers (`--insight-wording identical`)."""
+        ways = split_wordings(_STATED, relation, split, "subject", "object")
+        return ways[(drawn if self.setting.options.insight_wording == "varied" else entity) % len(ways)]
 
     def _make_digests(self, split: str, number: int) -> Digests:
         name = (self.setting.options.seed, self.setting.task, self.name, "digests", number)
-        world = make_world(self._size, split, *name)
+        world = make_world(self._size, split, *name, variety=_VARIETY)
         stream = rng(*name, split, "texts")
         relations = [
             [relation.name for relation in stream.shuffled(BY_SUBJECT[entity.kind])[:_RELATIONS]]
@@ -134,23 +140,19 @@ class Templated(ConceptExpression):
         for entity, six in enumerate(relations):
             for relation in six:
                 having.setdefault(world.objects[entity][relation], []).append((entity, relation))
+            draws = iter(stream.integers(2**32, 2 * _SENTENCES * len(_CHOICES)))
             for choice in _CHOICES:
-                said = stream.shuffled([six[i] for i in choice])
-                ways = [(self._ways(split, entity, r) or [stream.choice(_stated(r, split))])[0] for r in said]
-                worded = list(zip(said, ways, strict=True))
+                said = [six[i] for i, _ in sorted(zip(choice, draws, strict=False), key=itemgetter(1))]
+                worded = [(relation, self._way(split, entity, relation, next(draws))) for relation in said]
                 articles.append(write_article(entity, world.entities[entity].name, worded, world.objects[entity], ""))
         turns = rng(*name, split, "turns").order(len(world.entities))
         pool = Pool(self.setting.layout, [article.document for article in articles])
         return Digests(world, relations, articles, having, turns, pool)
 
 
-def _stated(relation: str, split: str) -> Sequence[Wording]:
-    return split_wordings(_STATED, relation, split, "subject", "object")
-
-
 def _silent(digests: Digests, statement: Statement, stream: Stream) -> list[int]:
     """From one to all of the digests about an entity that do not hold a statement."""
-    return stream.shuffled(digests.silent(statement))[: 1 + stream.below(_SILENT)]
+    return stream.shuffled(digests.silent(statement))[: 1 + stream.below(len(_CHOICES) - MOST)]
 
 
 def _clusters(digests: Digests, rivals: Iterator[Statement], without: int, stream: Stream, most: int) -> Iterator[int]:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from builders.writing.requests import RejectedError
 from synthctx_data.example import Document, Span
-from synthctx_data.metrics import holds, mentions, normalize_answer, normalize_answers
+from synthctx_data.matching import comparable, comparables, holds, mentions
 
 _PASSAGE_WORDS = 40, 250
 _ANSWER_WORDS = 8
@@ -47,7 +47,7 @@ class Written(Form):
     @property
     def normal(self) -> str:
         """Title and passage, normalised as answers are."""
-        return normalize_answer(f"{self.title} {self.passage}")
+        return comparable(f"{self.title} {self.passage}")
 
 
 class WrittenDocuments(Form):
@@ -78,7 +78,7 @@ def check_question(question: str, subject: str, hidden: Iterable[str]) -> None:
             "other question", f"the question must contain {subject!r} and end with a question mark: {question!r}"
         )
     for text in hidden:
-        if holds(normalize_answer(question), normalize_answers([text])):
+        if holds(comparable(question), comparables([text])):
             raise RejectedError("gives it away", f"the question contains {text!r}")
 
 
@@ -87,7 +87,7 @@ def find_answer(answer: str, document: Written, subject: str) -> Span:
 
     Raises: RejectedError if it is not there or there twice, if it is too short or long, or if the subject contains it.
     """
-    normal = normalize_answer(answer)
+    normal = comparable(answer)
     if len(normal) < _ANSWER_CHARACTERS or len(answer.split()) > _ANSWER_WORDS:
         raise RejectedError(
             "other answer", f"the answer must have one to six words, and not be a short one: {answer!r}"
@@ -98,9 +98,9 @@ def find_answer(answer: str, document: Written, subject: str) -> Span:
             "not in passage",
             f"the answer {answer!r} does not stand in the passage titled {document.title!r} word for word",
         )
-    if mentions(normalize_answer(subject), (normal,)):
+    if mentions(comparable(subject), (normal,)):
         raise RejectedError("other answer", f"the answer {answer!r} is the name that the question holds")
-    if holds(normalize_answer(f"{document.passage[: found.start()]} {document.passage[found.end() :]}"), (normal,)):
+    if holds(comparable(f"{document.passage[: found.start()]} {document.passage[found.end() :]}"), (normal,)):
         raise RejectedError(
             "said twice", f"the answer {answer!r} stands in the passage more than once, or in other words of it"
         )
@@ -109,7 +109,7 @@ def find_answer(answer: str, document: Written, subject: str) -> Span:
 
 def check_without(documents: Iterable[Written], texts: Sequence[str]) -> None:
     """Raises: RejectedError if a document contains one of the texts."""
-    unwanted = [(text, normalize_answers([text])) for text in texts]
+    unwanted = [(text, comparables([text])) for text in texts]
     for document in documents:
         for text, normal in unwanted:
             if holds(document.normal, normal):

@@ -8,12 +8,12 @@ from itertools import accumulate, chain
 from synthctx_data.distractors import Pool
 from synthctx_data.example import Document, Needle, Span
 from synthctx_data.layout import Layout
-from synthctx_data.metrics import holds, normalize_answer, normalize_answers
+from synthctx_data.matching import comparable, comparables, holds
 from synthctx_data.prompts import Wording, wordings
 from synthctx_data.seeding import Stream, rng
 from synthctx_data.world.entities import GROUPS, KIND_OF, MAX_SIZE, World, make_world
 
-_MIN_WORLD = 2048  # entities
+_MIN_WORLD = 1024  # entities
 _KEPT = 4  # one wording in four is kept for validation
 _MOST_GROUPS = max(map(len, GROUPS.values()))
 _GROUP = max(len(group) for groups in GROUPS.values() for group in groups)  # relations
@@ -90,7 +90,7 @@ class Chapter:
         body = self.pool.page(number).body
         needle = self.needle(number, relation)
         outside = f"{body[: needle.span.start]} {body[needle.span.end :]}"
-        return not holds(normalize_answer(outside), normalize_answers([needle.text]))
+        return not holds(comparable(outside), comparables([needle.text]))
 
     def rivals(self, number: int, relation: str, stream: Stream, each: int) -> list[int]:
         """The numbers of articles about other subjects that state the relation of article `number`.

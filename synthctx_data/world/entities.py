@@ -119,10 +119,11 @@ class World:
         return [i for part in of.parts for i in self.by_part[of.kind, part] if i != entity]
 
 
-def make_world(size: int, split: str, *name: str | int) -> World:
+def make_world(size: int, split: str, *name: str | int, variety: int = 2**32) -> World:
     """A world of `size` entities (at most MAX_SIZE), the same number of each kind, drawn from the stream `name`.
 
-    No entity of one split has the name of one of another split.
+    No entity of one split has the name of one of another split. `variety` is the most different numbers, and first years, that
+    dates, years, numbers and counts are made of: the smaller, the more entities share each.
     """
     each = size // len(KINDS)
     entities = tuple(entity for kind in KINDS for entity in _entities(kind, each, split, rng(*name, split, kind)))
@@ -135,7 +136,7 @@ def make_world(size: int, split: str, *name: str | int) -> World:
     people = {kind: [entities[i].name for i in members] for kind, members in by_kind.items()}
     return World(
         entities,
-        _objects(entities, people, split, *name),
+        _objects(entities, people, variety, split, *name),
         {kind: tuple(members) for kind, members in by_kind.items()},
         {part: tuple(members) for part, members in by_part.items()},
         {(entity.kind, entity.name): i for i, entity in enumerate(entities)},
@@ -143,11 +144,14 @@ def make_world(size: int, split: str, *name: str | int) -> World:
 
 
 def _objects(
-    entities: Sequence[Entity], names: Mapping[str, Sequence[str]], split: str, *name: str | int
+    entities: Sequence[Entity], names: Mapping[str, Sequence[str]], variety: int, split: str, *name: str | int
 ) -> tuple[Mapping[str, str], ...]:
     # Dates follow each other: nobody dies before the wedding.
     firsts = {
-        kind: [_FIRST_YEAR + n for n in rng(*name, split, kind, "first year").integers(_FIRST_YEARS, len(names[kind]))]
+        kind: [
+            _FIRST_YEAR + n % variety * _FIRST_STEP % _FIRST_YEARS
+            for n in rng(*name, split, kind, "first year").integers(2**32, len(names[kind]))
+        ]
         for kind in KINDS
     }
     drawn: dict[str, list[str]] = {}
@@ -163,7 +167,8 @@ def _objects(
         else:
             value = _VALUES[relation.object]
             low, high = relation.between
-            numbers = stream.integers(2**32, len(subjects))
+            some = stream.integers(2**32, variety) if variety < len(subjects) else []
+            numbers = [some[n % variety] if some else n for n in stream.integers(2**32, len(subjects))]
             drawn[relation.name] = [
                 value(n, first + low + n % (high - low + 1))
                 if relation.object in _TIMES
@@ -361,7 +366,7 @@ _LANDS = _joined(
     "Al Ber Cyr Dol Er Fal Gav Hest Isk Jor Kest Lav Mend Nes Ost Pol Rhen Sav Thal Umb Vand Wex Yor Zan Brem Clov Drost Grev Stor Trem",
     "ade agan ava ell enna essa ine ona oth avia eria isle ora ume arn esk",
 )
-_FIRST_YEAR, _FIRST_YEARS = 1830, 90
+_FIRST_YEAR, _FIRST_YEARS, _FIRST_STEP = 1830, 90, 7  # the step and the number of years have no common divisor
 _TIMES = frozenset({"date", "year"})  # types whose numbers count from a first year
 
 # By the type of an object: its text, made of a random number and of a number in the relation's range.

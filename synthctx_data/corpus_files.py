@@ -1,0 +1,269 @@
+"""Rows of a corpus from files, folders and Hub data sets, and a record of what was passed over."""
+
+import csv
+import gzip
+import io
+import json
+import os
+import re
+import zlib
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, cast
+
+from synthctx_data.errors import CorpusError, UsageError, first_line
+from synthctx_data.passages import front_matter, html_text, split_passages
+
+Row = Mapping[str, Any]
+Rows = Iterator[tuple[str, Row]]  # every row with the place that it was read from, for messages
+
+_COMPRESSED = (".gz", ".zst")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_NOT_CONTENT = ("__MACOSX",)  # folders that packers leave behind
+_NAMED = 3  # places that a note names
+
+
+@dataclass
+class PassedOver:
+    """What was not taken from a corpus as it stands: how many things of each kind, and the places of the first few."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    places: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, kind: str, place: str) -> None:
+        """Counts one thing. `kind` names many of them in words, and says what was done: "empty files, passed over"."""
+        self.counts[kind] += 1
+        if self.counts[kind] <= _NAMED:
+            self.places.setdefault(kind, []).append(place)
+
+    def notes(self) -> list[str]:
+        """A line for each kind, with the number and the places of the first few."""
+        return [
+            f"{kind}: {count:,} ({'; '.join(self.places[kind])}{'; ...' if count > _NAMED else ''})"
+            for kind, count in self.counts.items()
+        ]
+
+
+class Passage(dict[str, str]):
+    """A row made of a passage of a text file: its title and text."""
+
+
+def corpus_rows(spec: str, passed: PassedOver) -> Rows:
+    """The rows of a file, of all files of a folder, or of a Hub data set.
+
+    Files of a folder that hold nothing, or that have another suffix, are passed over.
+
+    Raises: UsageError if there is no such place, CorpusError if it cannot be read or holds nothing.
+    """
+    if not spec.strip():
+        raise UsageError(f"--corpus: expected a file {suffixes()}, a folder of them, or a Hub id; got nothing")
+    path = Path(os.path.expanduser(spec))
+    if path.is_dir():
+        yield from _folder_rows(path, passed)
+    elif path.is_file():
+        if not (yield from _counted(path)):
+            raise CorpusError(f"--corpus: expected rows or text in {path}, and it is empty; leave it out or fill it")
+    elif _HUB_ID.fullmatch(spec) and not _kind(spec) and not path.parent.is_dir():
+        yield from _hub_rows(spec)
+    else:
+        raise UsageError(
+            f"--corpus: expected a file {suffixes()}, a folder of them, or a Hub id; {spec!r} is neither file nor folder"
+        )
+
+
+def suffixes() -> str:
+    """The suffixes of files that are read, in words."""
+    return f"{', '.join(_READERS)}, each also with {' or '.join(_COMPRESSED)}"
+
+
+def _folder_rows(folder: Path, passed: PassedOver) -> Rows:
+    inside = sorted(path for path in folder.rglob("*") if path.is_file() and _is_content(path.relative_to(folder)))
+    files = [path for path in inside if _kind(path.name)]
+    for path in inside:
+        if not _kind(path.name):
+            passed.add(f"files of another suffix ({path.suffix or 'none'}), ignored", str(path))
+    if not files:
+        raise CorpusError(f"--corpus: expected files {suffixes()} in the folder {folder}, found none")
+    count = 0
+    for file in files:
+        found = yield from _counted(file)
+        count += found
+        if not found:
+            passed.add("empty files, passed over", str(file))
+    if not count:
+        raise CorpusError(f"--corpus: expected rows or text in the files of {folder}, and all of them are empty")
+
+
+def _is_content(path: Path) -> bool:
+    return not any(part.startswith(".") or part in _NOT_CONTENT for part in path.parts)
+
+
+def _counted(file: Path) -> Generator[tuple[str, Row], None, int]:
+    """The rows of a file. Returns their number."""
+    kind = _kind(file.name)
+    if not kind:
+        raise UsageError(f"--corpus: expected a file {suffixes()}, got {file}")
+    count = 0
+    try:
+        for place, row in _READERS[kind](file):
+            count += 1
+            yield place, row
+    except UnicodeDecodeError as error:
+        raise CorpusError(_not_utf8(str(file), error)) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise CorpusError(f"--corpus: {file} cannot be read: {error}") from error
+    return count
+
+
+def _kind(name: str) -> str:
+    """The suffix by which a file of this name is read; empty if it is not."""
+    for packed in _COMPRESSED:
+        name = name.removesuffix(packed)
+    return next((suffix for suffix in _READERS if name.lower().endswith(suffix)), "")
+
+
+def _open(file: Path) -> IO[bytes]:
+    if file.name.endswith(".gz"):
+        return cast(IO[bytes], gzip.open(file))
+    if file.name.endswith(".zst"):
+        import pyarrow as pa
+
+        return cast(IO[bytes], io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(file)), "zstd")))
+    return file.open("rb")
+
+
+def _read(file: Path) -> str:
+    with _open(file) as content:
+        return content.read().decode("utf-8-sig")
+
+
+def _plain_rows(file: Path) -> Rows:
+    yield from _passages(file, _read(file), {"title": file.name.partition(".")[0]})
+
+
+def _markdown_rows(file: Path) -> Rows:
+    about, text = front_matter(_read(file).replace("\r\n", "\n"))
+    given = {name: value for name in ("title", "license", "source", "url") if isinstance(value := about.get(name), str)}
+    yield from _passages(file, text, {"title": file.name.partition(".")[0], **given})
+
+
+def _html_rows(file: Path) -> Rows:
+    title, text = html_text(_read(file))
+    yield from _passages(file, text, {"title": title or file.name.partition(".")[0]})
+
+
+def _passages(file: Path, text: str, about: Mapping[str, str]) -> Rows:
+    for number, passage in enumerate(split_passages(text), 1):
+        yield f"{file}, passage {number}", Passage(about, text=passage)
+
+
+def _json_lines(file: Path) -> Rows:
+    with _open(file) as lines:
+        yield from _parsed_lines(file, enumerate(lines, 1))
+
+
+def _parsed_lines(file: Path, lines: Iterator[tuple[int, bytes]]) -> Rows:
+    for number, line in lines:
+        if not line.strip():
+            continue
+        place = f"{file}, line {number}"
+        try:
+            row = json.loads(line.decode("utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise CorpusError(_not_utf8(place, error)) from error
+        except (ValueError, RecursionError) as error:
+            raise CorpusError(f"{place}: expected one JSON object a line, and it does not parse: {error}") from error
+        yield place, _object(row, place)
+
+
+def _json_rows(file: Path) -> Rows:
+    """The rows of a file of JSON: one object, a list of them, or (as many name it so) one a line."""
+    text = _read(file)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if not isinstance(error, json.JSONDecodeError) or not error.msg.startswith("Extra data"):
+            raise CorpusError(
+                f"{file}: expected a JSON object or a list of them, and it does not parse: {error}"
+            ) from error
+        yield from _parsed_lines(file, enumerate(text.encode().splitlines(), 1))
+        return
+    for number, row in enumerate(content if isinstance(content, list) else [content], 1):
+        place = f"{file}, entry {number}"
+        yield place, _object(row, place)
+
+
+def _object(row: Any, place: str) -> Row:
+    if not isinstance(row, dict):
+        raise CorpusError(f"{place}: expected a JSON object, got {short(row)}")
+    return row
+
+
+def _table_rows(file: Path) -> Rows:
+    csv.field_size_limit(2**31 - 1)
+    separator = "\t" if _kind(file.name) == ".tsv" else ","
+    reader = csv.DictReader(io.StringIO(_read(file), newline=""), delimiter=separator)
+    try:
+        for number, row in enumerate(reader, 1):
+            yield f"{file}, row {number}", {name: value for name, value in row.items() if name and value is not None}
+    except csv.Error as error:
+        raise CorpusError(f"--corpus: expected a table in {file}, and it does not parse: {error}") from error
+
+
+def _parquet_rows(file: Path) -> Rows:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(file) as parquet:
+            for batch in parquet.iter_batches(batch_size=1024):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{file}, row {number}", row
+    except (pa.ArrowException, UnicodeDecodeError, OverflowError, ValueError) as error:
+        raise CorpusError(
+            f"--corpus: expected a Parquet file that can be read, but of {file} row {number + 1} or a later one cannot: {error}"
+        ) from error
+
+
+_READERS: Mapping[str, Callable[[Path], Rows]] = {
+    ".jsonl": _json_lines,
+    ".json": _json_rows,
+    ".parquet": _parquet_rows,
+    ".csv": _table_rows,
+    ".tsv": _table_rows,
+    ".txt": _plain_rows,
+    ".md": _markdown_rows,
+    ".html": _html_rows,
+}
+
+
+def _hub_rows(repository: str) -> Rows:
+    import datasets
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        splits = datasets.load_dataset(repository, streaming=True)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError, HfHubHTTPError, HFValidationError) as error:
+        reason = first_line(error)
+        raise UsageError(
+            f"--corpus: expected a file {suffixes()}, a folder of them, or a Hub data set that can be reached; "
+            f"{repository!r} is neither file nor folder, and the Hub says: {reason}"
+        ) from error
+    for name, split in splits.items():
+        for number, row in enumerate(split, 1):
+            yield f"{repository}, {name} row {number}", row
+
+
+def short(value: object) -> str:
+    """A value with its type, cut to 60 characters, for messages."""
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) < 60 else text[:57] + '...'}"
+
+
+def _not_utf8(place: str, error: UnicodeDecodeError) -> str:
+    byte = error.object[error.start]
+    return f"{place}: expected UTF-8, found the byte 0x{byte:02x} at position {error.start}; convert the file to UTF-8"

@@ -1,0 +1,111 @@
+"""Floors: how far rules get that never read the question, or that read it badly, beside chance."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import sqrt
+from statistics import fmean, pstdev
+from typing import Any
+
+from synthctx_data.example import is_citation
+from synthctx_data.matching import comparable
+from synthctx_data.rules import (
+    BLIND,
+    MULTI_HOP,
+    NARROW,
+    SINGLE_HOP,
+    Answering,
+    History,
+    RowText,
+    end_of_a_chain,
+    of_its_type,
+    read_row,
+)
+
+_ROWS, _FEWEST = 300, 40  # rows of a split that are judged: at most, and at least
+_CHARACTERS = 5_000_000  # no further row is judged once so many characters were, except of the fewest
+_FAR, _ERRORS = 0.1, 4.0  # how far above chance a rule is too good: so much, and so many standard errors
+
+
+@dataclass(frozen=True)
+class Floor:
+    """How far a rule gets over some rows, beside chance: both in [0, 1].
+
+    Of a rule that ranks documents, `score` is the share of the needles' documents among as many documents as there are needles,
+    and `chance` is that of documents chosen at random. Of a rule that answers, `score` is the share of right answers, and
+    `chance` that of any text of the context that looks like the answer. `error` is the standard error of their difference.
+    """
+
+    rule: str
+    reads: bool
+    rows: int
+    score: float
+    chance: float
+    error: float
+
+    @property
+    def is_far(self) -> bool:
+        """True if the score is far above chance."""
+        return self.score - self.chance > max(_FAR, _ERRORS * self.error)
+
+
+@dataclass
+class Floors:
+    """A collector of floors: call `add` with the rows of one split, then `floors`.
+
+    Rules learn from the rows before. To keep this cheap, the first 300 rows are judged, or fewer (at least 40) if they are long.
+    """
+
+    _known: History = field(default_factory=History)
+    _scores: dict[tuple[str, bool], list[tuple[float, float]]] = field(default_factory=dict)
+    _rows: int = 0
+    _characters: int = 0
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Judges a row by every rule, if not enough rows were judged yet."""
+        if not row["needles"] or self._rows >= _ROWS or (self._rows >= _FEWEST and self._characters >= _CHARACTERS):
+            return
+        cites = is_citation(row["completion"][0]["content"])
+        text = read_row(row, cites)
+        self._rows += 1
+        self._characters += sum(map(len, text.documents))
+        for rules, reads in ((BLIND, False), (NARROW, True)):
+            for name, rule in rules.items():
+                self._keep(
+                    name, reads, _found(rule(text, self._known), text.needles), len(text.needles) / len(text.documents)
+                )
+        if len(text.needles) > 1 and not cites:
+            last = _found(end_of_a_chain(text, self._known), {text.last})
+            self._keep("end of a chain", True, last, 1 / len(text.documents))
+        if not cites:
+            self._answer(text, MULTI_HOP if len(text.needles) > 1 else SINGLE_HOP)
+        self._known.add(text)
+
+    def floors(self) -> list[Floor]:
+        """The floors of all rules, those that never read the question first."""
+        return [_floor(rule, reads, scores) for (rule, reads), scores in self._scores.items()]
+
+    def _answer(self, text: RowText, rules: Mapping[str, Answering]) -> None:
+        right = comparable(text.answer)
+        candidates = len(of_its_type(text))
+        for name, rule in rules.items():
+            found = rule(text)
+            self._keep(name, True, (right in found) / max(len(found), 1), 1 / max(candidates, 1))
+
+    def _keep(self, rule: str, reads: bool, score: float, chance: float) -> None:
+        self._scores.setdefault((rule, reads), []).append((score, chance))
+
+
+def _found(scores: Sequence[float], needles: frozenset[int] | set[int]) -> float:
+    """The share of the needles' documents among as many documents of the highest scores, ties broken at random."""
+    wanted = len(needles)
+    border = sorted(scores, reverse=True)[wanted - 1]
+    above = {i for i, score in enumerate(scores) if score > border}
+    tied = {i for i, score in enumerate(scores) if score == border}
+    hits = len(above & needles) + (wanted - len(above)) * len(tied & needles) / len(tied)
+    return hits / wanted
+
+
+def _floor(rule: str, reads: bool, scores: Sequence[tuple[float, float]]) -> Floor:
+    differences = [score - chance for score, chance in scores]
+    error = pstdev(differences) / sqrt(len(differences))
+    return Floor(rule, reads, len(scores), fmean(s for s, _ in scores), fmean(c for _, c in scores), error)

@@ -1,0 +1,103 @@
+"""Comparing texts: whether one holds an answer, however either is encoded, and in scripts without spaces too."""
+
+import re
+from collections.abc import Iterable
+from itertools import islice
+from unicodedata import category, combining, normalize
+
+from synthctx_data.example import Span
+from synthctx_data.metrics import normalize_answer
+
+# Thai to Myanmar, Khmer, kana, Chinese characters, and Hangul, where particles follow a word without a space.
+SPACELESS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_SPACELESS = re.compile(f"[{SPACELESS}]")
+_WORD = rf"[^\W{SPACELESS}]"  # a character of a word that has spaces around it
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_QUOTES = str.maketrans("‘’‚‛ʼ“”„‟«»", '\'\'\'\'\'""""""')
+
+
+def fold(text: str) -> str:
+    """The text with one form for each character: composed, in its usual width, with plain dashes and quotes, nothing invisible."""
+    if text.isascii():
+        return text
+    found = normalize("NFKC", text).translate(_QUOTES)
+    if found.isascii():
+        return found
+    return _NOT_ASCII.sub(lambda one: _plain(one[0]), found)
+
+
+def _plain(character: str) -> str:
+    if character.isalnum():
+        return character
+    kind = category(character)
+    return "" if kind == "Cf" else "-" if kind == "Pd" or character == "\u2212" else character
+
+
+def comparable(text: str) -> str:
+    """The text folded, and then normalised as answers are: two texts that read the same are the same."""
+    return normalize_answer(fold(text))
+
+
+def comparables(answers: Iterable[str]) -> tuple[str, ...]:
+    """The distinct comparable answers, in order, without those of which nothing is left ("The", "!!!")."""
+    return tuple(dict.fromkeys(filter(None, map(comparable, answers))))
+
+
+def holds(text: str, answers: Iterable[str]) -> bool:
+    """True if a comparable text holds one of the comparable answers, inside of words too ("10" is in "1066").
+
+    A document that holds an answer is kept out of a haystack. An answer of one letter, one digit or two letters ("Ed")
+    counts as a whole word only, since almost every text holds it inside of a word.
+    """
+    # A loop, since `any` of a generator takes twice as long, and this is called for every page of a haystack.
+    for answer in answers:  # noqa: SIM110
+        if answer in text and (not _is_everywhere(answer) or mentions(text, (answer,))):
+            return True
+    return False
+
+
+def _is_everywhere(answer: str) -> bool:
+    return answer.isascii() and (len(answer) == 1 or (len(answer) == 2 and answer.isalpha()))
+
+
+def mentions(text: str, answers: Iterable[str]) -> bool:
+    """True if a comparable text holds one of the comparable answers as whole words ("10" is not in "1066").
+
+    In scripts without spaces, a word may begin and end anywhere.
+    """
+    return any(answer in text and (f" {answer} " in f" {text} " or _between_words(text, answer)) for answer in answers)
+
+
+def _between_words(text: str, answer: str) -> bool:
+    """True if the text holds the answer where a script without spaces makes it a word of its own."""
+    return _SPACELESS.search(text) is not None and re.search(_as_word(answer), text) is not None
+
+
+def find_text(wanted: str, text: str, flags: re.RegexFlag = re.NOFLAG) -> Span | None:
+    """The span of the first place where a text holds another as whole words, however both are encoded; None if nowhere."""
+    if wanted.isascii() and text.isascii():
+        match = re.search(_as_word(wanted), text, flags)
+        return Span(*match.span()) if match else None
+    folded, ends = _folded(text)
+    looked_for = fold(wanted)
+    match = re.search(_as_word(looked_for), folded, flags) if looked_for else None
+    return Span(ends[match.start()][0], ends[match.end() - 1][1]) if match else None
+
+
+def _as_word(answer: str) -> str:
+    before = "" if _SPACELESS.match(answer[0]) else rf"(?<!{_WORD})"
+    after = "" if _SPACELESS.match(answer[-1]) else rf"(?!{_WORD})"
+    return before + re.escape(answer) + after
+
+
+def _folded(text: str) -> tuple[str, list[tuple[int, int]]]:
+    """The folded text, and for each of its characters the start and the end of what it was made from."""
+    edges = [i for i, character in enumerate(text) if not combining(character) or i == 0]
+    parts, origins = [], []
+    for start, end in zip(edges, [*islice(edges, 1, None), len(text)], strict=True):
+        part = fold(text[start:end])
+        parts.append(part)
+        origins += [(start, end)] * len(part)
+    return "".join(parts), origins

@@ -1,0 +1,126 @@
+"""Passages of a text, and the texts of Markdown and HTML files."""
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from itertools import chain
+from typing import Any
+
+import yaml
+
+from synthctx_data.matching import SPACELESS
+
+_PASSAGE_WORDS = 100  # as in Natural Questions-Open (Karpukhin et al. 2020): a passage ends at the next paragraph end
+_LONG_WORDS = 300  # a longer paragraph is cut
+_WORD = re.compile(
+    rf"[^\s{SPACELESS}]+[.!?]?|[{SPACELESS}]{{1,2}}[。！？]*|\S"
+)  # two characters without spaces make about a word
+_ENDS = (".", "!", "?", "。", "！", "？")
+_FENCE = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.MULTILINE | re.DOTALL)
+_FRONT_MATTER = re.compile(r"\s*---[ \t]*\n(?P<yaml>.*?)\n(---|\.\.\.)[ \t]*(\n|$)", re.DOTALL)
+_BLANK_LINE = re.compile(r"\n[ \t]*\n")
+_HIDDEN = ("script", "style", "noscript", "template", "head", "svg")  # elements of HTML whose text nobody reads
+_INLINE = frozenset(
+    "a abbr b bdi cite code em i kbd mark q s small span strong sub sup u wbr".split()  # noqa: SIM905  # one line
+)
+
+
+def split_passages(text: str) -> Iterator[str]:
+    """The passages of a text: 100 words or more each, up to the end of a paragraph. The last may be shorter.
+
+    A paragraph of more than 300 words is cut where sentences end, or else between words; a fenced block of code stays whole. In
+    scripts without spaces, two characters count as a word.
+    """
+    paragraphs: list[str] = []
+    words = 0
+    for paragraph in chain.from_iterable(map(_pieces, _paragraphs(text.replace("\r\n", "\n")))):
+        paragraphs.append(paragraph)
+        words += _count(paragraph)
+        if words >= _PASSAGE_WORDS:
+            yield "\n".join(paragraphs)
+            paragraphs, words = [], 0
+    if paragraphs:
+        yield "\n".join(paragraphs)
+
+
+def front_matter(text: str) -> tuple[dict[str, Any], str]:
+    """The front matter of a Markdown text, and the text without it. It is empty if there is none that is a mapping in YAML."""
+    found = _FRONT_MATTER.match(text)
+    if not found:
+        return {}, text
+    try:
+        values = yaml.safe_load(found["yaml"])
+    except yaml.YAMLError:
+        return {}, text
+    return (values, text[found.end() :]) if isinstance(values, dict) else ({}, text)
+
+
+def html_text(source: str) -> tuple[str, str]:
+    """The title of an HTML page, and the text that a reader sees, with a blank line between its blocks."""
+    page = _Html()
+    page.feed(source)
+    page.close()
+    lines = (" ".join(line.split()) for line in "".join(page.parts).split("\0"))
+    return " ".join("".join(page.title).split()), "\n\n".join(filter(None, lines))
+
+
+class _Html(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.title: list[str] = []
+        self.parts: list[str] = []
+        self._in_title = False
+        self._hidden: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag == "title":
+            self._in_title = not self.title
+        elif tag in _HIDDEN:
+            self._hidden.append(tag)
+        elif tag == "body":  # a head without an end
+            self._hidden.clear()
+        if tag not in _INLINE:
+            self.parts.append("\0")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "title":
+            self._in_title = False
+        elif tag in self._hidden:
+            del self._hidden[self._hidden.index(tag) :]
+        if tag not in _INLINE:
+            self.parts.append("\0")
+
+    def handle_data(self, data: str) -> None:
+        if self._in_title:
+            self.title.append(data)
+        elif not self._hidden:
+            self.parts.append(data.replace("\0", " "))
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    """The paragraphs of a text. A fenced block of code is one, whatever blank lines it holds."""
+    at = 0
+    for fence in _FENCE.finditer(text):
+        yield from _BLANK_LINE.split(text[at : fence.start()])
+        yield fence.group()
+        at = fence.end()
+    yield from _BLANK_LINE.split(text[at:])
+
+
+def _pieces(paragraph: str) -> Iterator[str]:
+    """The pieces of a paragraph: one if it is short, several if it is long, none if it is only whitespace."""
+    paragraph = paragraph.strip()
+    start = words = 0
+    long = _count(paragraph) > _LONG_WORDS and not _FENCE.match(paragraph)
+    for word in _WORD.finditer(paragraph) if long else ():
+        words += 1
+        spaced = word.end() == len(paragraph) or paragraph[word.end()].isspace() or word.group().endswith(_ENDS[3:])
+        if words >= _LONG_WORDS or (words >= _PASSAGE_WORDS and spaced and word.group().endswith(_ENDS)):
+            yield paragraph[start : word.end()].strip()
+            start, words = word.end(), 0
+    if rest := paragraph[start:].strip():
+        yield rest
+
+
+def _count(paragraph: str) -> int:
+    return len(paragraph.split()) if paragraph.isascii() else sum(1 for _ in _WORD.finditer(paragraph))
