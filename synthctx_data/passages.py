@@ -17,7 +17,7 @@ _WORD = re.compile(
 )  # two characters without spaces make about a word
 _ENDS = (".", "!", "?", "。", "！", "？")
 _FENCE = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.MULTILINE | re.DOTALL)
-_FRONT_MATTER = re.compile(r"\s*---[ \t]*\n(?P<yaml>.*?)\n(---|\.\.\.)[ \t]*(\n|$)", re.DOTALL)
+_FRONT_MATTER = re.compile(r"\s*---[ \t]*\n(?=\S)(?P<yaml>.*?)\n(---|\.\.\.)[ \t]*(\n|$)", re.DOTALL)
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _HIDDEN = ("script", "style", "noscript", "template", "head", "svg")  # elements of HTML whose text nobody reads
 _INLINE = frozenset(

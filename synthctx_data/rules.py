@@ -85,8 +85,9 @@ class RowText:
 
     @cached_property
     def sentences(self) -> list[list[str]]:
-        """The sentences, or lines, of every document."""
-        return [_SENTENCE.split(document) for document in self.documents]
+        """The sentences, or lines, of every document below its title."""
+        below = (document[len(title) :].lstrip() for document, title in zip(self.documents, self.titles, strict=True))
+        return [_SENTENCE.split(text) for text in below]
 
     @cached_property
     def normal(self) -> list[str]:

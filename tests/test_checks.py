@@ -5,9 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from synthctx_data.checks import FAULT_KINDS, Checker, Expected, Report, links, places, uniform_probability
+from synthctx_data.checks import FAULT_KINDS, Checker, Expected, Report, links
 from synthctx_data.schema import to_table
-from synthctx_data.seeding import rng
 from tests.conftest import every_example, examples_for
 
 EXAMPLES = examples_for("mdqa_synth", "templated_haystack", train=60, validation=20, max_tokens=1024)
@@ -232,24 +231,6 @@ def test_depths_at_few_places_are_skewed_and_as_asked_for(depth: str) -> None:
     asked = tuple(map(float, depth.split(",")))
     assert found(rows, depths=asked) == set()
     assert found(rows, depths=(0.9,)) == {"depth"}
-
-
-def test_uniform_depths_are_seldom_called_skewed() -> None:
-    """Over contexts of 2 to 40 documents: one in 10,000 would be, so none of 300 is."""
-    for trial in range(300):
-        stream = rng("uniform", trial)
-        slots = [2 + n for n in stream.integers(39, 200)]
-        assert uniform_probability([(stream.below(n), n) for n in slots]) > 1e-4
-
-
-def test_a_lean_to_one_end_is_skewed() -> None:
-    stream = rng("lean")
-    assert uniform_probability([(int(30 * stream.uniform() ** 1.5), 30) for _ in range(1000)]) < 1e-4
-
-
-def test_places_count_the_distractors_before_each_needle() -> None:
-    row = {"documents": [None] * 6, "needles": [{"document": 4}, {"document": 0}]}
-    assert places(row) == [(3, 5), (0, 5)]
 
 
 def test_without_a_budget_the_largest_row_is_it() -> None:

@@ -47,11 +47,13 @@ class Symbolic(ConceptExpression):
         stream = self.rng(split, index, "haystack")
         pairs = keys.pairs(keys.names(self.setting.options.key_style, stream, taken))
         most = most_citations(self.setting, concept)
-        yield from self._pages([self._other_value(pair, pairs)])
+        before = pair[0]
         while True:
             rival = next(pairs)
             copies = [self._with(rival, pairs, stream) for _ in range(draw_rival_citations(stream, most))]
-            yield from self._pages([*copies, self._other_value(rival, pairs)])
+            self._give_other_value(before, copies[0], rival)
+            before = rival[0]
+            yield from self._pages(copies)
 
     def _with(self, pair: keys.Pair, pairs: Iterator[keys.Pair], stream: Stream) -> list[keys.Pair]:
         """The entries of a document with this one among others."""
@@ -59,10 +61,10 @@ class Symbolic(ConceptExpression):
         entries.insert(stream.below(self._entries), pair)
         return entries
 
-    def _other_value(self, pair: keys.Pair, pairs: Iterator[keys.Pair]) -> list[keys.Pair]:
-        """The entries of a document in which the key of this entry has another value."""
-        (_, value), *others = islice(pairs, self._entries)
-        return [(pair[0], value), *others]
+    def _give_other_value(self, key: str, entries: list[keys.Pair], kept: keys.Pair) -> None:
+        """Puts the key in place of another one in these entries, so that it has another value there too."""
+        at = next(i for i, entry in enumerate(entries) if entry != kept)
+        entries[at] = (key, entries[at][1])
 
     def _pages(self, documents: list[list[keys.Pair]]) -> list[Page]:
         return self.setting.layout.pages([keys.entries_document(self._entry, entries) for entries in documents])
