@@ -18,6 +18,7 @@ STORE = "synthctx/answers.sqlite"
 CORPUS_OPTIONS = frozenset(
     {"corpus", "corpus_text_column", "distractors", "dense_model"}
 )  # options that a haystack reads
+PADDING_OPTIONS = frozenset({"padding_text"})  # options that padding reads
 COMMON = frozenset(
     {"max_tokens", "tokenizer", "train", "validation", "seed", "depth"}
 )  # options that every variant reads
@@ -58,6 +59,8 @@ class Options(OptionModel):
     """How documents of the corpus are ranked as distractors."""
     dense_model: Annotated[str, _CORPUS] = "facebook/contriever"
     """The encoder for --distractors dense: a folder or a Hub id."""
+    padding_text: Annotated[Literal["own", "stock"], _NEEDLES] = "own"
+    """The sentences that padding variants repeat: this project's own, or the field's stock ones ("The grass is green. ...")."""
     key_style: Annotated[Literal["uuid", "integer", "word"], _NEEDLES] = "uuid"
     """What the keys and values of symbolic variants are."""
     hops: Annotated[str, _NEEDLES] = "2,3,4"

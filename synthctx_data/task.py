@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Page
 from synthctx_data.layout import Layout
-from synthctx_data.options import CORPUS_OPTIONS, Options
+from synthctx_data.options import CORPUS_OPTIONS, PADDING_OPTIONS, Options
 from synthctx_data.seeding import Stream, rng
 from synthctx_data.world.padding import padding
 
@@ -87,7 +87,7 @@ def _haystack(expression: ConceptExpression, split: str, index: int, concept: Co
 
 
 def _padding(expression: ConceptExpression, split: str, index: int, concept: Concept) -> Iterator[Page]:
-    return padding(expression.setting.layout)
+    return padding(expression.setting.layout, expression.setting.options.padding_text)
 
 
 CONTEXTS: Mapping[str, ContextDiversity] = {"haystack": _haystack, "padding": _padding}
@@ -103,8 +103,8 @@ class Variant:
     @property
     def reads(self) -> frozenset[str]:
         """The options that this variant reads, besides those that every variant reads."""
-        documents = self.expression.haystack_reads if self.context == "haystack" else frozenset()
-        return self.expression.reads | documents
+        around = self.expression.haystack_reads if self.context == "haystack" else PADDING_OPTIONS
+        return self.expression.reads | around
 
 
 @dataclass(frozen=True, eq=False)

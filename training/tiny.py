@@ -75,7 +75,7 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     """A tokenizer with a token for each word, digit, sign and line end. A word with a hyphen before it is a token of its own."""
     names = [name for part in words() for word in part for name in (word, f"-{word}")]
     texts = [path.read_text() for path in (ROOT / "mdqa_synth" / f"{name}.jinja" for name in ("_example", "symbolic"))]
-    texts.append(next(padding(Layout("mdqa_synth", load_counter()))).body)
+    texts.append(next(padding(Layout("mdqa_synth", load_counter()), "own")).body)
     found = [token for text in texts for token in re.findall(_TOKEN, text)]
     vocabulary = dict.fromkeys([*SPECIAL, *"0123456789", *found, *names])
     tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token=SPECIAL[-1]))

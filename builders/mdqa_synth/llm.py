@@ -9,6 +9,7 @@ from builders.writing.checks import (
     Line,
     Written,
     WrittenDocuments,
+    accepted,
     check_documents,
     check_question,
     check_without,
@@ -71,4 +72,6 @@ class Llm(LlmConcept[Asked]):
         page = self.setting.layout.page(form.document)
         answer = find_answer(form.answer, form, written.brief.subject).shift(page.text.start)
         needle = Needle(page, Span(0, page.text.end), answer)
-        return Concept(form.question, form.answer, (form.answer,), (needle,), writer=written.writer)
+        return Concept(
+            form.question, form.answer, accepted(form.question, form.answer), (needle,), writer=written.writer
+        )

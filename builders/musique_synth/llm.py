@@ -12,6 +12,7 @@ from builders.writing.checks import (
     Line,
     Written,
     WrittenDocuments,
+    accepted,
     check_documents,
     check_question,
     check_without,
@@ -21,7 +22,7 @@ from builders.writing.concept import CheckedPrompt, ExampleUnit, LlmConcept, Wri
 from builders.writing.requests import RejectedError, Stage
 from synthctx_data.checks import common_words
 from synthctx_data.example import Concept, Needle, Span, Step
-from synthctx_data.matching import comparable
+from synthctx_data.matching import comparable, comparables, holds
 from synthctx_data.prompts import render
 from synthctx_data.seeding import rng
 from synthctx_data.world.entities import KINDS
@@ -91,7 +92,10 @@ class Llm(LlmConcept[Chain]):
             needles.append(Needle(page, Span(0, page.text.end), answer))
         answer_text = written.form.hops[-1].answer
         steps = tuple(Step(hop.question, hop.answer) for hop in written.form.hops)
-        return Concept(written.form.question, answer_text, (answer_text,), tuple(needles), steps, writer=written.writer)
+        known = [hop.normal for hop in written.form.hops[:-1]]
+        answers = accepted(written.form.question, answer_text)
+        right = [answer for answer in answers if not any(holds(text, comparables([answer])) for text in known)]
+        return Concept(written.form.question, answer_text, tuple(right), tuple(needles), steps, writer=written.writer)
 
     def _kinds(self, place: ExampleUnit, first: str) -> list[str]:
         """The kind of every hop's subject. Two hops in a row have subjects of different kinds."""

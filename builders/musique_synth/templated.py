@@ -58,7 +58,9 @@ class Templated(ConceptExpression):
         phrase = found.names[0]
         for _, relation in found.steps[:-1]:
             phrase = stream.choice(self._ways(f"the_{relation}", split)).fill(subject=phrase)
-        question = stream.choice(self._asks(found.steps[-1][1], split)).fill(subject=phrase)
+        asks = self._asks(found.steps[-1][1], split)
+        # A long phrase reads best at the end: "Who trained the mayor of ...", and not "By whom was the mayor of ... trained".
+        question = stream.choice([ask for ask in asks if ask.pieces[-1] == "?"] or asks).fill(subject=phrase)
         needles = tuple(chapter.needle(number, relation) for number, relation in found.steps)
         return Concept(question, needles[-1].text, (needles[-1].text,), needles, self._steps(split, index, found))
 

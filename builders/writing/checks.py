@@ -13,6 +13,8 @@ from synthctx_data.matching import comparable, comparables, holds, mentions
 
 _PASSAGE_WORDS = 40, 250
 _ANSWER_WORDS = 8
+_NUMBER_WITH_UNIT = re.compile(r"(\d[\d,.]*\d) [^\d]+$")
+_COUNTING = ("how many", "how much", "what number")
 _ANSWER_CHARACTERS = 4  # of a normalised answer: a shorter one stands in other documents by chance
 
 
@@ -105,6 +107,12 @@ def find_answer(answer: str, document: Written, subject: str) -> Span:
             "said twice", f"the answer {answer!r} stands in the passage more than once, or in other words of it"
         )
     return Span(*found.span())
+
+
+def accepted(question: str, answer: str) -> tuple[str, ...]:
+    """The answers that are right where `answer` is: of a question for a number, the number without its unit too."""
+    number = _NUMBER_WITH_UNIT.match(answer)
+    return (answer, number[1]) if number and question.lower().startswith(_COUNTING) else (answer,)
 
 
 def check_without(documents: Iterable[Written], texts: Sequence[str]) -> None:

@@ -159,10 +159,12 @@ class LlmConcept(ConceptExpression, Generic[F]):
 
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
         written = self.written_example(split, index)
-        own = self.setting.layout.pages([document.document for document in written.distractors])
+        own = Pool(self.setting.layout, [document.document for document in written.distractors])
         earlier = self._before[split][index]
         order = self.rng(split, index, "haystack").order(len(self.written.pool) + earlier)
-        return chain(own, self._shared(split).pages(order, self.kept_out(concept), links=self.links(written)))
+        kept_out = self.kept_out(concept)
+        near = own.pages(range(len(own.documents)), kept_out)
+        return chain(near, self._shared(split).pages(order, kept_out, links=self.links(written)))
 
     def kept_out(self, concept: Concept) -> Sequence[str]:
         """The texts that no haystack document may hold."""

@@ -50,7 +50,7 @@ def _pieces() -> tuple[list[str], list[str]]:
         whole.append(plain)
         inner.append(f"##-{plain}")
     names = set(every_name()) - {entity.name for entity in places}
-    texts = [*sorted(names), *sayings(), next(padding(Layout("mdqa_synth", load_counter()))).body]
+    texts = [*sorted(names), *sayings(), next(padding(Layout("mdqa_synth", load_counter()), "own")).body]
     for template in ("_example", "symbolic", "templated"):
         source = (ROOT / "mdqa_synth" / f"{template}.jinja").read_text()
         texts.append(re.sub(r"\{([#%{]).*?[#%}]\}", " ", source, flags=re.S))

@@ -53,9 +53,9 @@ RELATIONS = (
     Relation("setting", "work", "place", r"^where (was|is|were|are|did|does|do) .*\b(filmed|shot|set in|take place)\b"),
     Relation("premiere_place", "work", "place"),
     Relation("archive", "work", "place"),
-    Relation("filming_date", "work", "date", r"^when (did|was) .*\b(filmed|start filming)\b", (40, 50)),
-    Relation("release_date", "work", "date", r"^(when|what year) (did|does|do|was|is|will) .*\b(come out|coming out|released|air|premiere|published)\b", (51, 52)),
-    Relation("revival_date", "work", "date", "", (60, 90)),
+    Relation("filming_date", "work", "date", r"^when (did|was) .*\b(filmed|start filming)\b", (80, 90)),
+    Relation("release_date", "work", "date", r"^(when|what year) (did|does|do|was|is|will) .*\b(come out|coming out|released|air|premiere|published)\b", (91, 92)),
+    Relation("revival_date", "work", "date", "", (105, 130)),
     Relation("episodes", "work", "number", r"^how many (episodes|seasons|chapters|books|parts|movies|series)\b", (104, 480)),
     Relation("extras", "work", "number", "", (120, 960)),
     Relation("shooting_days", "work", "number", "", (110, 690)),
@@ -366,7 +366,7 @@ _LANDS = _joined(
     "Al Ber Cyr Dol Er Fal Gav Hest Isk Jor Kest Lav Mend Nes Ost Pol Rhen Sav Thal Umb Vand Wex Yor Zan Brem Clov Drost Grev Stor Trem",
     "ade agan ava ell enna essa ine ona oth avia eria isle ora ume arn esk",
 )
-_FIRST_YEAR, _FIRST_YEARS, _FIRST_STEP = 1830, 90, 7  # the step and the number of years have no common divisor
+_FIRST_YEAR, _FIRST_YEARS, _FIRST_STEP = 1830, 60, 7  # the step and the number of years have no common divisor
 _TIMES = frozenset({"date", "year"})  # types whose numbers count from a first year
 
 # By the type of an object: its text, made of a random number and of a number in the relation's range.
