@@ -238,6 +238,7 @@ _READERS: Mapping[str, Callable[[Path], Rows]] = {
     ".txt": _plain_rows,
     ".md": _markdown_rows,
     ".html": _html_rows,
+    ".htm": _html_rows,
 }
 
 

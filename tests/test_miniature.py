@@ -315,7 +315,7 @@ def test_a_whole_run_reports_and_a_second_one_repeats_nothing(tmp_path: Path) ->
         seen.append((report, weights, written))
     assert seen[0] == seen[1]
     sections = re.findall(r"^## (.+)$", report, re.M)
-    assert sections[:3] == ["Claims of the paper", "Gates", "F1 on the test questions"]
+    assert sections[:3] == ["Claims", "Gates", "F1 on the test questions"]
     met = dict(re.findall(r"^\| (.+?) \| .+ \| (yes|\*\*no\*\*) \|$", report, re.M))
     assert len(met) == 10
     wanted = ("exact match", "over guessing", "layers with retrieval heads", "heads of a layer", "12 retrieval heads")

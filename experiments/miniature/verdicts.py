@@ -1,4 +1,4 @@
-"""The gates that the run must pass and the paper's claims, each with the evidence and a verdict."""
+"""The gates that the run must pass, and the claims of the paper and our own questions, each with the evidence and a verdict."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from experiments.miniature.stages import RAW, SHORT, THETA
 from training.answer_scores import Mean
 
 _FEWEST = 4  # the fewest pairs or variants that give an interval
+OURS = "our question"  # the paper found no order of variants that holds for every task and model
 HOLDS, FAILS, UNTESTED = "holds", "does not hold", "cannot be tested here"
 
 
@@ -28,12 +29,13 @@ class Gate:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper, the evidence in the miniature, the sample size, and the verdict."""
+    """A claim, the evidence in the miniature, the sample size, the verdict, and whose claim it is: the paper's or our question."""
 
     says: str
     shows: str
     n: str
     verdict: str
+    whose: str = "the paper's"
 
 
 def gates(found: Results) -> Iterator[Gate]:
@@ -94,7 +96,7 @@ def _knockout_gates(found: Results) -> Iterator[Gate]:
 
 
 def claims(found: Results) -> Iterator[Claim]:
-    """The paper's claims, in its order."""
+    """The paper's claims in its order, and our own questions among them."""
     real = found.tuned(REAL)
     best = max(found.synthetic, key=lambda variant: fmean(found.tuned(variant)))
     gap = over([r - s for r, s in zip(real, found.tuned(best), strict=True)], "gap")
@@ -124,11 +126,11 @@ def _axes(found: Results) -> Iterator[Claim]:
             if more in v and v.replace(more, less) in found.synthetic
         ]
         if not pairs:
-            yield Claim(says, "the plan has no two variants that differ in nothing else", "0 pairs", UNTESTED)
+            yield Claim(says, "the plan has no two variants that differ in nothing else", "0 pairs", UNTESTED, OURS)
             continue
         seen = [a - b for one, other in pairs for a, b in zip(found.tuned(one), found.tuned(other), strict=True)]
         gap = over(seen, says)
-        yield Claim(says, f"{_said(gap)} F1 more", f"{gap.rows} pairs", _positive(gap))
+        yield Claim(says, f"{_said(gap)} F1 more", f"{gap.rows} pairs", _positive(gap), OURS)
 
 
 def _correlations(found: Results) -> Iterator[Claim]:
