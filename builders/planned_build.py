@@ -97,17 +97,13 @@ def plan_builds(task: Task, variants: Sequence[str], options: Options, where: Ru
     return planned
 
 
-def corpus_notes(planned: Sequence[PlannedBuild], strict: bool) -> list[str]:
-    """A line for each kind of thing that the builds do not take from their corpus.
-
-    Raises: CorpusError if `strict`, and something had to be passed over.
-    """
+def require_whole_corpus(planned: Sequence[PlannedBuild]) -> None:
+    """Raises: CorpusError if a build has to pass over anything in its corpus that is broken or too long."""
     notes = [f"{one.name}: {note}" for one in planned for note in one.examples.notes()]
-    if strict and notes:
+    if notes:
         raise CorpusError(
             f"--strict: expected to use all of --corpus, but {'; '.join(notes)}; mend these, or leave out --strict"
         )
-    return notes + [f"{one.name}: {remark}" for one in planned for remark in one.examples.remarks()]
 
 
 def require_use(planned: Sequence[PlannedBuild], writing: WritingOptions, asked: bool) -> None:

@@ -15,7 +15,7 @@ from synthctx_data.example import cite, is_citation
 from synthctx_data.floors import Floor
 from synthctx_data.matching import comparable, comparables, mentions
 from synthctx_data.metrics import answer_f1, best_subspan_em, citation_score, exact_match
-from synthctx_data.rules import PLACES
+from synthctx_data.rules import PLACES, title_of
 from synthctx_data.tokens import TokenCounter
 
 Row = Mapping[str, Any]
@@ -120,10 +120,12 @@ class Checker:
         if cites(row):
             self._uncited(row)
             return
-        outside = _BETWEEN.join(outside_last_needle(row))
+        outside = outside_last_needle(row)
         if row["concept_expression"] == "symbolic" and len(row["needles"]) > 1:
-            outside = _KEY.sub("", outside)  # the chain goes on behind the answer, which is a key there
-        text = comparable(outside)
+            outside = (
+                _KEY.sub("", piece) for piece in outside
+            )  # the chain goes on behind the answer, which is a key there
+        text = comparable(_BETWEEN.join(outside))
         if mentions(text, comparables(row["answers"])):
             self._fault("leak", f"{row['id']}: an answer of {row['answers']!r} stands outside its needle")
 
@@ -159,7 +161,8 @@ class Checker:
         self._once("splits", self._facts, split, row, f"{comparable(row['question'])}\n{answers}")
         documents = [prompt[d["start"] : d["end"]] for d in row["documents"]]
         if row["context_diversity"] != "padding":
-            (text, times), *_ = Counter(documents).most_common(1)
+            # The same text below another title is the same document.
+            (text, times), *_ = Counter(text[len(title_of(text)) :].strip() for text in documents).most_common(1)
             if times > 1:
                 self._fault("distractors", f"{row['id']}: {times} times the document {_short(text)}")
         context = _digest("\n".join(documents))

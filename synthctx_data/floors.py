@@ -1,6 +1,7 @@
 """Floors: how far rules get that never read the question, or that read it badly, beside chance."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 from statistics import fmean, pstdev
@@ -16,6 +17,7 @@ from synthctx_data.rules import (
     Answering,
     History,
     RowText,
+    digest,
     end_of_a_chain,
     of_its_type,
     read_row,
@@ -48,15 +50,19 @@ class Floor:
         return self.score - self.chance > max(_FAR, _ERRORS * self.error)
 
 
+RECURRENCE = {"stands in few rows": -1, "stands in many rows": 1}  # rules that rank documents by this times their rows
+
+
 @dataclass
 class Floors:
     """A collector of floors: call `add` with the rows of one split, then `floors`.
 
-    Rules learn from the rows before. To keep this cheap, the first 300 rows are judged, or fewer (at least 40) if they are long.
+    Rules that learn do so from the rows before. To keep this cheap, the first 300 rows are judged, or fewer (at least 40) if they are long.
     """
 
     _known: History = field(default_factory=History)
     _scores: dict[tuple[str, bool], list[tuple[float, float]]] = field(default_factory=dict)
+    _documents: list[tuple[list[bytes], frozenset[int]]] = field(default_factory=list)
     _rows: int = 0
     _characters: int = 0
 
@@ -73,6 +79,7 @@ class Floors:
                 self._keep(
                     name, reads, _found(rule(text, self._known), text.needles), len(text.needles) / len(text.documents)
                 )
+        self._documents.append(([digest(document) for document in text.documents], text.needles))
         if len(text.needles) > 1 and not cites:
             last = _found(end_of_a_chain(text, self._known), {text.last})
             self._keep("end of a chain", True, last, 1 / len(text.documents))
@@ -82,7 +89,19 @@ class Floors:
 
     def floors(self) -> list[Floor]:
         """The floors of all rules, those that never read the question first."""
-        return [_floor(rule, reads, scores) for (rule, reads), scores in self._scores.items()]
+        found = [_floor(rule, reads, scores) for (rule, reads), scores in self._scores.items()]
+        return [*self._recurring(), *found]
+
+    def _recurring(self) -> Iterator[Floor]:
+        """The floors of rules that know in how many of the judged rows a document stands."""
+        rows = Counter(one for documents, _ in self._documents for one in set(documents))
+        for rule, sign in RECURRENCE.items():
+            scores = [
+                (_found([sign * rows[one] for one in documents], needles), len(needles) / len(documents))
+                for documents, needles in self._documents
+            ]
+            if scores:
+                yield _floor(rule, False, scores)
 
     def _answer(self, text: RowText, rules: Mapping[str, Answering]) -> None:
         right = comparable(text.answer)

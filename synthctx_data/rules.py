@@ -79,9 +79,8 @@ class RowText:
 
     @cached_property
     def titles(self) -> list[str]:
-        """The first line of every document that has several; empty for the others, and for documents of entries."""
-        firsts = [document.partition("\n")[0] if "\n" in document else "" for document in self.documents]
-        return ["" if _ENTRY.fullmatch(first) else first for first in firsts]
+        """The title of every document; empty for one without."""
+        return [title_of(document) for document in self.documents]
 
     @cached_property
     def sentences(self) -> list[list[str]]:
@@ -102,6 +101,12 @@ class RowText:
         return sorted(filter(counted.get, counted), key=lambda name: -counted[name])
 
 
+def title_of(document: str) -> str:
+    """The title of a document in a prompt: its first line, if it has several lines and this one is no entry; else empty."""
+    first = document.partition("\n")[0] if "\n" in document else ""
+    return "" if _ENTRY.fullmatch(first) else first
+
+
 def read_row(row: Mapping[str, Any], cites: bool) -> RowText:
     """The texts of a row."""
     prompt, last = row["prompt"][0]["content"], row["needles"][-1]
@@ -116,9 +121,8 @@ def read_row(row: Mapping[str, Any], cites: bool) -> RowText:
 
 @dataclass
 class History:
-    """The things that a rule knows of the rows before: documents, and the wordings of needles' documents and of all others."""
+    """The things that a rule knows of the rows before: the wordings of needles' documents and of all, and the forms of answers."""
 
-    documents: Counter[bytes] = field(default_factory=Counter)
     wordings: Counter[str] = field(default_factory=Counter)
     needles: Counter[str] = field(default_factory=Counter)
     shapes: Counter[str] = field(default_factory=Counter)
@@ -127,7 +131,6 @@ class History:
 
     def add(self, text: RowText) -> None:
         """Learns from a row, its needles included."""
-        self.documents.update(map(digest, text.documents))
         for number, sentences in enumerate(text.sentences):
             worded = {skeleton(sentence) for sentence in sentences}
             self.wordings.update(worded)
@@ -155,16 +158,6 @@ def _shape_of(piece: str) -> str:
     if piece[0].isupper():
         return r"[A-Z][^\W\d_]*"
     return r"[^\W\d_]+" if piece[0].isalpha() else re.escape(piece)
-
-
-def seldom(text: RowText, known: History) -> list[float]:
-    """For every document, the number of earlier rows that it stood in, negative."""
-    return [-number for number in often(text, known)]
-
-
-def often(text: RowText, known: History) -> list[float]:
-    """For every document, the number of earlier rows that it stood in."""
-    return [known.documents[digest(document)] for document in text.documents]
 
 
 def repeated(text: RowText, known: History) -> list[float]:
@@ -282,8 +275,6 @@ def dead_end(text: RowText) -> list[str]:
 Answering = Callable[[RowText], list[str]]
 Ranking = Callable[[RowText, History], Sequence[float]]
 BLIND: Mapping[str, Ranking] = {
-    "stands in few rows": seldom,
-    "stands in many rows": often,
     "says what others say": repeated,
     "worded like needles": worded,
     "shares its title": titled_alike,

@@ -1,6 +1,7 @@
 """Real files for tests: a corpus, tokenizers of every make, and builds."""
 
 import os
+import string
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,9 @@ TEXTS = [
 ] * 8
 
 
+_ASCII = string.ascii_letters + string.digits + string.punctuation
+
+
 def _byte_level() -> Tokenizer:
     """As GPT-2 and Llama 3: words with their space, then bytes, then merges."""
     tokenizer = Tokenizer(models.BPE())
@@ -100,16 +104,24 @@ def _unigram() -> Tokenizer:
     tokenizer.normalizer = normalizers.Replace(Regex(r"\s+"), " ")
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.train_from_iterator(
-        TEXTS, trainers.UnigramTrainer(vocab_size=300, unk_token="<unk>", special_tokens=["<unk>"], show_progress=False)
+        TEXTS,
+        trainers.UnigramTrainer(
+            vocab_size=300,
+            unk_token="<unk>",
+            special_tokens=["<unk>"],
+            initial_alphabet=[*_ASCII],
+            show_progress=False,
+        ),
     )
     return tokenizer
 
 
-def _words() -> Tokenizer:
-    """A token a word or a sign."""
-    tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.train_from_iterator(TEXTS, trainers.WordLevelTrainer(special_tokens=["<unk>"], show_progress=False))
+def _characters() -> Tokenizer:
+    """A token a character, and none for spaces and line ends, as BERT's drop them."""
+    tokenizer = Tokenizer(models.WordLevel({"<unk>": 0, **{c: i for i, c in enumerate(_ASCII, 1)}}, unk_token="<unk>"))
+    one_each = pre_tokenizers.Split(Regex("."), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), one_each])
+    tokenizer.add_special_tokens(["<unk>"])
     return tokenizer
 
 
@@ -138,7 +150,7 @@ MAKES = {
     "byte_level": _byte_level,
     "metaspace": _metaspace,
     "unigram": _unigram,
-    "words": _words,
+    "characters": _characters,
     "bytes": _bytes,
     "across_lines": _across_lines,
 }

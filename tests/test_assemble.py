@@ -70,7 +70,7 @@ def test_any_text_can_be_cut_to_fill_the_budget(texts: list[str], max_tokens: in
 
 
 @pytest.mark.parametrize(
-    ("make", "adds_up"), [("byte_level", True), ("words", True), ("metaspace", True), ("across_lines", False)]
+    ("make", "adds_up"), [("byte_level", True), ("characters", True), ("metaspace", True), ("across_lines", False)]
 )
 def test_the_probe_finds_tokenizers_whose_counts_do_not_add_up(tokenizers, make: str, adds_up: bool) -> None:
     layout = Layout("mdqa_synth", load_counter(tokenizers[make]))

@@ -53,7 +53,7 @@ def plant_leak_in_the_needles_own_document(rows: Rows) -> None:
     rows[3]["documents"][needle["document"]]["end"] = needle["end"]
     needle["start"] = needle["answer_start"]
     needle["end"] = needle["answer_end"]
-    rows[3]["answers"].append(document(rows[3], needle["document"]).split()[0])
+    rows[3]["answers"].append(document(rows[3], needle["document"]).split("\n")[0])
 
 
 def plant_wrong_answer_span(rows: Rows) -> None:
@@ -90,6 +90,14 @@ def plant_same_distractor_twice(rows: Rows) -> None:
     big = longest(row, -1)
     other = longest(row, big)
     text = document(row, other)
+    put(row, big, text)
+    row["documents"][big]["end"] = row["documents"][big]["start"] + len(text)
+
+
+def plant_same_text_below_another_title(rows: Rows) -> None:
+    row = rows[3]
+    big = longest(row, -1)
+    text = f"T\n{document(row, longest(row, big)).partition(chr(10))[2]}"
     put(row, big, text)
     row["documents"][big]["end"] = row["documents"][big]["start"] + len(text)
 
@@ -137,6 +145,21 @@ def plant_wrong_count(rows: Rows) -> None:
     rows[3]["num_tokens"] = 1018 if rows[3]["num_tokens"] != 1018 else 1019
 
 
+def plant_answer_of_signs(rows: Rows) -> None:
+    rows[3]["answers"].append("!!!")
+
+
+def plant_answer_that_its_metric_refuses(rows: Rows) -> None:
+    """A line break in the answer, of which the metric reads the first line alone."""
+    row = rows[3]
+    needle, answer = row["needles"][0], row["answers"][0]
+    broken = answer.replace(" ", "\n") if " " in answer else f"{answer[:2]}\n{answer[3:]}"
+    prompt = row["prompt"][0]["content"]
+    row["prompt"][0]["content"] = prompt[: needle["answer_start"]] + broken + prompt[needle["answer_end"] :]
+    row["answers"] = [broken]
+    row["completion"][0]["content"] = broken
+
+
 PLANTED: list[tuple[Callable[[Rows], None], set[str]]] = [
     (plant_leak, {"leak", "tokens"}),
     (plant_leak_in_the_needles_own_document, {"leak"}),
@@ -148,6 +171,7 @@ PLANTED: list[tuple[Callable[[Rows], None], set[str]]] = [
     (plant_wrong_completion, {"spans"}),
     (plant_no_needle, {"spans"}),
     (plant_same_distractor_twice, {"distractors", "tokens"}),
+    (plant_same_text_below_another_title, {"distractors", "tokens"}),
     (plant_same_needle_twice, {"needles", "tokens"}),
     (plant_same_context_twice, {"contexts", "leak", "tokens"}),
     (plant_same_fact_in_two_splits, {"splits", "tokens"}),
@@ -155,6 +179,8 @@ PLANTED: list[tuple[Callable[[Rows], None], set[str]]] = [
     (plant_underfill, {"fill"}),
     (plant_overfill, {"fill"}),
     (plant_wrong_count, {"tokens"}),
+    (plant_answer_of_signs, {"metric"}),
+    (plant_answer_that_its_metric_refuses, {"metric"}),
 ]
 
 

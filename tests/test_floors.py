@@ -7,7 +7,7 @@ import pytest
 
 from synthctx_data.checks import Expected
 from synthctx_data.examine import Examiner
-from synthctx_data.floors import Floor, Floors, _found
+from synthctx_data.floors import RECURRENCE, Floor, Floors, _found
 from synthctx_data.rules import BLIND, MULTI_HOP, NARROW, SINGLE_HOP, shape, skeleton
 from synthctx_data.schema import to_table
 from tests.conftest import every_example, examples_for
@@ -134,12 +134,12 @@ PLANTED = [
 
 
 def test_every_blind_rule_has_a_shortcut_that_is_planted() -> None:
-    assert {rule for _, rule in PLANTED} == set(BLIND)
+    assert {rule for _, rule in PLANTED} == {*BLIND, *RECURRENCE}
 
 
 def test_rows_without_a_shortcut_have_low_floors() -> None:
     found = floors(ROWS)
-    assert set(found) == {*BLIND, *NARROW, *SINGLE_HOP}
+    assert set(found) == {*RECURRENCE, *BLIND, *NARROW, *SINGLE_HOP}
     assert not [floor for floor in found.values() if floor.is_far and not floor.reads]
     assert found["any answer of the subject"].score < 0.4
     assert found["BM25"].score > 0.5

@@ -167,11 +167,11 @@ def test_another_configuration_is_refused_and_named(tmp_path: Path) -> None:
 
 
 def test_a_build_that_came_to_no_shard_does_not_stand_in_the_way_of_another(tmp_path: Path) -> None:
-    options = options_for("summhay_synth", "real_haystack")
-    with pytest.raises(BudgetError):
-        made(tmp_path, "real_haystack", options.model_copy(update={"max_tokens": 1024}), task="summhay_synth")
+    options = options_for("mdqa_synth", "real_haystack")
+    with pytest.raises(BudgetError):  # the corpus is too small
+        made(tmp_path, "real_haystack", options.model_copy(update={"max_tokens": 131072}))
     assert (tmp_path / ".real_haystack.partial").exists()
-    made(tmp_path, "real_haystack", options, task="summhay_synth")
+    made(tmp_path, "real_haystack", options)
 
 
 def test_a_damaged_variant_is_refused_and_the_damage_named(tmp_path: Path) -> None:

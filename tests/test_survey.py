@@ -4,6 +4,7 @@ from statistics import median
 
 import pytest
 
+from synthctx_data.depths import places
 from synthctx_data.schema import to_table
 from synthctx_data.survey import Survey
 from tests.conftest import every_example, examples_for
@@ -22,7 +23,7 @@ def test_a_survey_counts_what_is_there(variant: str) -> None:
     lines = "".join(json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n" for row in train)
     assert split.hash == hashlib.sha256(lines.encode()).hexdigest()[:16]
     last = train[-1]["needles"][-1]
-    assert split.depths[last["hop"]][-1] == last["document"] / (len(train[-1]["documents"]) - 1)
+    assert split.depths[last["hop"]][-1] == places(train[-1]).needles[-1]
     assert dict(survey.writers) == ({"sample": len(rows)} if variant == "llm_padding" else {})
 
 

@@ -70,14 +70,14 @@ def test_units_add_up_where_a_tokenizer_splits_at_line_ends(tokenizers, make: st
 
 
 def test_ends_are_where_tokens_end(tokenizers) -> None:
-    counter = load_counter(tokenizers["words"])
+    counter = load_counter(tokenizers["characters"])
     assert counter.ends("was it the dog\n") == [3, 6, 10, 14]
 
 
 def test_the_same_tokenizer_has_the_same_identity_wherever_it_lies(tokenizers, tmp_path: Path) -> None:
-    copy = shutil.copy(tokenizers["words"], tmp_path / "other.json")
-    assert load_counter(tokenizers["words"]).identity == load_counter(str(copy)).identity
-    assert load_counter(tokenizers["words"]).identity != load_counter(tokenizers["bytes"]).identity
+    copy = shutil.copy(tokenizers["characters"], tmp_path / "other.json")
+    assert load_counter(tokenizers["characters"]).identity == load_counter(str(copy)).identity
+    assert load_counter(tokenizers["characters"]).identity != load_counter(tokenizers["bytes"]).identity
 
 
 def test_tokenizers_that_cannot_be_used(tmp_path: Path, tokenizers) -> None:
@@ -92,7 +92,7 @@ def test_tokenizers_that_cannot_be_used(tmp_path: Path, tokenizers) -> None:
         broken.write_bytes(content)
         with pytest.raises(TokenizerError, match="--tokenizer"):
             load_counter(str(broken))
-    shutil.copy(tokenizers["words"], broken)
+    shutil.copy(tokenizers["characters"], broken)
     (tmp_path / "chat_template.jinja").write_text("{% for %}")
     with pytest.raises(TokenizerError, match="does not compile"):
         load_counter(str(tmp_path))

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from builders import find_task
 from builders.commands import writing_tables
-from builders.planned_build import PlannedBuild, RunOptions, corpus_notes, plan_builds, require_use
+from builders.planned_build import PlannedBuild, RunOptions, plan_builds, require_use, require_whole_corpus
 from builders.writing.options import WritingOptions
 from builders.writing.prices import Spending
 from synthctx_data.command import OptionsFile, err, out, progress_bar
@@ -32,12 +32,13 @@ def build(
     if where.estimate:
         _say_estimate(planned, spending)
         return
-    for note in corpus_notes(planned, where.strict):
-        err.print(note, soft_wrap=True)
+    if where.strict:
+        require_whole_corpus(planned)
     for one in planned:
         if one.is_to_be_written:
             write_answers(one, writing, spending)
         _build(one, where)
+        say_notes(one)
     out.print(f'Load one:  load_dataset("{where.output / task}", "{variants[0]}")', soft_wrap=True)
 
 
@@ -65,6 +66,12 @@ def _build(planned: PlannedBuild, where: RunOptions) -> None:
     was = "" if fresh else " were there already, from the same configuration"
     source = ", from the sample that is built in" if planned.is_from_sample else ""
     out.print(f"{job.target}: {rows} examples{source}{was}", soft_wrap=True)
+
+
+def say_notes(planned: PlannedBuild) -> None:
+    """Prints what the variant did not take from its corpus."""
+    for note in (*planned.examples.notes(), *planned.examples.remarks()):
+        err.print(f"{planned.name}: {note}", soft_wrap=True)
 
 
 def _say_estimate(planned: Sequence[PlannedBuild], spending: Spending) -> None:

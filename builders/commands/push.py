@@ -9,13 +9,13 @@ from cyclopts import Parameter
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from builders import find_task
-from builders.commands.build import write_answers
+from builders.commands.build import say_notes, write_answers
 from builders.commands.tables import report
 from builders.hub.built_folder import folder_card, offer_of, require_same_rows, task_of
 from builders.hub.publish import Publication, Sent
 from builders.hub.relay import Relay
 from builders.hub.repository import MAIN, Repository
-from builders.planned_build import PlannedBuild, RunOptions, corpus_notes, plan_builds, require_use
+from builders.planned_build import PlannedBuild, RunOptions, plan_builds, require_use, require_whole_corpus
 from builders.writing.options import WritingOptions
 from synthctx_data.command import OptionsFile, err, out, progress_bar
 from synthctx_data.dataset import Address, find_variants, parse_address
@@ -79,11 +79,12 @@ def push(
             built_into = where.model_copy(update={"output": folder.parent})
             (planned,) = plan_builds(task, [push.from_variant], options, built_into)
             require_use([planned], writing, options.store is not None)
-            for note in corpus_notes([planned], where.strict):
-                err.print(note, soft_wrap=True)
+            if where.strict:
+                require_whole_corpus([planned])
             if planned.is_to_be_written:
                 write_answers(planned, writing, writing.spending(str(options.model)))
             _relay(publication, planned, where.processes, push.force)
+            say_notes(planned)
         version = publication.finish()
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on from there, and sends nothing twice") from None
