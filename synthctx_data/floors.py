@@ -24,7 +24,7 @@ from synthctx_data.rules import (
 )
 
 _ROWS, _FEWEST = 300, 40  # rows of a split that are judged: at most, and at least
-_CHARACTERS = 5_000_000  # no further row is judged once so many characters were, except of the fewest
+_CHARACTERS = 4_000_000  # no further row is judged once so many characters were, except of the fewest
 _FAR, _ERRORS = 0.1, 4.0  # how far above chance a rule is too good: so much, and so many standard errors
 
 

@@ -94,6 +94,13 @@ class RowText:
         return [comparable(document) for document in self.documents]
 
     @cached_property
+    def mentioned(self) -> list[int]:
+        """For every document, the number of documents that mention its title, beside those with this title."""
+        titles = [comparable(title) for title in self.titles]
+        everywhere, alike = _mentioning({*titles} - {""}, self.normal), Counter(titles)
+        return [everywhere[title] - alike[title] if title else 0 for title in titles]
+
+    @cached_property
     def names(self) -> list[str]:
         """The normalised names, numbers and keys in the question, the one in the most documents first."""
         found = dict.fromkeys(map(comparable, question_names(self.question)))
@@ -188,6 +195,22 @@ def titled_alone(text: RowText, known: History) -> list[float]:
     return [-number for number in titled_alike(text, known)]
 
 
+def titled_like(text: RowText, known: History) -> list[float]:
+    """For every document, the number of other titles that share a word with its title, articles aside."""
+    words = {title: set(comparable(title).split()) for title in text.titles}
+    sharing: dict[str, set[str]] = {}
+    for title, parts in words.items():
+        for part in parts:
+            sharing.setdefault(part, set()).add(title)
+    counted = {title: len(set().union(*(sharing[part] for part in parts))) for title, parts in words.items()}
+    return [counted[title] for title in text.titles]
+
+
+def mentioned(text: RowText, known: History) -> list[float]:
+    """For every document, the number of documents that mention its title."""
+    return list(text.mentioned)
+
+
 def early(text: RowText, known: History) -> list[float]:
     """For every document, its index, negative."""
     return [-i for i in range(len(text.documents))]
@@ -238,11 +261,8 @@ def rare_name(text: RowText, known: History) -> list[float]:
 
 def end_of_a_chain(text: RowText, known: History) -> list[float]:
     """As `relation_alone`, but 0 for a document whose title no other document mentions."""
-    titles = [comparable(title) for title in text.titles]
-    everything = _mentioning({*titles} - {""}, text.normal)
-    alike = Counter(titles)
     scores = relation_alone(text, known)
-    return [score if everything[title] > alike[title] else 0.0 for score, title in zip(scores, titles, strict=True)]
+    return [score if times else 0.0 for score, times in zip(scores, text.mentioned, strict=True)]
 
 
 def of_the_subject(text: RowText) -> list[str]:
@@ -279,6 +299,8 @@ BLIND: Mapping[str, Ranking] = {
     "worded like needles": worded,
     "shares its title": titled_alike,
     "has its title alone": titled_alone,
+    "title like others": titled_like,
+    "title mentioned": mentioned,
     "first": early,
     "last": late,
     "longest": long,

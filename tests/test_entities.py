@@ -1,10 +1,11 @@
 import re
 
-from synthctx_data.world.entities import KINDS, MAX_SIZE, RELATIONS, make_world
+from synthctx_data.seeding import rng
+from synthctx_data.world.entities import BY_SUBJECT, GROUPS, KINDS, MAX_SIZE, RELATIONS, Families, make_world
 
 
 def test_there_are_enough_relations_of_varied_types() -> None:
-    assert len(RELATIONS) >= 12
+    assert len(RELATIONS) >= 40
     assert len({relation.object for relation in RELATIONS}) >= 6
     assert all(re.compile(relation.asks) for relation in RELATIONS)
 
@@ -29,13 +30,42 @@ def test_the_largest_world_has_all_its_names_and_shares_none_with_the_other_spli
     assert not mine & theirs
 
 
-def test_namesakes_share_a_part_of_the_name() -> None:
+def test_families_divide_the_world_and_share_a_part_of_their_names() -> None:
     world = make_world(2048, "train", "test")
-    found = 0
-    for i, entity in enumerate(world.entities):
-        for other in world.namesakes(i):
-            found += 1
-            assert other != i
-            assert world.entities[other].kind == entity.kind
-            assert set(world.entities[other].parts) & set(entity.parts)
-    assert found > len(world.entities)
+    families = Families(world, rng("families"))
+    assert sorted(entity for family in families.all for entity in family) == list(range(2048))
+    assert all(families.of[entity] is family for family in families.all for entity in family)
+    for family in families.all:
+        assert len(family) <= 5
+        assert len({world.entities[entity].kind for entity in family}) == 1
+        assert set.intersection(*(set(world.entities[entity].parts) for entity in family))
+    assert sum(len(family) > 2 for family in families.all) > len(families.all) / 2
+
+
+def test_nobody_dies_before_the_wedding() -> None:
+    """Dates and years of one entity are in the order of life."""
+    orders = (
+        ("birth_date", "wedding_date", "death_date"),
+        ("filming_date", "release_date", "revival_date"),
+        ("founding_year", "moving_year", "listing_year"),
+    )
+    for objects in make_world(400, "validation", "test").objects:
+        for order in orders:
+            years = [int(objects[name].split()[-1]) for name in order if name in objects]
+            assert years == sorted(set(years))
+            assert all(1800 < year < 2026 for year in years)
+
+
+def test_the_relations_of_a_group_have_objects_of_one_type() -> None:
+    for kind, groups in GROUPS.items():
+        assert sum(map(len, groups)) == len(BY_SUBJECT[kind])
+        for group in groups:
+            assert len(group) >= 3
+            assert len({relation.object for relation in group}) == 1
+
+
+def test_a_world_of_little_variety_shares_its_numbers() -> None:
+    world = make_world(512, "train", "test", variety=6)
+    for name in ("founding_year", "episodes", "population", "birth_date"):
+        values = [objects[name] for objects in world.objects if name in objects]
+        assert len(set(values)) <= 36 < len(values)

@@ -71,8 +71,7 @@ def plant_wording(row: dict, number: int) -> None:
 
 
 def plant_title(row: dict, number: int) -> None:
-    prompt, mine = row["prompt"][0]["content"], row["documents"][row["needles"][0]["document"]]
-    title = prompt[mine["start"] : mine["end"]].partition("\n")[0]
+    title = _title(row)
     edit(row, lambda i, text: text if text.startswith(title) else f"Title {i}\n{text.partition(chr(10))[2]}")
 
 
@@ -118,7 +117,26 @@ def plant_type(row: dict, number: int) -> None:
     )
 
 
+def plant_hub(row: dict, number: int) -> None:
+    """The needle's title shares a word with every other title; these share none."""
+    names = [f"Uno{i} Duo{i}" for i in range(len(row["documents"]))]
+    hub = " ".join(name.split()[0] for name in names)
+    edit(row, lambda i, text: f"{hub if holding(row, i) else names[i]}\n{text.partition(chr(10))[2]}")
+
+
+def plant_mention(row: dict, number: int) -> None:
+    title = _title(row)
+    edit(row, lambda i, text: text if holding(row, i) else f"{text} Compare {title}.")
+
+
+def _title(row: dict) -> str:
+    span = row["documents"][row["needles"][0]["document"]]
+    return row["prompt"][0]["content"][span["start"] : span["end"]].partition("\n")[0]
+
+
 PLANTED = [
+    (plant_hub, "title like others"),
+    (plant_mention, "title mentioned"),
     (plant_stands_once, "stands in few rows"),
     (plant_stands_often, "stands in many rows"),
     (plant_repeated, "says what others say"),

@@ -7,15 +7,16 @@ from synthctx_data.example import Concept, Page
 from synthctx_data.task import ConceptExpression, Setting
 from synthctx_data.world.articles import Chapter, make_chapter, split_wordings, world_size
 
-_NEAR = 4  # distractors that state the same relation of an easily confused subject, and as many of any subject
+_NEAR = 2  # further families of subjects of which the same relation is stated
 
 
 class Templated(ConceptExpression):
     """The concept expression `templated` of MDQA. Needles are sentences of articles about the entities of a made-up world.
 
     A haystack has two articles about every subject. The nearest distractors are the other article about the needle's subject,
-    and articles that state the same relation of other subjects, some with a similar name. The rest of the world follows. An
-    article holds the needle of one example and is a distractor in others, so that no article is known by being seen only once.
+    and articles that state the same relation of its family, which has similar names, and of other families. The rest of the
+    world follows, by families. An article holds the needle of one example and is a distractor in others, so that no article is
+    known by being seen only once.
     """
 
     name = "templated"
@@ -35,9 +36,13 @@ class Templated(ConceptExpression):
         return Concept(question, needle.text, (needle.text,), (needle,))
 
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
-        chapter, number, relation = self._pick(split, index)
+        chapter, number, _ = self._pick(split, index)
         stream = self.rng(split, index, "haystack")
-        order = chapter.two_each([number, *chapter.rivals(number, relation, stream, _NEAR)], stream)
+        entity = chapter.articles[number].entity
+        kin = chapter.world.by_kind[chapter.world.entities[entity].kind]
+        near = [entity, *(kin[i] for i in stream.integers(len(kin), _NEAR))]
+        group = chapter.group_of(number)
+        order = chapter.two_each([rival for one in near for rival in chapter.of_family(one, group)], stream)
         return chapter.pool.pages(order, concept.answers, without=(number,))
 
     def _pick(self, split: str, index: int) -> tuple[Chapter, int, str]:

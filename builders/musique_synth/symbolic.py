@@ -11,7 +11,6 @@ from synthctx_data.task import ConceptExpression, Setting
 from synthctx_data.world import keys
 
 _BATCH = 8  # documents drawn at once
-_CHAINS = 8  # chains that are mixed with each other
 
 
 class Symbolic(ConceptExpression):
@@ -34,14 +33,13 @@ class Symbolic(ConceptExpression):
 
     def concept(self, split: str, index: int) -> Concept:
         hops = draw_hops(self.setting, split, index)
-        pairs, others = self._gold(split, index, hops)
+        pairs, documents = self._documents(split, index, hops)
         stream = self.rng(split, index, "entry")
         linked = []
-        for pair in pairs:
+        for entries in islice(documents, len(pairs)):
             at = stream.below(self._entries)
-            document = [next(others) for _ in range(self._entries - 1)]
-            document.insert(at, pair)
-            linked.append(keys.entry_needle(self.setting.layout, self._entry, document, at))
+            entries.insert(at, entries.pop(0))
+            linked.append(keys.entry_needle(self.setting.layout, self._entry, entries, at))
         answer = pairs[hops - 1][1]
         return Concept(
             self._question.fill(key=pairs[0][0], hops=str(hops)),
@@ -53,22 +51,28 @@ class Symbolic(ConceptExpression):
         )
 
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
-        pairs, others = self._gold(split, index, draw_hops(self.setting, split, index))
-        for _ in range(len(pairs) * (self._entries - 1)):  # these stand beside the chain that is asked for
-            next(others)
+        pairs, documents = self._documents(split, index, draw_hops(self.setting, split, index))
+        order = self.rng(split, index, "haystack")
+        documents = islice(documents, len(pairs), None)
         while True:
-            documents = [keys.entries_document(self._entry, list(islice(others, self._entries))) for _ in range(_BATCH)]
-            yield from self.setting.layout.pages(documents)
+            mixed = [order.shuffled(entries) for entries in islice(documents, _BATCH)]
+            yield from self.setting.layout.pages([keys.entries_document(self._entry, entries) for entries in mixed])
 
-    def _gold(self, split: str, index: int, hops: int) -> tuple[list[keys.Pair], Iterator[keys.Pair]]:
-        """The chain that is asked for, and the entries of other chains."""
+    def _documents(self, split: str, index: int, hops: int) -> tuple[list[keys.Pair], Iterator[list[keys.Pair]]]:
+        """The chain that is asked for, and the entries of endless documents, each of another chain.
+
+        The first entry of the first documents is that of the chain: one in each document.
+        """
         stream = self.rng(split, index, "needle")
         linked = keys.chains(keys.names(self.setting.options.key_style, stream, set()), hops, stream)
-        return next(linked), _mixed(linked, self.rng(split, index, "mix"))
+        asked = next(linked)
+        mix = self.rng(split, index, "mix")
+        # Chain after chain in each lane, so that a chain is whole within as many documents as it has entries.
+        first, *lanes = (_lane(linked, mix) for _ in range(self._entries))
+        return asked, map(list, zip(chain(asked, first), *lanes, strict=True))
 
 
-def _mixed(linked: Iterator[list[keys.Pair]], order: Stream) -> Iterator[keys.Pair]:
-    """The pairs of all chains, mixed with those of the chains nearby."""
+def _lane(linked: Iterator[list[keys.Pair]], mix: Stream) -> Iterator[keys.Pair]:
+    """The entries of one chain after the other, those of each in random order."""
     while True:
-        pairs = list(chain.from_iterable(islice(linked, _CHAINS)))
-        yield from (pairs[i] for i in order.order(len(pairs)))
+        yield from mix.shuffled(next(linked))

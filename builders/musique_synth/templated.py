@@ -17,9 +17,7 @@ from synthctx_data.world.entities import BY_SUBJECT, KINDS
 
 _STATED = "mdqa_synth/templated"  # the template of the sentences, and of the question for the last hop
 _RIVAL_CHAINS = 8  # chains of the same relations from other subjects
-_NAMESAKES = 2  # of these, how many begin at a subject with a similar name
-_TRIES = 64  # subjects from which rival chains are tried
-_NEAR = 2  # distractors for each hop that state its relation of an easily confused subject, and as many of any subject
+_TRIES = 16  # families of subjects from which rival chains are tried
 _PATIENCE = 50  # chains that are drawn from one entity before the next entity's turn
 
 
@@ -38,9 +36,9 @@ class Templated(ConceptExpression):
     """The concept expression `templated` of MuSiQue. A needle is a sentence about the object of the sentence before.
 
     A haystack has one article about every subject. Its first distractors are rival chains: the same relations, one after the
-    other, from another first subject. So whoever does not read the question's subject has as many chains to choose from. Then
-    come articles that state the relation of a hop of other subjects. No document but a hop's own links its subject and its
-    object, and no distractor holds the answer.
+    other, from another first subject, those of its own family first. So whoever does not read the question's subject has as
+    many chains to choose from. Then come articles about the families of all subjects of these chains. No document but a hop's
+    own links its subject and its object, and no distractor holds the answer.
     """
 
     name = "templated"
@@ -68,9 +66,13 @@ class Templated(ConceptExpression):
         chapter, found = self._pick(split, index)
         stream = self.rng(split, index, "haystack")
         gold = [number for number, _ in found.steps]
-        rivals = _rival_chains(chapter, found, stream)
-        near = [chapter.rivals(number, relation, stream, _NEAR) for number, relation in found.steps]
-        order = chapter.one_each(chain(gold, chain.from_iterable(rivals), interleave(near)), stream)
+        chains = [gold, *_rival_chains(chapter, found, stream)]
+        # Of every hop of every chain, the others of its subject's family: so no subject is known by having namesakes.
+        alike = (
+            chapter.of_family(chapter.articles[number].entity, chapter.group_of(number))
+            for number in interleave(chains)
+        )
+        order = chapter.one_each(chain(chain.from_iterable(chains), chain.from_iterable(alike)), stream)
         return chapter.pool.pages(order, concept.answers, gold, pairwise(found.names))
 
     def _steps(self, split: str, index: int, found: RelationChain) -> tuple[Step, ...]:
@@ -132,14 +134,11 @@ def _is_needed(chapter: Chapter, found: RelationChain) -> bool:
 
 
 def _rival_chains(chapter: Chapter, found: RelationChain, stream: Stream) -> Iterator[list[int]]:
-    """The articles of chains with the relations of this one, from other subjects: whole chains, which share no entity."""
+    """The articles of chains with the relations of this one, from other subjects, by families: whole chains that share no entity."""
     first = chapter.articles[found.steps[0][0]].entity
-    alike = chapter.world.namesakes(first)
     kin = chapter.world.by_kind[chapter.world.entities[first].kind]
-    starts = [
-        *(alike[i] for i in stream.order(len(alike))[:_NAMESAKES]),
-        *(kin[i] for i in stream.integers(len(kin), _TRIES)),
-    ]
+    near = [first, *(kin[i] for i in stream.integers(len(kin), _TRIES))]
+    starts = (start for one in near for start in chapter.families.of[one])
     taken = {chapter.articles[number].entity for number, _ in found.steps}
     chains = (_follow(chapter, start, [relation for _, relation in found.steps]) for start in starts)
     count = 0

@@ -1,6 +1,6 @@
 """Templated needles: a statement about a made-up entity in several documents, worded anew in each or the same in all."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, combinations
@@ -19,7 +19,7 @@ from synthctx_data.prompts import Wording
 from synthctx_data.seeding import Stream, rng
 from synthctx_data.task import ConceptExpression, Setting
 from synthctx_data.world.articles import Article, split_wordings, write_article
-from synthctx_data.world.entities import BY_SUBJECT, KINDS, MAX_SIZE, World, make_world
+from synthctx_data.world.entities import BY_SUBJECT, KINDS, MAX_SIZE, Families, World, make_world
 
 _STATED = "mdqa_synth/templated"  # the template of the sentences
 _RELATIONS, _SENTENCES = 6, 4
@@ -32,7 +32,6 @@ _STATING, _SILENT = (
 _TURNS = 3  # rows that ask about each entity, for a relation each
 _MIN_WORLD = 512  # entities
 _VARIETY = 6  # of dates and numbers: each is stated of several entities
-_NEAR = 2  # subjects of which the same is stated, and as many with a similar name, that stand nearest
 
 Statement = tuple[int, str]  # an entity, and the relation that is stated of it
 
@@ -46,6 +45,7 @@ class Digests:
     """
 
     world: World
+    families: Families
     relations: Sequence[Sequence[str]]
     articles: Sequence[Article]
     having: Mapping[str, Sequence[Statement]]
@@ -68,11 +68,11 @@ class Digests:
 class Templated(ConceptExpression):
     """The concept expression `templated` of SummHay. Documents are digests: four statements about one entity.
 
-    One statement is the insight, and the needles are digests that hold it. A haystack is made of clusters of digests about other
-    entities, which hold one statement of theirs as often as the needles hold the insight. The nearest are about entities of
-    which the same is stated, or whose name is similar; digests about the insight's own subject with other statements stand
-    there too. So neither the subject alone nor the object alone tells which documents to cite, and whatever is said several
-    times is no sign of the insight. The digests of one example's needles are distractors in others.
+    One statement is the insight, and the needles are digests that hold it. Digests about its subject with other statements stand
+    there too. The rest of a haystack is made of clusters of digests about other entities, which hold one statement of theirs as
+    often as the needles hold the insight. Behind each cluster comes one about an entity of which the same is stated, and clusters
+    come by families of entities with similar names. So neither subject nor object alone tells which documents to cite, and
+    whatever is said several times is no sign of the insight. The digests of one example's needles are distractors in others.
     """
 
     name = "templated"
@@ -102,18 +102,12 @@ class Templated(ConceptExpression):
         world, (entity, relation) = digests.world, statement
         stream = self.rng(split, index, "haystack")
         link = world.entities[entity].name, world.objects[entity][relation]
-        alike = world.namesakes(entity)
-        kin = world.by_kind[world.entities[entity].kind]
-        same = [one for one in stream.shuffled(digests.having[link[1]]) if one[0] != entity][:_NEAR]
-        entities = chain(
-            (alike[i] for i in stream.order(len(alike))[:_NEAR]),
-            (kin[i] for i in stream.order(len(kin))),
-            stream.order(len(world.entities)),
-        )
-        rivals = chain(same, ((other, stream.choice(digests.relations[other])) for other in entities))
+        order = (digests.families.all[i] for i in stream.order(len(digests.families.all)))
+        entities = chain(digests.families.of[entity], chain.from_iterable(order))
+        rivals = _rivals(digests, statement, entities, stream)
         most = most_citations(self.setting, concept)
-        order = chain(_silent(digests, statement, stream), _clusters(digests, rivals, entity, stream, most))
-        return digests.pool.pages(order, (), digests.stating(statement), links=[link])
+        numbers = chain(_silent(digests, statement, stream), _clusters(digests, rivals, entity, stream, most))
+        return digests.pool.pages(numbers, (), digests.stating(statement), links=[link])
 
     def _pick(self, split: str, index: int) -> tuple[Digests, Statement]:
         """The digests, and the statement that an example asks for."""
@@ -147,12 +141,28 @@ class Templated(ConceptExpression):
                 articles.append(write_article(entity, world.entities[entity].name, worded, world.objects[entity], ""))
         turns = rng(*name, split, "turns").order(len(world.entities))
         pool = Pool(self.setting.layout, [article.document for article in articles])
-        return Digests(world, relations, articles, having, turns, pool)
+        return Digests(world, Families(world, rng(*name, split, "families")), relations, articles, having, turns, pool)
 
 
 def _silent(digests: Digests, statement: Statement, stream: Stream) -> list[int]:
     """From one to all of the digests about an entity that do not hold a statement."""
     return stream.shuffled(digests.silent(statement))[: 1 + stream.below(len(_CHOICES) - MOST)]
+
+
+def _rivals(digests: Digests, asked: Statement, entities: Iterable[int], stream: Stream) -> Iterator[Statement]:
+    """Statements about other entities. Behind the one that is asked for, and behind each of them, comes one with the same object."""
+    yield from _with_same_object(digests, asked, stream)
+    for entity in entities:
+        statement = entity, stream.choice(digests.relations[entity])
+        yield statement
+        yield from _with_same_object(digests, statement, stream)
+
+
+def _with_same_object(digests: Digests, statement: Statement, stream: Stream) -> list[Statement]:
+    """One statement with the same object about another entity; none if there is none."""
+    entity, relation = statement
+    others = [one for one in digests.having[digests.world.objects[entity][relation]] if one[0] != entity]
+    return [stream.choice(others)] if others else []
 
 
 def _clusters(digests: Digests, rivals: Iterator[Statement], without: int, stream: Stream, most: int) -> Iterator[int]:

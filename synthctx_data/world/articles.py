@@ -11,7 +11,7 @@ from synthctx_data.layout import Layout
 from synthctx_data.matching import comparable, comparables, holds
 from synthctx_data.prompts import Wording, wordings
 from synthctx_data.seeding import Stream, rng
-from synthctx_data.world.entities import GROUPS, KIND_OF, MAX_SIZE, World, make_world
+from synthctx_data.world.entities import GROUPS, KIND_OF, MAX_SIZE, Families, World, make_world
 
 _MIN_WORLD = 1024  # entities
 _KEPT = 4  # one wording in four is kept for validation
@@ -53,14 +53,13 @@ class Article:
 class Chapter:
     """A world and its articles, one about each entity and group of relations. Examples ask about the entities in `turns`.
 
-    `starts[entity]` is the number of the first article about an entity, `stating` holds the numbers of the articles that state
-    each relation, and `pool` the articles as pages.
+    `starts[entity]` is the number of the first article about an entity, and `pool` holds the articles as pages.
     """
 
     world: World
+    families: Families
     articles: Sequence[Article]
     starts: Sequence[int]
-    stating: Mapping[str, Sequence[int]]
     turns: Sequence[int]
     pool: Pool
 
@@ -92,25 +91,25 @@ class Chapter:
         outside = f"{body[: needle.span.start]} {body[needle.span.end :]}"
         return not holds(comparable(outside), comparables([needle.text]))
 
-    def rivals(self, number: int, relation: str, stream: Stream, each: int) -> list[int]:
-        """The numbers of articles about other subjects that state the relation of article `number`.
+    def group_of(self, number: int) -> int:
+        """The index of the group of relations that an article states, among those of its subject's kind."""
+        return number - self.starts[self.articles[number].entity]
 
-        These are up to `each` about subjects whose name is easily confused with this one's, and `each` about any subject.
-        """
-        entity = self.articles[number].entity
-        namesakes = self.world.namesakes(entity)
-        alike = [self.article_stating(namesakes[i], relation) for i in stream.order(len(namesakes))[:each]]
-        stating = self.stating[relation]
-        return alike + [stating[i] for i in stream.integers(len(stating), each)]
+    def of_family(self, entity: int, group: int) -> list[int]:
+        """The numbers of the articles about an entity and then about the rest of its family, which state one group of relations."""
+        others = [other for other in self.families.of[entity] if other != entity]
+        return [self.starts[other] + group for other in (entity, *others)]
 
     def one_each(self, first: Iterable[int], stream: Stream) -> Iterator[int]:
         """The numbers of articles about different entities: those of `first`, then one about every other entity.
 
-        Of articles in `first` about one entity, only the first is kept.
+        Of articles in `first` about one entity, only the first is kept. The others come by families in random order, and a
+        family's articles state the same group of relations.
         """
-        count = len(self.world.entities)
+        order = stream.order(len(self.families.all))
+        draws = stream.integers(2**32, len(order))
         seen = set()
-        for number in chain(first, self._any(stream.order(count), stream.integers(2**32, count))):
+        for number in chain(first, chain.from_iterable(self._any_group(self.families.all[i], draws[i]) for i in order)):
             entity = self.articles[number].entity
             if entity not in seen:
                 seen.add(entity)
@@ -128,23 +127,18 @@ class Chapter:
             yield number
             yield about[(number - about.start + 1 + draws[entity] % (len(about) - 1)) % len(about)]
 
-    def _any(self, entities: Iterable[int], draws: Sequence[int]) -> Iterator[int]:
-        for entity in entities:
-            about = self.about(entity)
-            yield about[draws[entity] % len(about)]
+    def _any_group(self, family: Sequence[int], drawn: int) -> list[int]:
+        return self.of_family(family[0], drawn % len(self.about(family[0])))
 
 
 def make_chapter(layout: Layout, address: str, size: int, split: str, *name: str | int) -> Chapter:
     """The chapter of this name: `size` entities, whose relations are worded by the template at `address`."""
     world = make_world(size, split, *name)
     articles = list(_write(world, address, split, rng(*name, split, "articles")))
-    stating: dict[str, list[int]] = {}
-    for i, article in enumerate(articles):
-        for relation in article.statements:
-            stating.setdefault(relation, []).append(i)
     starts = [0, *accumulate(len(GROUPS[entity.kind]) for entity in world.entities)]
     turns = rng(*name, split, "turns").order(len(world.entities))
-    return Chapter(world, articles, starts, stating, turns, Pool(layout, [article.document for article in articles]))
+    families = Families(world, rng(*name, split, "families"))
+    return Chapter(world, families, articles, starts, turns, Pool(layout, [article.document for article in articles]))
 
 
 def _write(world: World, address: str, split: str, stream: Stream) -> Iterator[Article]:

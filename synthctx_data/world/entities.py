@@ -13,6 +13,7 @@ from synthctx_data.example import SPLITS
 from synthctx_data.seeding import Stream, rng
 
 MAX_SIZE = 16384  # entities: every kind has names for a quarter of them in each split
+_FAMILY = 5  # the most entities of a family
 KINDS = ("person", "work", "organisation", "place")
 
 
@@ -113,10 +114,28 @@ class World:
     by_part: Mapping[tuple[str, str], tuple[int, ...]] = field(repr=False)
     by_name: Mapping[tuple[str, str], int] = field(repr=False)
 
-    def namesakes(self, entity: int) -> list[int]:
-        """The indices of the other entities of the same kind that share a part of this one's name."""
-        of = self.entities[entity]
-        return [i for part in of.parts for i in self.by_part[of.kind, part] if i != entity]
+
+class Families:
+    """The entities of a world in families: up to five of one kind whose names share a part, and which are easily confused.
+
+    A haystack holds whole families, so that a needle's subject is not known by being like others. `all` holds the families,
+    and `of[entity]` the family of an entity.
+    """
+
+    def __init__(self, world: World, stream: Stream) -> None:
+        self.all: list[list[int]] = []
+        self.of: dict[int, list[int]] = {}
+        for entity in stream.order(len(world.entities)):
+            if entity not in self.of:
+                family = [entity, *self._free_namesakes(world, entity, stream)]
+                self.all.append(family)
+                self.of.update(dict.fromkeys(family, family))
+
+    def _free_namesakes(self, world: World, entity: int, stream: Stream) -> list[int]:
+        """Other entities that share one part of this one's name, and that have no family yet."""
+        mine = world.entities[entity]
+        free = [[i for i in world.by_part[mine.kind, part] if i != entity and i not in self.of] for part in mine.parts]
+        return stream.shuffled(stream.choice([found for found in free if found] or [[]]))[: _FAMILY - 1]
 
 
 def make_world(size: int, split: str, *name: str | int, variety: int = 2**32) -> World:
