@@ -21,6 +21,7 @@ _PROBED_PAGES = 32
 _MOST_ROUNDS = 16
 _VISIBLE = string.ascii_letters + string.digits + string.punctuation
 _LOOKAHEAD = 7  # further documents that may be cut to the tokens that are left, where the next one cannot
+_SPARES = 24  # further documents that others may be exchanged for, where none can be cut at the end of a sentence
 _MOST_TRIES = 64  # failed attempts to cut a document to the tokens that are left, in one context
 
 
@@ -157,7 +158,11 @@ def _choose(
     if pieces:
         numbers = (layout.number_tokens(before + len(chosen) + i) for i in range(len(pieces)))
         return chosen + pieces, left - sum(piece.tokens for piece in pieces) - sum(numbers)
-    return _cut_anywhere(layout, concept, chain(waiting, fillers), chosen, left, max_tokens, spare)
+    spares = [*waiting, *islice(fillers, _SPARES)]
+    exchanged, rest = _exchanged(layout, chosen, spares, before, left)
+    if rest <= spare:
+        return exchanged, rest
+    return _cut_anywhere(layout, concept, chain(spares, fillers), chosen, left, max_tokens, spare)
 
 
 def _pieces(layout: Layout, pages: Sequence[Page], at: int, gap: Gap) -> list[Page]:
@@ -178,6 +183,30 @@ def _pieces(layout: Layout, pages: Sequence[Page], at: int, gap: Gap) -> list[Pa
                     return [one, two]
         tried.append(pieces)
     return []
+
+
+def _exchanged(
+    layout: Layout, chosen: list[Page], spares: Sequence[Page], before: int, left: int
+) -> tuple[list[Page], int]:
+    """The chosen pages with some of the later ones exchanged for longer ones, and the tokens that are left over then.
+
+    Entries are all about as long, so that no end of an entry may be at the right place; but their tokens differ a little.
+    """
+    pages = list(chosen)
+    waiting = sorted(spares, key=lambda page: page.tokens)
+    number = layout.number_tokens(before + len(pages))
+    pieces = [piece for page in waiting[:1] for piece in layout.cut_at_sentences(page) if piece.tokens + number <= left]
+    if pieces:  # the longest of them: what is left is less than an entry
+        pages.append(pieces[0])
+        left -= pieces[0].tokens + number
+    for at in sorted(range(len(chosen) // 2, len(chosen)), key=lambda i: chosen[i].tokens):
+        longer = [page for page in waiting[1:] if 0 < page.tokens - chosen[at].tokens <= left]
+        if not longer:
+            break
+        waiting.remove(longer[-1])
+        pages[at] = longer[-1]
+        left -= longer[-1].tokens - chosen[at].tokens
+    return pages, left
 
 
 def _cut_anywhere(

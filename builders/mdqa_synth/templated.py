@@ -6,6 +6,7 @@ from functools import lru_cache
 from synthctx_data.example import Concept, Page
 from synthctx_data.task import ConceptExpression, Setting
 from synthctx_data.world.articles import Chapter, make_chapter, split_wordings, world_size
+from synthctx_data.world.entities import KIND_OF
 
 _NEAR = 2  # further families of subjects of which the same relation is stated
 
@@ -56,4 +57,5 @@ class Templated(ConceptExpression):
     def _make_chapter(self, split: str, number: int) -> Chapter:
         options, task = self.setting.options, self.setting.task
         name = (options.seed, task, self.name, "chapter", number)
-        return make_chapter(self.setting.layout, self._address, self._size, split, *name)
+        # An object seldom stands in two articles: so it is no sign of the answer that no other document may hold it.
+        return make_chapter(self.setting.layout, self._address, self._size, split, *name, outward=KIND_OF)

@@ -1,6 +1,6 @@
 """Articles about a made-up world: the documents of templated needles and haystacks."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate, chain
@@ -131,9 +131,14 @@ class Chapter:
         return self.of_family(family[0], drawn % len(self.about(family[0])))
 
 
-def make_chapter(layout: Layout, address: str, size: int, split: str, *name: str | int) -> Chapter:
-    """The chapter of this name: `size` entities, whose relations are worded by the template at `address`."""
-    world = make_world(size, split, *name)
+def make_chapter(
+    layout: Layout, address: str, size: int, split: str, *name: str | int, outward: Collection[str] = ()
+) -> Chapter:
+    """The chapter of this name: `size` entities, whose relations are worded by the template at `address`.
+
+    The objects of the relations `outward` are no entities of it, and so seldom stand in two articles.
+    """
+    world = make_world(size, split, *name, outward=outward)
     articles = list(_write(world, address, split, rng(*name, split, "articles")))
     starts = [0, *accumulate(len(GROUPS[entity.kind]) for entity in world.entities)]
     turns = rng(*name, split, "turns").order(len(world.entities))

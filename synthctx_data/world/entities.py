@@ -4,7 +4,7 @@ Names are put together from invented syllables and plain words, so that no model
 change them. A world is closed: the place where somebody was born is one of its places. So relations form chains.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
@@ -12,6 +12,7 @@ from itertools import groupby
 from synthctx_data.example import SPLITS
 from synthctx_data.seeding import Stream, rng
 
+_MOST_NAMES = 4096  # of a kind: those of the largest world
 MAX_SIZE = 16384  # entities: every kind has names for a quarter of them in each split
 _FAMILY = 5  # the most entities of a family
 KINDS = ("person", "work", "organisation", "place")
@@ -138,24 +139,26 @@ class Families:
         return stream.shuffled(stream.choice([found for found in free if found] or [[]]))[: _FAMILY - 1]
 
 
-def make_world(size: int, split: str, *name: str | int, variety: int = 2**32) -> World:
+def make_world(size: int, split: str, *name: str | int, variety: int = 2**32, outward: Collection[str] = ()) -> World:
     """A world of `size` entities (at most MAX_SIZE), the same number of each kind, drawn from the stream `name`.
 
     No entity of one split has the name of one of another split. `variety` is the most different numbers, and first years, that
-    dates, years, numbers and counts are made of: the smaller, the more entities share each.
+    dates, years, numbers and counts are made of: the smaller, the more entities share each. The objects of the relations
+    `outward` are not entities of this world, but have names of the same kind, as long as there are enough.
     """
     each = size // len(KINDS)
-    entities = tuple(entity for kind in KINDS for entity in _entities(kind, each, split, rng(*name, split, kind)))
+    names = {kind: _entities(kind, split, rng(*name, split, kind)) for kind in KINDS}
+    entities = tuple(entity for kind in KINDS for entity in names[kind][:each])
     by_kind: dict[str, list[int]] = {kind: [] for kind in KINDS}
     by_part: dict[tuple[str, str], list[int]] = {}
     for i, entity in enumerate(entities):
         by_kind[entity.kind].append(i)
         for part in entity.parts:
             by_part.setdefault((entity.kind, part), []).append(i)
-    people = {kind: [entities[i].name for i in members] for kind, members in by_kind.items()}
+    options = {kind: [entity.name for entity in found] for kind, found in names.items()}
     return World(
         entities,
-        _objects(entities, people, variety, split, *name),
+        _objects(entities, options, each, variety, outward, split, *name),
         {kind: tuple(members) for kind, members in by_kind.items()},
         {part: tuple(members) for part, members in by_part.items()},
         {(entity.kind, entity.name): i for i, entity in enumerate(entities)},
@@ -163,51 +166,60 @@ def make_world(size: int, split: str, *name: str | int, variety: int = 2**32) ->
 
 
 def _objects(
-    entities: Sequence[Entity], names: Mapping[str, Sequence[str]], variety: int, split: str, *name: str | int
+    entities: Sequence[Entity],
+    names: Mapping[str, Sequence[str]],
+    each: int,
+    variety: int,
+    outward: Collection[str],
+    split: str,
+    *name: str | int,
 ) -> tuple[Mapping[str, str], ...]:
+    """The objects of every entity. `names` holds the names of each kind, of which the first `each` are entities."""
     # Dates follow each other: nobody dies before the wedding.
     firsts = {
         kind: [
             _FIRST_YEAR + n % variety * _FIRST_STEP % _FIRST_YEARS
-            for n in rng(*name, split, kind, "first year").integers(2**32, len(names[kind]))
+            for n in rng(*name, split, kind, "first year").integers(2**32, each)
         ]
         for kind in KINDS
     }
     drawn: dict[str, list[str]] = {}
     for relation in RELATIONS:
-        subjects = names[relation.subject]
         stream = rng(*name, split, relation.name)
         if relation.object in KINDS:
-            options = names[relation.object]
-            picks = stream.integers(len(options) - 1, len(subjects))
-            # Nobody is their own mentor: from oneself on, a pick moves to the next person.
-            own = relation.object == relation.subject
-            drawn[relation.name] = [options[p + (own and p >= i)] for i, p in enumerate(picks)]
+            inner, outer = names[relation.object][:each], names[relation.object][each:]
+            far = relation.name in outward and len(outer) >= each
+            drawn[relation.name] = (
+                [outer[i] for i in stream.order(len(outer))[:each]] if far else _matched(inner, stream)
+            )
         else:
             value = _VALUES[relation.object]
             low, high = relation.between
-            some = stream.integers(2**32, variety) if variety < len(subjects) else []
-            numbers = [some[n % variety] if some else n for n in stream.integers(2**32, len(subjects))]
+            some = stream.integers(2**32, variety) if variety < each else []
+            numbers = [some[n % variety] if some else n for n in stream.integers(2**32, each)]
             drawn[relation.name] = [
-                value(n, first + low + n % (high - low + 1))
-                if relation.object in _TIMES
-                else value(n, low + n % (high - low + 1))
+                value(n, (first if relation.object in _TIMES else 0) + low + n % (high - low + 1))
                 for n, first in zip(numbers, firsts[relation.subject], strict=True)
             ]
-    position = dict.fromkeys(KINDS, 0)
-    objects = []
-    for entity in entities:
-        at = position[entity.kind]
-        objects.append({relation.name: drawn[relation.name][at] for relation in BY_SUBJECT[entity.kind]})
-        position[entity.kind] = at + 1
-    return tuple(objects)
+    return tuple(
+        {relation.name: drawn[relation.name][i % each] for relation in BY_SUBJECT[entity.kind]}
+        for i, entity in enumerate(entities)
+    )
 
 
-def _entities(kind: str, count: int, split: str, stream: Stream) -> list[Entity]:
+def _matched(names: Sequence[str], stream: Stream) -> list[str]:
+    """For every name of a kind another one: nobody governs two towns, and nobody is their own mentor."""
+    order = stream.order(len(names))
+    after = dict(zip(order, [*order[1:], *order[:1]], strict=True))
+    return [names[after[i]] for i in range(len(names))]
+
+
+def _entities(kind: str, split: str, stream: Stream) -> list[Entity]:
+    """All entities of a kind that a split may name, in random order."""
     form, firsts, seconds = _NAMES[kind]()
     mine = firsts[SPLITS.index(split) :: len(SPLITS)]
-    chosen = stream.order(len(mine) * len(seconds))[:count]
-    parts = [(mine[i // len(seconds)], seconds[i % len(seconds)]) for i in chosen]
+    order = stream.order(len(mine) * len(seconds))[:_MOST_NAMES]
+    parts = [(mine[i // len(seconds)], seconds[i % len(seconds)]) for i in order]
     return [Entity(kind, form.format(*pair), pair) for pair in parts]
 
 
