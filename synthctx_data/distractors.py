@@ -62,7 +62,7 @@ class Pool:
         A page is left out if its index is in `without`, if it holds one of the answers, or if it holds both ends of a link.
         """
         unwanted = comparables(answers)
-        apart = [tuple((comparable(end),) for end in link) for link in links]
+        apart = [(comparable(one), comparable(other)) for one, other in links]
         seen = set(without)
         known = self._pages
         for index in order:
@@ -73,8 +73,8 @@ class Pool:
             normal = page.normal or self.normal(index)
             if holds(normal, unwanted):
                 continue
-            for one, other in apart:
-                if holds(normal, one) and holds(normal, other):
+            for one, other in apart:  # `in` alone first, which a page seldom passes
+                if one in normal and other in normal and holds(normal, (one,)) and holds(normal, (other,)):
                     break
             else:
                 yield page

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import chain, islice
 
-from builders.musique_synth.hops import draw_hops
+from builders.musique_synth.hops import any_hops, draw_hops
 from synthctx_data.example import Concept, Page, Step
 from synthctx_data.prompts import wordings
 from synthctx_data.seeding import Stream
@@ -64,15 +64,13 @@ class Symbolic(ConceptExpression):
         The first entry of the first documents is that of the chain: one in each document.
         """
         stream = self.rng(split, index, "needle")
-        linked = keys.chains(keys.names(self.setting.options.key_style, stream, set()), hops, stream)
-        asked = next(linked)
-        mix = self.rng(split, index, "mix")
+        names = keys.names(self.setting.options.key_style, stream, set())
+        asked = keys.chain_of(names, hops, stream)
         # Chain after chain in each lane, so that a chain is whole within as many documents as it has entries.
-        first, *lanes = (_lane(linked, mix) for _ in range(self._entries))
+        first, *lanes = (self._lane(names, stream) for _ in range(self._entries))
         return asked, map(list, zip(chain(asked, first), *lanes, strict=True))
 
-
-def _lane(linked: Iterator[list[keys.Pair]], mix: Stream) -> Iterator[keys.Pair]:
-    """The entries of one chain after the other, those of each in random order."""
-    while True:
-        yield from mix.shuffled(next(linked))
+    def _lane(self, names: Iterator[str], stream: Stream) -> Iterator[keys.Pair]:
+        """The entries of one chain after the other, those of each in random order. Each chain is for a number of hops of its own."""
+        while True:
+            yield from stream.shuffled(keys.chain_of(names, any_hops(self.setting, stream), stream))

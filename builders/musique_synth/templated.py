@@ -10,14 +10,16 @@ from synthctx_data.distractors import interleave
 from synthctx_data.example import Concept, Page, Step
 from synthctx_data.matching import comparable, holds
 from synthctx_data.prompts import Wording
-from synthctx_data.seeding import Stream
+from synthctx_data.seeding import Stream, rng
 from synthctx_data.task import ConceptExpression, Setting
 from synthctx_data.world.articles import Chapter, make_chapter, split_wordings, world_size
-from synthctx_data.world.entities import BY_SUBJECT, KINDS
+from synthctx_data.world.entities import BY_SUBJECT, GROUPS, KINDS
 
 _STATED = "mdqa_synth/templated"  # the template of the sentences, and of the question for the last hop
-_RIVAL_CHAINS = 8  # chains of the same relations from other subjects
-_TRIES = 16  # families of subjects from which rival chains are tried
+_TRIES = 32  # families of subjects from which rival trees are tried
+_ARTICLE = 48  # tokens of an article, about
+_BREADTH = 3, 2  # objects of an article that have articles of their own: in large contexts, and in small ones
+_SMALL = 8192  # tokens
 _PATIENCE = 50  # chains that are drawn from one entity before the next entity's turn
 
 
@@ -35,10 +37,11 @@ class RelationChain:
 class Templated(ConceptExpression):
     """The concept expression `templated` of MuSiQue. A needle is a sentence about the object of the sentence before.
 
-    A haystack has one article about every subject. Its first distractors are rival chains: the same relations, one after the
-    other, from another first subject, those of its own family first. So whoever does not read the question's subject has as
-    many chains to choose from. Then come articles about the families of all subjects of these chains. No document but a hop's
-    own links its subject and its object, and no distractor holds the answer.
+    A haystack has one article about every subject. The chain is a path of a tree: the other objects of its articles have articles
+    too, which state the next relation, and so on. Rival trees of the same relations follow, from the rest of the first subject's
+    family and from others. So whoever does not read the first subject, or one of the relations, has many paths to choose from.
+    No document but a hop's own links its subject and its object, and no distractor holds the answer. The objects of the last
+    relation are not subjects of other articles, whichever article states it.
     """
 
     name = "templated"
@@ -66,14 +69,29 @@ class Templated(ConceptExpression):
         chapter, found = self._pick(split, index)
         stream = self.rng(split, index, "haystack")
         gold = [number for number, _ in found.steps]
-        chains = [gold, *_rival_chains(chapter, found, stream)]
-        # Of every hop of every chain, the others of its subject's family: so no subject is known by having namesakes.
+        trees = list(self._trees(chapter, found, stream))
+        # Of every subject of every tree, the others of its family: so no subject is known by having namesakes.
         alike = (
-            chapter.of_family(chapter.articles[number].entity, chapter.group_of(number))
-            for number in interleave(chains)
+            chapter.of_family(chapter.articles[number].entity, chapter.group_of(number)) for number in interleave(trees)
         )
-        order = chapter.one_each(chain(chain.from_iterable(chains), chain.from_iterable(alike)), stream)
+        order = chapter.one_each(chain(gold, chain.from_iterable(trees), chain.from_iterable(alike)), stream)
         return chapter.pool.pages(order, concept.answers, gold, pairwise(found.names))
+
+    def _trees(self, chapter: Chapter, found: RelationChain, stream: Stream) -> Iterator[list[int]]:
+        """The articles of the tree that the chain is a path of, then those of rival trees, as many as a context has room for."""
+        tokens = self.setting.options.max_tokens
+        breadth = _BREADTH[tokens < _SMALL]
+        relations = [relation for _, relation in found.steps]
+        room = tokens // _ARTICLE
+        on_the_path = {chapter.articles[number].entity for number, _ in found.steps}
+        first = chapter.articles[found.steps[0][0]].entity
+        for root in _roots(chapter, first, stream):
+            tree = _tree(chapter, root, relations, breadth)
+            if root == first or on_the_path.isdisjoint(chapter.articles[number].entity for number in tree):
+                yield tree
+                room -= len(tree)
+                if room < 0:
+                    return
 
     def _steps(self, split: str, index: int, found: RelationChain) -> tuple[Step, ...]:
         stream = self.rng(split, index, "decomposition")
@@ -103,7 +121,14 @@ class Templated(ConceptExpression):
     def _make_chapter(self, split: str, number: int) -> Chapter:
         options, task = self.setting.options, self.setting.task
         name = (options.seed, task, self.name, "chapter", number)
-        return make_chapter(self.setting.layout, _STATED, self._size, split, *name)
+        return make_chapter(self.setting.layout, _STATED, self._size, split, *name, outward=_draw_outward(*name))
+
+
+def _draw_outward(*name: str | int) -> frozenset[str]:
+    """The relations whose objects are no subjects of articles: of each kind but places, one group of those with names as objects."""
+    stream = rng(*name, "outward")
+    groups = [[group for group in GROUPS[kind] if group[0].object in KINDS] for kind in KINDS]
+    return frozenset(relation.name for named in groups if len(named) > 1 for relation in stream.choice(named))
 
 
 def _draw_chain(chapter: Chapter, entity: int, hops: int, stream: Stream) -> RelationChain:
@@ -111,7 +136,8 @@ def _draw_chain(chapter: Chapter, entity: int, hops: int, stream: Stream) -> Rel
     steps, names = [], [world.entities[entity].name]
     for hop in range(hops):
         relations = BY_SUBJECT[world.entities[entity].kind]
-        relation = stream.choice([r for r in relations if r.object in KINDS or hop == hops - 1])
+        leads_on = [r for r in relations if r.object in KINDS and r.name not in chapter.outward]
+        relation = stream.choice(leads_on if hop < hops - 1 else [r for r in relations if r not in leads_on])
         steps.append((chapter.article_stating(entity, relation.name), relation.name))
         names.append(world.objects[entity][relation.name])
         if hop < hops - 1:
@@ -133,30 +159,28 @@ def _is_needed(chapter: Chapter, found: RelationChain) -> bool:
     )
 
 
-def _rival_chains(chapter: Chapter, found: RelationChain, stream: Stream) -> Iterator[list[int]]:
-    """The articles of chains with the relations of this one, from other subjects, by families: whole chains that share no entity."""
-    first = chapter.articles[found.steps[0][0]].entity
+def _roots(chapter: Chapter, first: int, stream: Stream) -> Iterator[int]:
+    """An entity, the rest of its family, and then other families of its kind."""
     kin = chapter.world.by_kind[chapter.world.entities[first].kind]
-    near = [first, *(kin[i] for i in stream.integers(len(kin), _TRIES))]
-    starts = (start for one in near for start in chapter.families.of[one])
-    taken = {chapter.articles[number].entity for number, _ in found.steps}
-    chains = (_follow(chapter, start, [relation for _, relation in found.steps]) for start in starts)
-    count = 0
-    for numbers in chains:
-        entities = [chapter.articles[number].entity for number in numbers]
-        if taken.isdisjoint(entities) and len(set(entities)) == len(entities):
-            taken.update(entities)
-            yield numbers
-            count += 1
-            if count == _RIVAL_CHAINS:
-                return
+    others = (entity for i in stream.integers(len(kin), _TRIES) for entity in chapter.families.of[kin[i]])
+    return iter(dict.fromkeys(chain([first], chapter.families.of[first], others)))
 
 
-def _follow(chapter: Chapter, entity: int, relations: Sequence[str]) -> list[int]:
-    """The articles of the chain of these relations that begins at an entity."""
-    numbers = []
+def _tree(chapter: Chapter, root: int, relations: Sequence[str], breadth: int) -> list[int]:
+    """The articles of a tree, level by level: one about the root, then about `breadth` objects of each article before.
+
+    An article at level i states the i-th relation, and one of its objects is that relation's. So whoever does not read the
+    relations has as many ways to go on at every level.
+    """
+    numbers: list[int] = []
+    level = [root]
     for hop, relation in enumerate(relations):
-        numbers.append(chapter.article_stating(entity, relation))
+        articles = [chapter.article_stating(entity, relation) for entity in level]
+        numbers += articles
         if hop < len(relations) - 1:
-            entity = chapter.object_of(entity, relation)
-    return numbers
+            level = [
+                chapter.object_of(entity, stated)
+                for entity, number in zip(level, articles, strict=True)
+                for stated in [relation, *(r for r in chapter.articles[number].statements if r != relation)][:breadth]
+            ]
+    return list(dict.fromkeys(numbers))

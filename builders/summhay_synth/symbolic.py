@@ -14,8 +14,8 @@ from synthctx_data.world import keys
 class Symbolic(ConceptExpression):
     """The concept expression `symbolic` of SummHay. Documents hold a few entries, and the needles are copies of one entry.
 
-    In another document, its key has another value. The haystack is made of documents that hold copies of other entries in the
-    same way, so that an entry which stands in several documents says nothing.
+    The haystack is made of documents that hold copies of other entries in the same way, so that an entry which stands in several
+    documents says nothing. The entries come two by two: the key of each has another value in a document of the other.
     """
 
     name = "symbolic"
@@ -28,32 +28,41 @@ class Symbolic(ConceptExpression):
         (self._entry,) = wordings(f"{setting.task}/{self.name}", "entry", "key", "value")
 
     def concept(self, split: str, index: int) -> Concept:
-        wanted = draw_citations(self.setting, split, index)
-        pair, others = self._gold(split, index, wanted)
-        stream = self.rng(split, index, "entry")
+        pair, documents, _ = self._gold(split, index)
         found = []
-        for number in range(wanted):
-            at = stream.below(self._entries)
-            document = others[number * (self._entries - 1) : (number + 1) * (self._entries - 1)]
-            document.insert(at, pair)
-            needle = keys.entry_needle(self.setting.layout, self._entry, document, at)
+        for entries in documents:
+            needle = keys.entry_needle(self.setting.layout, self._entry, entries, entries.index(pair))
             found.append((needle.page, needle.span))
         return citing_concept(self.setting, self._entry.fill(key=pair[0], value=pair[1]), found)
 
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
-        wanted = draw_citations(self.setting, split, index)
-        pair, others = self._gold(split, index, wanted)
-        taken = {name for entry in [pair, *others] for name in entry}
+        pair, documents, rival = self._gold(split, index)
+        taken = {name for entries in documents for entry in entries for name in entry} | {*rival}
         stream = self.rng(split, index, "haystack")
         pairs = keys.pairs(keys.names(self.setting.options.key_style, stream, taken))
         most = most_citations(self.setting, concept)
-        before = pair[0]
+        copies = self._copies(rival, pairs, stream, draw_rival_citations(stream, most))
+        self._give_other_value(pair[0], copies[0], rival)
+        yield from self._pages(copies)
         while True:
-            rival = next(pairs)
-            copies = [self._with(rival, pairs, stream) for _ in range(draw_rival_citations(stream, most))]
-            self._give_other_value(before, copies[0], rival)
-            before = rival[0]
-            yield from self._pages(copies)
+            two = next(pairs), next(pairs)
+            clusters = [self._copies(one, pairs, stream, draw_rival_citations(stream, most)) for one in two]
+            self._give_other_value(two[1][0], clusters[0][0], two[0])
+            self._give_other_value(two[0][0], clusters[1][0], two[1])
+            yield from self._pages([entries for cluster in clusters for entries in cluster])
+
+    def _gold(self, split: str, index: int) -> tuple[keys.Pair, list[list[keys.Pair]], keys.Pair]:
+        """The entry that is asked for, the documents with it, and the entry whose key has another value in the first of them."""
+        stream = self.rng(split, index, "needle")
+        pairs = keys.pairs(keys.names(self.setting.options.key_style, stream, set()))
+        pair, rival = next(pairs), next(pairs)
+        documents = self._copies(pair, pairs, stream, draw_citations(self.setting, split, index))
+        self._give_other_value(rival[0], documents[0], pair)
+        return pair, documents, rival
+
+    def _copies(self, pair: keys.Pair, pairs: Iterator[keys.Pair], stream: Stream, count: int) -> list[list[keys.Pair]]:
+        """The entries of `count` documents, each with this one among others."""
+        return [self._with(pair, pairs, stream) for _ in range(count)]
 
     def _with(self, pair: keys.Pair, pairs: Iterator[keys.Pair], stream: Stream) -> list[keys.Pair]:
         """The entries of a document with this one among others."""
@@ -68,8 +77,3 @@ class Symbolic(ConceptExpression):
 
     def _pages(self, documents: list[list[keys.Pair]]) -> list[Page]:
         return self.setting.layout.pages([keys.entries_document(self._entry, entries) for entries in documents])
-
-    def _gold(self, split: str, index: int, wanted: int) -> tuple[keys.Pair, list[keys.Pair]]:
-        """The entry that is asked for, and those that share its documents."""
-        drawn = keys.pairs(keys.names(self.setting.options.key_style, self.rng(split, index, "needle"), set()))
-        return next(drawn), list(islice(drawn, wanted * (self._entries - 1)))

@@ -17,6 +17,7 @@ _MIN_WORLD = 1024  # entities
 _KEPT = 4  # one wording in four is kept for validation
 _MOST_GROUPS = max(map(len, GROUPS.values()))
 _GROUP = max(len(group) for groups in GROUPS.values() for group in groups)  # relations
+_GROUP_OF = {relation.name: i for groups in GROUPS.values() for i, group in enumerate(groups) for relation in group}
 _DRAWS = 2 * _GROUP  # numbers drawn for each article
 
 
@@ -53,7 +54,8 @@ class Article:
 class Chapter:
     """A world and its articles, one about each entity and group of relations. Examples ask about the entities in `turns`.
 
-    `starts[entity]` is the number of the first article about an entity, and `pool` holds the articles as pages.
+    `starts[entity]` is the number of the first article about an entity, and `pool` holds the articles as pages. The objects of
+    the relations `outward` are not entities of the world.
     """
 
     world: World
@@ -62,6 +64,7 @@ class Chapter:
     starts: Sequence[int]
     turns: Sequence[int]
     pool: Pool
+    outward: Collection[str]
 
     def about(self, entity: int) -> range:
         """The numbers of the articles about an entity."""
@@ -69,7 +72,7 @@ class Chapter:
 
     def article_stating(self, entity: int, relation: str) -> int:
         """The number of the article that states a relation of an entity."""
-        return next(number for number in self.about(entity) if relation in self.articles[number].statements)
+        return self.starts[entity] + _GROUP_OF[relation]
 
     def object_of(self, entity: int, relation: str) -> int:
         """The entity that is the object of a relation of an entity.
@@ -97,8 +100,8 @@ class Chapter:
 
     def of_family(self, entity: int, group: int) -> list[int]:
         """The numbers of the articles about an entity and then about the rest of its family, which state one group of relations."""
-        others = [other for other in self.families.of[entity] if other != entity]
-        return [self.starts[other] + group for other in (entity, *others)]
+        starts = self.starts
+        return [starts[entity] + group, *(starts[other] + group for other in self.families.of[entity] if other != entity)]
 
     def one_each(self, first: Iterable[int], stream: Stream) -> Iterator[int]:
         """The numbers of articles about different entities: those of `first`, then one about every other entity.
@@ -143,7 +146,9 @@ def make_chapter(
     starts = [0, *accumulate(len(GROUPS[entity.kind]) for entity in world.entities)]
     turns = rng(*name, split, "turns").order(len(world.entities))
     families = Families(world, rng(*name, split, "families"))
-    return Chapter(world, families, articles, starts, turns, Pool(layout, [article.document for article in articles]))
+    return Chapter(
+        world, families, articles, starts, turns, Pool(layout, [article.document for article in articles]), outward
+    )
 
 
 def _write(world: World, address: str, split: str, stream: Stream) -> Iterator[Article]:

@@ -35,14 +35,12 @@ def pairs(of: Iterator[str]) -> Iterator[Pair]:
     return zip(of, of, strict=False)
 
 
-def chains(of: Iterator[str], hops: int, stream: Stream) -> Iterator[list[Pair]]:
-    """Endless chains of pairs. The key of a pair is the value of the pair before it.
+def chain_of(of: Iterator[str], hops: int, stream: Stream) -> list[Pair]:
+    """A chain of pairs, in which the key of a pair is the value of the pair before it.
 
-    A chain has one to three pairs more than `hops`, so that its end is no sign of the answer.
+    It has one to three pairs more than `hops`, so that its end is no sign of the answer.
     """
-    while True:
-        links = list(islice(of, hops + 2 + stream.below(_MOST_FURTHER)))
-        yield list(pairwise(links))
+    return list(pairwise(islice(of, hops + 2 + stream.below(_MOST_FURTHER))))
 
 
 def entries_document(entry: Wording, of: list[Pair]) -> Document:
