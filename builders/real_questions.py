@@ -107,7 +107,14 @@ class RealQuestions(ConceptExpression):
                 found[question] = self.find(question)
             except UnusableError as error:
                 self._unused.add(f"questions {error}, left out", repr(question.text[:60]))
-        return {q: found[q] for q in distinct(found, lambda q: {q.gold, comparable(q.text)})}
+        kept = dict.fromkeys(distinct(found, lambda q: {q.gold, comparable(q.text)}))
+        for question in found:
+            if question not in kept:
+                self._unused.add(
+                    "questions with the words or the gold passages of an earlier one, left out",
+                    repr(question.text[:60]),
+                )
+        return {question: found[question] for question in kept}
 
     def _divide(self) -> dict[str, list[Question]]:
         """The questions that each split may ask, in order. Validation has a tenth of the questions of each number of hops."""
@@ -133,6 +140,11 @@ class RealQuestions(ConceptExpression):
         for hops in map(self.hops, repeat(split), range(asked)):
             if not by_hops[hops]:
                 have = ", ".join(f"{count} of {_hops(hops)}" for hops, count in there.items()) or "none"
+                if not self._corpus.questions:
+                    raise CorpusError(
+                        f"--corpus: expected questions with gold passages for {self.name} variants, such as {self.source}, and found "
+                        f"{len(self._corpus.documents):,} documents without any; templated and symbolic variants take documents"
+                    )
                 raise CorpusError(
                     f"--corpus: expected {asked} usable questions for the {split} split of {self.name}, and there are {have} "
                     f"(of {len(self._corpus.questions)} in the corpus; a tenth is set apart for validation); "

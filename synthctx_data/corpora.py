@@ -15,10 +15,10 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from synthctx_data.corpus_files import Passage, PassedOver, Row, corpus_rows, short
+from synthctx_data.corpus_files import BrokenRow, Passage, PassedOver, Row, corpus_rows, short
 from synthctx_data.errors import CorpusError
 from synthctx_data.example import Document
-from synthctx_data.matching import comparables
+from synthctx_data.matching import comparable, comparables
 
 _SHAPES = (
     "question + answers + ctxs (Lost in the Middle), question + paragraphs + question_decomposition (MuSiQue), "
@@ -100,12 +100,14 @@ class _Reader:
         self.questions: list[Question] = []
 
     def read(self, row: Row, place: str) -> None:
+        if isinstance(row, BrokenRow):
+            raise CorpusError(f"{place}: {row.reason}")
         if "paragraphs" in row:
             self.questions.append(self._chained(row, place))
         elif "question" in row:
             self.questions.append(self._single(row, place))
         elif "subtopics" in row:
-            self.questions += self._insights(row, place)
+            self.questions += list(self._insights(row, place))  # all of a topic or none
         else:
             self._number(_document(row, place, "text" if isinstance(row, Passage) else self._text_column))
 
@@ -153,7 +155,7 @@ class _Reader:
         steps = _field(row, "question_decomposition", list, place)
         own = self._numbers_of(paragraphs, (), f"{place}, paragraphs", "paragraph_text")
         at_index = {
-            paragraph.get("idx", i): number
+            _index(paragraph, i, place): number
             for i, (paragraph, number) in enumerate(zip(paragraphs, own, strict=True))
             if number is not None
         }
@@ -168,8 +170,8 @@ class _Reader:
             )
         if not hops:
             raise CorpusError(f"{place}: expected question_decomposition to hold a step for each hop, and it is empty")
-        aliases = _answers(row, "answer_aliases", place) if row.get("answer_aliases") else ()
-        answers = (_filled(row, "answer", place), *aliases)
+        aliases = _field(row, "answer_aliases", list, place) if row.get("answer_aliases") else []
+        answers = _answers({"answer": [_filled(row, "answer", place), *aliases]}, "answer", place)
         hops[-1] = QuestionHop(hops[-1].question, tuple(dict.fromkeys(answers)), hops[-1].gold)
         gold = {hop.gold for hop in hops}
         text = _filled(row, "question", place)
@@ -215,7 +217,14 @@ def _document(row: Row, place: str, field: str = "text") -> Document:
     given = row.get("title")
     title = str(given) if _is_number(given) else _field(row, "title", str, place) if given else ""
     text = _filled(row, field, place)
+    if not comparable(text):
+        raise CorpusError(f"{place}: expected {field} to hold letters or digits, got {short(text)}")
     return Document(" ".join(title.split()), text, _said(row, "source", "url"), _said(row, "license", "licence"))
+
+
+def _index(paragraph: Row, at: int, place: str) -> int:
+    """The index by which the steps of a question name a paragraph: its `idx`, or else its place."""
+    return _field(paragraph, "idx", int, f"{place}, paragraphs") if "idx" in paragraph else at
 
 
 def _is_number(value: object) -> bool:
@@ -229,7 +238,10 @@ def _there(number: int | None) -> int:
 
 def _said(row: Row, *names: str) -> str:
     """The first text that one of these fields of a row holds; empty if none does."""
-    return next((row[name] for name in names if isinstance(row.get(name), str) and _encodes(row[name])), "")
+    return next(
+        (row[name] for name in names if isinstance(row.get(name), str) and row[name].strip() and _encodes(row[name])),
+        "",
+    )
 
 
 def _field(row: Row, name: str, kind: type, place: str) -> Any:

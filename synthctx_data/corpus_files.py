@@ -50,6 +50,14 @@ class Passage(dict[str, str]):
     """A row made of a passage of a text file: its title and text."""
 
 
+class BrokenRow(dict[str, Any]):
+    """A row that cannot be parsed. `reason` says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
 def corpus_rows(spec: str, passed: PassedOver) -> Rows:
     """The rows of a file, of all files of a folder, or of a Hub data set.
 
@@ -75,7 +83,7 @@ def corpus_rows(spec: str, passed: PassedOver) -> Rows:
 
 def suffixes() -> str:
     """The suffixes of files that are read, in words."""
-    return f"{', '.join(_READERS)}, each also with {' or '.join(_COMPRESSED)}"
+    return f"{', '.join(_READERS)} (all but .parquet also with {' or '.join(_COMPRESSED)})"
 
 
 def _folder_rows(folder: Path, passed: PassedOver) -> Rows:
@@ -88,7 +96,14 @@ def _folder_rows(folder: Path, passed: PassedOver) -> Rows:
         raise CorpusError(f"--corpus: expected files {suffixes()} in the folder {folder}, found none")
     count = 0
     for file in files:
-        found = yield from _counted(file)
+        found = 0
+        try:
+            found = yield from _counted(file)
+        except CorpusError as error:
+            if len(files) == 1:
+                raise
+            passed.add("files that cannot be read to their end", str(error))
+            continue
         count += found
         if not found:
             passed.add("empty files, passed over", str(file))
@@ -111,7 +126,7 @@ def _counted(file: Path) -> Generator[tuple[str, Row], None, int]:
             count += 1
             yield place, row
     except UnicodeDecodeError as error:
-        raise CorpusError(_not_utf8(str(file), error)) from error
+        raise CorpusError(f"{file}: {_not_utf8(error)}") from error
     except (OSError, EOFError, zlib.error) as error:
         raise CorpusError(f"--corpus: {file} cannot be read: {error}") from error
     return count
@@ -119,15 +134,26 @@ def _counted(file: Path) -> Generator[tuple[str, Row], None, int]:
 
 def _kind(name: str) -> str:
     """The suffix by which a file of this name is read; empty if it is not."""
-    for packed in _COMPRESSED:
-        name = name.removesuffix(packed)
-    return next((suffix for suffix in _READERS if name.lower().endswith(suffix)), "")
+    inner = _unpacked(name.lower())
+    found = next((suffix for suffix in _READERS if inner.endswith(suffix)), "")
+    return "" if found == ".parquet" and inner != name.lower() else found
+
+
+def _unpacked(name: str) -> str:
+    """The name without the suffix of a compression."""
+    return next((name[: -len(packed)] for packed in _COMPRESSED if name.lower().endswith(packed)), name)
+
+
+def _title(file: Path) -> str:
+    """The name of a file without its suffixes, as a title."""
+    name = _unpacked(file.name)
+    return name[: -len(_kind(file.name))].encode(errors="replace").decode()
 
 
 def _open(file: Path) -> IO[bytes]:
-    if file.name.endswith(".gz"):
+    if file.name.lower().endswith(".gz"):
         return cast(IO[bytes], gzip.open(file))
-    if file.name.endswith(".zst"):
+    if file.name.lower().endswith(".zst"):
         import pyarrow as pa
 
         return cast(IO[bytes], io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(file)), "zstd")))
@@ -140,18 +166,25 @@ def _read(file: Path) -> str:
 
 
 def _plain_rows(file: Path) -> Rows:
-    yield from _passages(file, _read(file), {"title": file.name.partition(".")[0]})
+    yield from _passages(file, _read(file), {"title": _title(file)})
 
 
 def _markdown_rows(file: Path) -> Rows:
     about, text = front_matter(_read(file).replace("\r\n", "\n"))
-    given = {name: value for name in ("title", "license", "source", "url") if isinstance(value := about.get(name), str)}
-    yield from _passages(file, text, {"title": file.name.partition(".")[0], **given})
+    given = {name: said for name in ("title", "license", "source", "url") if (said := _said(about.get(name)))}
+    yield from _passages(file, text, {"title": _title(file), **given})
+
+
+def _said(value: Any) -> str:
+    """A value of front matter as text: a list as its items, nothing as nothing."""
+    if isinstance(value, list):
+        return ", ".join(filter(None, map(_said, value)))
+    return "" if value is None or isinstance(value, dict) else str(value).strip()
 
 
 def _html_rows(file: Path) -> Rows:
     title, text = html_text(_read(file))
-    yield from _passages(file, text, {"title": title or file.name.partition(".")[0]})
+    yield from _passages(file, text, {"title": title or _title(file)})
 
 
 def _passages(file: Path, text: str, about: Mapping[str, str]) -> Rows:
@@ -172,15 +205,17 @@ def _parsed_lines(file: Path, lines: Iterator[tuple[int, bytes]]) -> Rows:
         try:
             row = json.loads(line.decode("utf-8-sig"))
         except UnicodeDecodeError as error:
-            raise CorpusError(_not_utf8(place, error)) from error
+            row = BrokenRow(_not_utf8(error))
         except (ValueError, RecursionError) as error:
-            raise CorpusError(f"{place}: expected one JSON object a line, and it does not parse: {error}") from error
-        yield place, _object(row, place)
+            row = BrokenRow(f"expected one JSON object a line, and it does not parse: {error}")
+        yield place, _object(row)
 
 
 def _json_rows(file: Path) -> Rows:
     """The rows of a file of JSON: one object, a list of them, or (as many name it so) one a line."""
     text = _read(file)
+    if not text.strip():
+        return
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -191,23 +226,22 @@ def _json_rows(file: Path) -> Rows:
         yield from _parsed_lines(file, enumerate(text.encode().splitlines(), 1))
         return
     for number, row in enumerate(content if isinstance(content, list) else [content], 1):
-        place = f"{file}, entry {number}"
-        yield place, _object(row, place)
+        yield f"{file}, entry {number}", _object(row)
 
 
-def _object(row: Any, place: str) -> Row:
-    if not isinstance(row, dict):
-        raise CorpusError(f"{place}: expected a JSON object, got {short(row)}")
-    return row
+def _object(row: Any) -> Row:
+    return row if isinstance(row, dict) else BrokenRow(f"expected a JSON object, got {short(row)}")
 
 
 def _table_rows(file: Path) -> Rows:
     csv.field_size_limit(2**31 - 1)
     separator = "\t" if _kind(file.name) == ".tsv" else ","
-    reader = csv.DictReader(io.StringIO(_read(file), newline=""), delimiter=separator)
+    reader = csv.DictReader(io.StringIO(_read(file), newline=""), delimiter=separator, strict=True)
     try:
         for number, row in enumerate(reader, 1):
-            yield f"{file}, row {number}", {name: value for name, value in row.items() if name and value is not None}
+            broken = BrokenRow("expected as many cells as the first line has; quote those that hold the delimiter")
+            kept = {name: value for name, value in row.items() if name and value is not None}
+            yield f"{file}, row {number}", broken if None in row else kept
     except csv.Error as error:
         raise CorpusError(f"--corpus: expected a table in {file}, and it does not parse: {error}") from error
 
@@ -265,6 +299,6 @@ def short(value: object) -> str:
     return f"{type(value).__name__} {text if len(text) < 60 else text[:57] + '...'}"
 
 
-def _not_utf8(place: str, error: UnicodeDecodeError) -> str:
+def _not_utf8(error: UnicodeDecodeError) -> str:
     byte = error.object[error.start]
-    return f"{place}: expected UTF-8, found the byte 0x{byte:02x} at position {error.start}; convert the file to UTF-8"
+    return f"expected UTF-8, found the byte 0x{byte:02x} at position {error.start}; convert the file to UTF-8"

@@ -80,14 +80,14 @@ class Layout:
         """The text of a document without what a prompt means by itself.
 
         Special tokens of the tokenizer are taken apart by a space ("<|im_end|>" to "< |im_end|>"), or else they would end the user's
-        turn. Lines that look like the number above a document ("Document [3]") lose their brackets.
+        turn. Lines that begin like the number above a document ("Document [3]") lose these brackets.
         """
         return self._number_line.sub(lambda found: re.sub(r"[\[\]]", "", found[0]), self.counter.break_special(text))
 
     @cached_property
     def _number_line(self) -> "re.Pattern[str]":
         before, after = (re.escape(piece.strip()) for piece in self._number.pieces)
-        return re.compile(rf"^[ \t]*{before}\s*\d+\s*{after}[ \t]*$", re.MULTILINE)
+        return re.compile(rf"^[^\S\n]*[\u200b\ufeff]*{before}\s*\d+\s*{after}", re.MULTILINE)
 
     def fits(self, question: str, documents: Sequence[Document], max_tokens: int) -> bool:
         """True if a budget has room for a question and the documents that it needs.

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from itertools import islice
-from unicodedata import category, combining, normalize
+from unicodedata import category, combining, digit, normalize
 
 from synthctx_data.example import Span
 from synthctx_data.metrics import normalize_answer
@@ -13,31 +13,42 @@ SPACELESS = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _SPACELESS = re.compile(f"[{SPACELESS}]")
-_WORD = rf"[^\W{SPACELESS}]"  # a character of a word that has spaces around it
+_WORD = rf"[^\W_{SPACELESS}]"  # a character of a word that has spaces around it
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
-_QUOTES = str.maketrans("‘’‚‛ʼ“”„‟«»", '\'\'\'\'\'""""""')
+_QUOTES = dict.fromkeys(map(ord, "‘’‚‛ʼ´′"), "'") | dict.fromkeys(map(ord, "“”„‟«»"), '"')
+# Vowel points and the tatweel, which many leave out.
+_POINTS = re.compile("[\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670]")
+_SELECTORS = re.compile("[\u034f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_GAP = re.compile(rf"(?<=[{SPACELESS}])\s+(?=[{SPACELESS}])")
 
 
 def fold(text: str) -> str:
     """The text with one form for each character: composed, in its usual width, with plain dashes and quotes, nothing invisible."""
     if text.isascii():
         return text
-    found = normalize("NFKC", text).translate(_QUOTES)
+    found = normalize("NFKC", _SELECTORS.sub("", text.translate(_QUOTES))).translate(_QUOTES)
     if found.isascii():
         return found
     return _NOT_ASCII.sub(lambda one: _plain(one[0]), found)
 
 
 def _plain(character: str) -> str:
+    if character.isdigit():
+        return str(digit(character))
     if character.isalnum():
-        return character
+        return "" if _POINTS.match(character) else character
+    if _POINTS.match(character):
+        return ""
     kind = category(character)
     return "" if kind == "Cf" else "-" if kind == "Pd" or character == "\u2212" else character
 
 
 def comparable(text: str) -> str:
-    """The text folded, and then normalised as answers are: two texts that read the same are the same."""
-    return normalize_answer(fold(text))
+    """The text folded, without punctuation, and normalised as answers are: two texts that read the same are the same."""
+    if text.isascii():
+        return normalize_answer(text)
+    plain = "".join(c for c in fold(text).casefold() if c.isascii() or category(c)[0] != "P")
+    return normalize_answer(_GAP.sub("", plain))
 
 
 def comparables(answers: Iterable[str]) -> tuple[str, ...]:
@@ -77,19 +88,23 @@ def _between_words(text: str, answer: str) -> bool:
 
 def find_text(wanted: str, text: str, flags: re.RegexFlag = re.NOFLAG) -> Span | None:
     """The span of the first place where a text holds another as whole words, however both are encoded; None if nowhere."""
-    if wanted.isascii() and text.isascii():
-        match = re.search(_as_word(wanted), text, flags)
+    if not wanted.strip():
+        return None
+    match = re.search(_as_word(wanted), text, flags)
+    if match or (wanted.isascii() and text.isascii()):
         return Span(*match.span()) if match else None
     folded, ends = _folded(text)
     looked_for = fold(wanted)
-    match = re.search(_as_word(looked_for), folded, flags) if looked_for else None
+    match = re.search(_as_word(looked_for), folded, flags) if looked_for.strip() else None
     return Span(ends[match.start()][0], ends[match.end() - 1][1]) if match else None
 
 
 def _as_word(answer: str) -> str:
     before = "" if _SPACELESS.match(answer[0]) else rf"(?<!{_WORD})"
     after = "" if _SPACELESS.match(answer[-1]) else rf"(?!{_WORD})"
-    return before + re.escape(answer) + after
+    # A line may end between words, and in scripts without spaces anywhere.
+    inside = r"\s+".join(map(re.escape, _GAP.sub("", answer).split()))
+    return before + re.sub(rf"(?<=[{SPACELESS}])(?=[{SPACELESS}])", r"\\s*", inside) + after
 
 
 def _folded(text: str) -> tuple[str, list[tuple[int, int]]]:

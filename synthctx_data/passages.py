@@ -16,10 +16,11 @@ _WORD = re.compile(
     rf"[^\s{SPACELESS}]+[.!?]?|[{SPACELESS}]{{1,2}}[。！？]*|\S"
 )  # two characters without spaces make about a word
 _ENDS = (".", "!", "?", "。", "！", "？")
-_FENCE = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(?:.*?\n)??[ \t]*\1[`~]*[ \t]*$", re.MULTILINE | re.DOTALL)
 _FRONT_MATTER = re.compile(r"\s*---[ \t]*\n(?=\S)(?P<yaml>.*?)\n(---|\.\.\.)[ \t]*(\n|$)", re.DOTALL)
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
-_HIDDEN = ("script", "style", "noscript", "template", "head", "svg")  # elements of HTML whose text nobody reads
+_HIDDEN = ("script", "style", "template", "head", "svg")  # elements of HTML whose text nobody reads
+_IN_HEAD = frozenset({"title", "meta", "link", "base", "script", "style", "noscript", "template", "head", "html"})
 _INLINE = frozenset(
     "a abbr b bdi cite code em i kbd mark q s small span strong sub sup u wbr".split()  # noqa: SIM905  # one line
 )
@@ -50,7 +51,7 @@ def front_matter(text: str) -> tuple[dict[str, Any], str]:
         return {}, text
     try:
         values = yaml.safe_load(found["yaml"])
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # also a date that is none
         return {}, text
     return (values, text[found.end() :]) if isinstance(values, dict) else ({}, text)
 
@@ -73,12 +74,12 @@ class _Html(HTMLParser):
         self._hidden: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag not in _IN_HEAD and "head" in self._hidden:  # a head may lack its end
+            self._hidden.clear()
         if tag == "title":
-            self._in_title = not self.title
+            self._in_title = not self.title and "svg" not in self._hidden
         elif tag in _HIDDEN:
             self._hidden.append(tag)
-        elif tag == "body":  # a head without an end
-            self._hidden.clear()
         if tag not in _INLINE:
             self.parts.append("\0")
 

@@ -311,3 +311,75 @@ def test_a_path_whose_folder_is_there_is_no_hub_id(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("datasets.load_dataset", lambda *args, **kwargs: pytest.fail("a Hub was asked"))
     with pytest.raises(UsageError, match="'data/absent' is neither file nor folder"):
         read_corpus(["data/absent"])
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        "---\ndate: 2024-13-45\ntitle: T\n---\n",
+        "---\n0b_: 1\n---\n",
+        "---\ntitle: foo: bar\n---\n",
+        "+++\ntitle = 'T'\n+++\n",
+    ],
+)
+def test_front_matter_that_does_not_parse_is_text(tmp_path: Path, front: str) -> None:
+    (tmp_path / "n.md").write_text(f"{front}Text.\n")
+    (document,) = read_corpus([str(tmp_path / "n.md")]).documents
+    assert document.title == "n"
+    assert document.text.endswith("Text.")
+
+
+def test_front_matter_may_hold_lists_and_numbers(tmp_path: Path) -> None:
+    (tmp_path / "v1.2 notes.md").write_text("---\ntitle: 2024\nlicense: [MIT, CC0]\nsource:\nurl: there\n---\nText.\n")
+    assert read_corpus([str(tmp_path)]).documents == (Document("2024", "Text.", "there", "MIT, CC0"),)
+    (tmp_path / "v1.2 notes.md").write_text("Text.")
+    assert read_corpus([str(tmp_path)]).documents[0].title == "v1.2 notes"
+
+
+def test_a_page_without_a_body_is_read(tmp_path: Path) -> None:
+    (tmp_path / "p.HTML").write_text("<html><head><title>T</title><p>One.<svg><title>Icon</title></svg><p>Two.")
+    assert read_corpus([str(tmp_path)]).documents == (Document("T", "One.\nTwo."),)
+
+
+def test_a_line_that_does_not_parse_costs_no_other(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "One."}\nnull\n{"text": \n{"text": "caf\xe9"}\n{"text": "Two."}\n')
+    (tmp_path / "empty.json").write_text(" ")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    corpus = read_corpus([str(tmp_path)])
+    assert [document.text for document in corpus.documents] == ["One.", "Two."]
+    assert [note.partition(" (")[0] for note in corpus.passed.notes()] == [
+        "rows that cannot be used, passed over: 3",
+        "empty files, passed over: 1",
+        "files that cannot be read to their end: 1",
+    ]
+
+
+def test_a_table_with_too_many_cells_in_a_row_says_so(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("title,text\nA,hello, world\nB,whole\n")
+    corpus = read_corpus([str(tmp_path / "t.csv")])
+    assert [document.text for document in corpus.documents] == ["whole"]
+    assert "row 1: expected as many cells as the first line has" in corpus.passed.notes()[0]
+    (tmp_path / "u.csv").write_text('title,text\nA,"unclosed\nB,two\n')
+    with pytest.raises(CorpusError, match="does not parse"):
+        read_corpus([str(tmp_path / "u.csv")])
+
+
+def test_a_broken_topic_is_passed_over_whole(tmp_path: Path) -> None:
+    document = {"document_text": "Text.", "insights_included": ["1"]}
+    insights = [{"insight": "Told.", "insight_id": "1"}, {"insight_id": "1"}]
+    broken = {"documents": [document], "subtopics": [{"insights": insights}]}
+    whole = {"documents": [document], "subtopics": [{"insights": insights[:1]}]}
+    corpus = read_corpus([write(tmp_path / "t.jsonl", broken, whole)])
+    assert len(corpus.questions) == 1
+    assert len(corpus.passed.notes()) == 1
+
+
+def test_a_chained_question_needs_an_answer_and_indices_that_say_something(tmp_path: Path) -> None:
+    with gzip.open(CORPORA["musique_synth"]) as lines:
+        row = json.loads(next(lines))
+    signs = read_corpus([write(tmp_path / "a.jsonl", {**row, "answer": "!!!", "answer_aliases": ["Chk"]})])
+    assert signs.questions[0].hops[-1].answers == ("Chk",)
+    with pytest.raises(CorpusError, match=r"expected idx to be a number, got list \[1\]"):
+        read_corpus(
+            [write(tmp_path / "b.jsonl", {**row, "paragraphs": [{**p, "idx": [1]} for p in row["paragraphs"]]})]
+        )

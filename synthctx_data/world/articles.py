@@ -101,7 +101,10 @@ class Chapter:
     def of_family(self, entity: int, group: int) -> list[int]:
         """The numbers of the articles about an entity and then about the rest of its family, which state one group of relations."""
         starts = self.starts
-        return [starts[entity] + group, *(starts[other] + group for other in self.families.of[entity] if other != entity)]
+        return [
+            starts[entity] + group,
+            *(starts[other] + group for other in self.families.of[entity] if other != entity),
+        ]
 
     def one_each(self, first: Iterable[int], stream: Stream) -> Iterator[int]:
         """The numbers of articles about different entities: those of `first`, then one about every other entity.
