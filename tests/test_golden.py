@@ -1,4 +1,4 @@
-"""The rows of content version 1.2.0, pinned: a change that changes a row raises CONTENT_VERSION."""
+"""The rows of content version 2.0.0, pinned: a change that changes a row raises CONTENT_VERSION."""
 
 import hashlib
 
@@ -9,29 +9,29 @@ from synthctx_data.schema import to_table
 from tests.conftest import IDS, VARIANTS, every_example, examples_for
 
 GOLDEN = {
-    "mdqa_synth/real_haystack": "58b82aaa2b7d1677",
-    "mdqa_synth/real_limited": "6069d91aae0c2646",
-    "mdqa_synth/llm_haystack": "18c625d4a66844e6",
-    "mdqa_synth/llm_padding": "32c1fa6a1d81afda",
-    "mdqa_synth/templated_haystack": "6b09938a552ed1a2",
-    "mdqa_synth/templated_padding": "598f4377cc8d78df",
-    "mdqa_synth/symbolic_haystack": "78de7bdec4822e39",
-    "mdqa_synth/symbolic_padding": "e03fd73a6bc3c19a",
-    "musique_synth/real_haystack": "70190c2aa95e8637",
-    "musique_synth/real_limited": "819c5ddcac7e3024",
-    "musique_synth/llm_haystack": "09ad64c0987ecd4c",
-    "musique_synth/llm_padding": "35933c7582987075",
-    "musique_synth/templated_haystack": "60970fd88e8dda4a",
-    "musique_synth/templated_padding": "a02456a206bb1f67",
-    "musique_synth/symbolic_haystack": "e1d5cfb36eeff887",
-    "musique_synth/symbolic_padding": "25caa34e5285c62d",
-    "summhay_synth/real_haystack": "af646164e9dd83aa",
-    "summhay_synth/llm_haystack": "4ca188ea25143cbd",
-    "summhay_synth/llm_padding": "948900326efec019",
-    "summhay_synth/templated_haystack": "6e0cdec3019e6d40",
-    "summhay_synth/templated_padding": "33c2eb3c644277cd",
-    "summhay_synth/symbolic_haystack": "4156c1094fd852f1",
-    "summhay_synth/symbolic_padding": "0ff32504a65c2928",
+    "mdqa_synth/real_haystack": "8e8281503520de50",
+    "mdqa_synth/real_limited": "2b43fa49a912dd79",
+    "mdqa_synth/llm_haystack": "74892e91bab92612",
+    "mdqa_synth/llm_padding": "3bad4f83044822cd",
+    "mdqa_synth/templated_haystack": "07a1291f342fc951",
+    "mdqa_synth/templated_padding": "e72abeb81bfef53f",
+    "mdqa_synth/symbolic_haystack": "454d4e431b10e992",
+    "mdqa_synth/symbolic_padding": "dcf47f08c702b385",
+    "musique_synth/real_haystack": "47e3208d0195c79a",
+    "musique_synth/real_limited": "cbe8c74b58235f99",
+    "musique_synth/llm_haystack": "b759e1b360f6e54c",
+    "musique_synth/llm_padding": "4aa1c56f85168183",
+    "musique_synth/templated_haystack": "86bf4551cb43eb96",
+    "musique_synth/templated_padding": "f49c4a2ec8f574db",
+    "musique_synth/symbolic_haystack": "02530c01475a7748",
+    "musique_synth/symbolic_padding": "aa0b41a33f7ca908",
+    "summhay_synth/real_haystack": "c21311470499cf71",
+    "summhay_synth/llm_haystack": "3680f9dc24ef5105",
+    "summhay_synth/llm_padding": "ad7302fa87450c72",
+    "summhay_synth/templated_haystack": "f1c4dfc4f3e90ec5",
+    "summhay_synth/templated_padding": "a0f73f2aa62cbfa3",
+    "summhay_synth/symbolic_haystack": "8490e750bce5fd73",
+    "summhay_synth/symbolic_padding": "2a01710aa6619995",
 }
 
 
@@ -40,4 +40,4 @@ def test_the_rows_of_this_content_version(task: str, variant: str) -> None:
     rows = repr(
         to_table(every_example(examples_for(task, variant, max_tokens=2048, train=6, validation=3))).to_pylist()
     )
-    assert (CONTENT_VERSION, hashlib.sha256(rows.encode()).hexdigest()[:16]) == ("1.2.0", GOLDEN[f"{task}/{variant}"])
+    assert (CONTENT_VERSION, hashlib.sha256(rows.encode()).hexdigest()[:16]) == ("2.0.0", GOLDEN[f"{task}/{variant}"])
