@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, NamedTuple
 
+from synthctx_data.checks import wrong_spans
 from synthctx_data.depths import places
 from synthctx_data.floors import Floor, Floors
 from synthctx_data.rules import digest
@@ -35,7 +36,7 @@ class SplitSurvey:
     """The survey of one split.
 
     tokens, documents: the number of them in each row.
-    depths: the depth of each needle, in [0, 1], by hop.
+    depths: the depth of each needle, in [0, 1], by hop; none of rows whose spans are wrong.
     """
 
     tokens: list[int] = field(default_factory=list)
@@ -43,11 +44,11 @@ class SplitSurvey:
     depths: dict[int, list[float]] = field(default_factory=dict)
     _digest: Any = field(default_factory=hashlib.sha256)
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Adds a row to the survey."""
+    def add(self, row: Mapping[str, Any], is_sound: bool) -> None:
+        """Adds a row to the survey. `is_sound` is True if its spans are right."""
         self.tokens.append(row["num_tokens"])
         self.documents.append(len(row["documents"]))
-        for needle, depth in zip(row["needles"], places(row).needles, strict=True):
+        for needle, depth in zip(row["needles"], places(row).needles, strict=True) if is_sound else ():
             self.depths.setdefault(needle["hop"], []).append(depth)
         self._digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
 
@@ -80,8 +81,9 @@ class Survey:
 
     def add(self, split: str, row: Mapping[str, Any]) -> None:
         """Adds a row to the survey. The rows of a split must come in the order of their indices."""
-        self.splits.setdefault(split, SplitSurvey()).add(row)
-        if split == next(iter(self.splits)):
+        is_sound = not wrong_spans(row)
+        self.splits.setdefault(split, SplitSurvey()).add(row, is_sound)
+        if is_sound and split == next(iter(self.splits)):
             self._floors.add(row)
         if len(self._documents) < _MOST_DOCUMENTS:
             prompt = row["prompt"][0]["content"]

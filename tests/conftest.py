@@ -15,13 +15,14 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["COLUMNS"] = "100"
 # Rows of an earlier run, under the same name and with a card without sizes, would be taken for those of this one.
 os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="synthctx-datasets-")
-atexit.register(shutil.rmtree, os.environ["HF_DATASETS_CACHE"], ignore_errors=True)
 os.environ["OMP_NUM_THREADS"] = "1"  # of several workers, each with a thread a core, each waits for the others
 
 from builders import TASKS
 from builders.examples import Examples
 from builders.writing.sample import SIZES
 from synthctx_data.options import Options
+
+atexit.register(shutil.rmtree, os.environ["HF_DATASETS_CACHE"], ignore_errors=True)
 
 DATA = Path(__file__).parent / "data"
 CORPUS = DATA / "nq-open-oracle-500.jsonl.gz"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from synthctx_data.checks import FAULT_KINDS, Checker, Expected, Report, links
+from synthctx_data.examine import Examiner
 from synthctx_data.schema import to_table
 from tests.conftest import every_example, examples_for
 
@@ -195,6 +196,9 @@ def test_a_planted_fault_is_found_and_no_other(plant: Callable[[Rows], None], fa
     seen = found(rows)
     wanted = faults - {"tokens"}  # a text that was replaced often has another number of tokens, but need not
     assert wanted <= seen <= faults | ({"tokens"} if "tokens" in faults else set())
+    examiner = Examiner(Expected(1024))
+    examiner.add(((row["id"].split("/")[2], row) for row in rows), lambda count: None)
+    assert wanted <= {kind for kind, faults in examiner.done().report.faults.items() if faults} | {"tokens"}
     report = check(rows)
     assert all(any(row["id"] in message for row in rows) for kind in seen for message in report.faults[kind])
 
