@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 10
+_INEXACT = 0.1  # how far a share of characters may be from one of tokens
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,12 @@ class Places:
         return np.diff([0.0, *(self.depths[1:] + self.depths[:-1]) / 2, 1.0])
 
     def is_nearest(self, place: int, depth: float) -> bool:
-        """True if a place is about the nearest to a depth: no further than the document next to it is wide."""
+        """True if a place is about the nearest to a depth: hardly further than the document next to it is wide.
+
+        Needles are placed by tokens, of which characters are no exact measure.
+        """
         gaps = np.diff(self.depths)[max(place - 1, 0) : place + 1]
-        return abs(float(self.depths[place]) - depth) <= float(gaps.max(initial=0.0)) + 1e-9
+        return abs(float(self.depths[place]) - depth) <= float(gaps.max(initial=0.0)) + _INEXACT
 
 
 def places(row: Mapping[str, Any]) -> Places:
