@@ -27,7 +27,7 @@ HEADS = "heads/learnt"
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory in which a tiny model was fine-tuned by the README's recipe, to `runs/learnt`: a minute's work."""
-    return finetuned(make_place(tmp_path_factory.mktemp("learnt"), 120, 24), "runs/learnt")
+    return finetuned(make_place(tmp_path_factory.mktemp("learnt"), 140, 24), "runs/learnt")
 
 
 @pytest.fixture(scope="module")
