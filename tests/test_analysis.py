@@ -226,7 +226,7 @@ def test_candidates_are_ranked_by_what_they_do_to_the_heads(place: Path) -> None
     [
         ("detect.py", ["--data", DATA], "detect: expected --model or --adapter, got neither"),
         ("detect.py", ["--model", "absent", "--data", DATA], "detect: --model: expected a folder or a Hub id"),
-        ("detect.py", ["--model", "tiny", "--data", DATA], "detect: mdqa_synth/.* has \d+ tokens .* reads 512"),
+        ("detect.py", ["--model", "tiny", "--data", DATA], r"detect: mdqa_synth/.* has \d+ tokens .* reads 512"),
         (
             "knockout.py",
             ["--adapter", "runs/learnt", "--data", DATA, "--heads", "absent"],
