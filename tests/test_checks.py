@@ -260,7 +260,7 @@ def test_depths_at_few_places_are_skewed_and_as_asked_for(depth: str) -> None:
     assert found(rows) == {"depth"}
     asked = tuple(map(float, depth.split(",")))
     assert found(rows, depths=asked) == set()
-    assert found(rows, depths=(0.9,)) == {"depth"}
+    assert found(rows, depths=(0.75,)) == {"depth"}
 
 
 def test_without_a_budget_the_largest_row_is_it() -> None:
