@@ -157,6 +157,8 @@ def _correlation(found: Results, base: int, heads: str, measure: str) -> tuple[s
         return f"{len(means)} variants are too few", UNTESTED
     if np.ptp(means) < plan.f1_span:
         return f"F1 spans {np.ptp(means):.2f}", UNTESTED
+    if not np.isfinite(values).all():
+        return "the reference has no retrieval heads", UNTESTED
     if measure.startswith("recall") and (taken := len(set(values.round(9).ravel()))) < plan.recall_values:
         return f"recall takes {taken} values", UNTESTED
     one = correlate(spearman, values.mean(1), means, *names)
