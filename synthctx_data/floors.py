@@ -25,6 +25,7 @@ from synthctx_data.rules import (
 
 _ROWS, _FEWEST = 300, 40  # rows of a split that are judged: at most, and at least
 _CHARACTERS = 4_000_000  # no further row is judged once so many characters were, except of the fewest
+_FEW = 20  # rows: of fewer, no rule is called too good
 _FAR, _ERRORS = 0.1, 4.0  # how far above chance a rule is too good: so much, and so many standard errors
 
 
@@ -46,8 +47,8 @@ class Floor:
 
     @property
     def is_far(self) -> bool:
-        """True if the score is far above chance."""
-        return self.score - self.chance > max(_FAR, _ERRORS * self.error)
+        """True if the score is far above chance, over as many rows as it takes to tell."""
+        return self.rows >= _FEW and self.score - self.chance > max(_FAR, _ERRORS * self.error)
 
 
 RECURRENCE = {"stands in few rows": -1, "stands in many rows": 1}  # rules that rank documents by this times their rows
