@@ -1,10 +1,7 @@
 """Real files for tests: a corpus, tokenizers of every make, and builds."""
 
-import atexit
 import os
-import shutil
 import string
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,16 +10,12 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["COLUMNS"] = "100"
-# Rows of an earlier run, under the same name and with a card without sizes, would be taken for those of this one.
-os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="synthctx-datasets-")
 os.environ["OMP_NUM_THREADS"] = "1"  # of several workers, each with a thread a core, each waits for the others
 
 from builders import TASKS
 from builders.examples import Examples
 from builders.writing.sample import SIZES
 from synthctx_data.options import Options
-
-atexit.register(shutil.rmtree, os.environ["HF_DATASETS_CACHE"], ignore_errors=True)
 
 DATA = Path(__file__).parent / "data"
 CORPUS = DATA / "nq-open-oracle-500.jsonl.gz"
