@@ -47,8 +47,8 @@ def comparable(text: str) -> str:
     """The text folded, without punctuation, and normalised as answers are: two texts that read the same are the same."""
     if text.isascii():
         return normalize_answer(text)
-    plain = "".join(c for c in fold(text).casefold() if c.isascii() or category(c)[0] != "P")
-    return normalize_answer(_GAP.sub("", plain))
+    plain = _NOT_ASCII.sub(lambda one: "" if category(one[0])[0] == "P" else one[0], fold(text).casefold())
+    return normalize_answer(_GAP.sub("", plain) if _SPACELESS.search(plain) else plain)
 
 
 def comparables(answers: Iterable[str]) -> tuple[str, ...]:
