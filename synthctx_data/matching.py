@@ -13,7 +13,6 @@ SPACELESS = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _SPACELESS = re.compile(f"[{SPACELESS}]")
-_WORD = rf"[^\W_{SPACELESS}]"  # a character of a word that has spaces around it
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _QUOTES = dict.fromkeys(map(ord, "‘’‚‛ʼ´′"), "'") | dict.fromkeys(map(ord, "“”„‟«»"), '"')
 # Vowel points and the tatweel, which many leave out.
@@ -83,28 +82,42 @@ def mentions(text: str, answers: Iterable[str]) -> bool:
 
 def _between_words(text: str, answer: str) -> bool:
     """True if the text holds the answer where a script without spaces makes it a word of its own."""
-    return _SPACELESS.search(text) is not None and re.search(_as_word(answer), text) is not None
+    return _SPACELESS.search(text) is not None and _search(answer, text) is not None
 
 
 def find_text(wanted: str, text: str, flags: re.RegexFlag = re.NOFLAG) -> Span | None:
     """The span of the first place where a text holds another as whole words, however both are encoded; None if nowhere."""
     if not wanted.strip():
         return None
-    match = re.search(_as_word(wanted), text, flags)
-    if match or (wanted.isascii() and text.isascii()):
-        return Span(*match.span()) if match else None
-    folded, ends = _folded(text)
-    looked_for = fold(wanted)
-    match = re.search(_as_word(looked_for), folded, flags) if looked_for.strip() else None
-    return Span(ends[match.start()][0], ends[match.end() - 1][1]) if match else None
+    found = _search(wanted, text, flags)
+    if found or (wanted.isascii() and text.isascii()):
+        return found
+    folded, origins = _folded(text)
+    looked_for = fold(wanted).strip()
+    place = _search(looked_for, folded, flags) if looked_for else None
+    return Span(origins[place.start][0], origins[place.end - 1][1]) if place else None
 
 
-def _as_word(answer: str) -> str:
-    before = "" if _SPACELESS.match(answer[0]) else rf"(?<!{_WORD})"
-    after = "" if _SPACELESS.match(answer[-1]) else rf"(?!{_WORD})"
+def _search(wanted: str, text: str, flags: re.RegexFlag = re.NOFLAG) -> Span | None:
+    """The span of the first place where a text holds another as words of their own; None if nowhere."""
     # A line may end between words, and in scripts without spaces anywhere.
-    inside = r"\s+".join(map(re.escape, _GAP.sub("", answer).split()))
-    return before + re.sub(rf"(?<=[{SPACELESS}])(?=[{SPACELESS}])", r"\\s*", inside) + after
+    inside = r"\s+".join(map(re.escape, _GAP.sub("", wanted).split()))
+    if not wanted.isascii():
+        inside = re.sub(rf"(?<=[{SPACELESS}])(?=[{SPACELESS}])", r"\\s*", inside)
+    pattern = re.compile(inside, flags)
+    free_start, free_end = (_SPACELESS.match(edge) is not None for edge in (wanted[0], wanted[-1]))
+    match = pattern.search(text)
+    while match:
+        start, end = match.span()
+        if (free_start or not _is_word(text[start - 1 : start])) and (free_end or not _is_word(text[end : end + 1])):
+            return Span(start, end)
+        match = pattern.search(text, start + 1)
+    return None
+
+
+def _is_word(character: str) -> bool:
+    """True for a character of a word that has spaces around it."""
+    return character.isalnum() and not _SPACELESS.match(character)
 
 
 def _folded(text: str) -> tuple[str, list[tuple[int, int]]]:
