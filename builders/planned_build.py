@@ -11,7 +11,7 @@ from pydantic import Field
 
 from builders.build import is_built
 from builders.examples import Examples
-from builders.shards import Build
+from builders.shards import Build, examples_of
 from builders.writing.options import WritingOptions
 from builders.writing.run import expression_of
 from synthctx_data.errors import CorpusError, UsageError
@@ -99,7 +99,7 @@ def plan_builds(task: Task, variants: Sequence[str], options: Options, where: Ru
 
 def require_whole_corpus(planned: Sequence[PlannedBuild]) -> None:
     """Raises: CorpusError if a build has to pass over anything in its corpus that is broken or too long."""
-    notes = [f"{one.name}: {note}" for one in planned for note in one.examples.notes()]
+    notes = [f"{one.name}: {note}" for one in planned for note in examples_of(one.build).notes()]
     if notes:
         raise CorpusError(
             f"--strict: expected to use all of --corpus, but {'; '.join(notes)}; mend these, or leave out --strict"

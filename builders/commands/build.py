@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from builders import find_task
 from builders.commands import writing_tables
 from builders.planned_build import PlannedBuild, RunOptions, plan_builds, require_use, require_whole_corpus
+from builders.shards import examples_of
 from builders.writing.options import WritingOptions
 from builders.writing.prices import Spending
 from synthctx_data.command import OptionsFile, err, out, progress_bar
@@ -70,7 +71,8 @@ def _build(planned: PlannedBuild, where: RunOptions) -> None:
 
 def say_notes(planned: PlannedBuild) -> None:
     """Prints what the variant did not take from its corpus."""
-    for note in (*planned.examples.notes(), *planned.examples.remarks()):
+    examples = examples_of(planned.build)  # those of the build, which hold the corpus already
+    for note in (*examples.notes(), *examples.remarks()):
         err.print(f"{planned.name}: {note}", soft_wrap=True)
 
 
