@@ -243,12 +243,13 @@ def read_safely(layout: Layout, options: Options) -> Corpus:
     corpus = read_corpus(options.corpus, options.corpus_text_column)
     documents = []
     for document in corpus.documents:
-        safe = replace(document, title=layout.escape(document.title), text=layout.escape(document.text))
-        if safe != document:
+        title, text = layout.escape(document.title), layout.escape(document.text)
+        if (title, text) != (document.title, document.text):
             corpus.passed.add(
                 "documents whose special tokens and document numbers were taken apart", repr(document.text[:60])
             )
-        documents.append(safe)
+            document = replace(document, title=title, text=text)  # noqa: PLW2901  # all others stay the same objects
+        documents.append(document)
     questions = []
     for question in corpus.questions:
         texts = [question.text, *(answer for hop in question.hops for answer in hop.answers)]
