@@ -190,11 +190,6 @@ def titled_alike(text: RowText, known: History) -> list[float]:
     return [counted[title] if title else 0 for title in text.titles]
 
 
-def titled_alone(text: RowText, known: History) -> list[float]:
-    """For every document, the number of documents with its title, negative; the same for all without a title."""
-    return [-number for number in titled_alike(text, known)]
-
-
 def titled_like(text: RowText, known: History) -> list[float]:
     """For every document, the number of other titles that share a word with its title, articles aside."""
     words = {title: set(comparable(title).split()) for title in text.titles}
@@ -211,24 +206,14 @@ def mentioned(text: RowText, known: History) -> list[float]:
     return list(text.mentioned)
 
 
-def early(text: RowText, known: History) -> list[float]:
-    """For every document, its index, negative."""
-    return [-i for i in range(len(text.documents))]
-
-
-def late(text: RowText, known: History) -> list[float]:
+def place(text: RowText, known: History) -> list[float]:
     """For every document, its index."""
     return list(range(len(text.documents)))
 
 
-def long(text: RowText, known: History) -> list[float]:
+def characters(text: RowText, known: History) -> list[float]:
     """For every document, its characters."""
     return [len(document) for document in text.documents]
-
-
-def short(text: RowText, known: History) -> list[float]:
-    """For every document, its characters, negative."""
-    return [-len(document) for document in text.documents]
 
 
 def answer_like(text: RowText, known: History) -> list[float]:
@@ -294,17 +279,24 @@ def dead_end(text: RowText) -> list[str]:
 
 Answering = Callable[[RowText], list[str]]
 Ranking = Callable[[RowText, History], Sequence[float]]
+
+
+def _least(rule: Ranking) -> Ranking:
+    """The rule that ranks the other way round."""
+    return lambda text, known: [-score for score in rule(text, known)]
+
+
 BLIND: Mapping[str, Ranking] = {
     "says what others say": repeated,
     "worded like needles": worded,
     "shares its title": titled_alike,
-    "has its title alone": titled_alone,
+    "has its title alone": _least(titled_alike),
     "title like others": titled_like,
     "title mentioned": mentioned,
-    "first": early,
-    "last": late,
-    "longest": long,
-    "shortest": short,
+    "first": _least(place),
+    "last": place,
+    "longest": characters,
+    "shortest": _least(characters),
     "answer's type": answer_like,
 }
 PLACES = frozenset({"first", "last"})  # rules that read where a document stands
