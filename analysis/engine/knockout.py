@@ -46,8 +46,10 @@ def knock_out(options: KnockoutOptions) -> Curves:
     untouched = answers.mean([answers.f1("none")], "none")
     found: Curves = {name: {0: untouched} for name in ("highest heads", *CONTROLS)}
     drawn: dict[str, dict[int, list[float]]] = {control: {} for control in CONTROLS}
+    knocked: dict[str, dict[int, list[list[Head]]]] = {name: {} for name in found}
     for number in sorted(options.top):
         top = ranked[:number]
+        knocked["highest heads"][number] = [top]
         found["highest heads"][number], _ = _measure(answers, [top], options, f"{number} highest heads")
         for control in CONTROLS:
             sets = [
@@ -57,9 +59,10 @@ def knock_out(options: KnockoutOptions) -> Curves:
             ]
             if sets:
                 name = f"{number} random heads of {control}"
+                knocked[control][number] = sets
                 found[control][number], drawn[control][number] = _measure(answers, sets, options, name)
     about = {**options.model_dump(), "of": heads.about}
-    write_found(output, "knockout.json", {"about": about, "f1": found, "f1_of_each_draw": drawn})
+    write_found(output, "knockout.json", {"about": about, "heads": knocked, "f1": found, "f1_of_each_draw": drawn})
     curves(
         found, output / "knockout", ("heads knocked out", "F1"), f"{options.adapter or options.model}\n{options.data}"
     )

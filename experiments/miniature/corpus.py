@@ -47,5 +47,5 @@ def guessing(corpus: Path, rows: Iterable[Mapping[str, Any]]) -> list[float]:
         text, asked = row["prompt"][0]["content"], relation[row["question"]]
         documents = (said.get(text[one["start"] : one["end"]], {}) for one in row["documents"])
         objects = [document[asked] for document in documents if asked in document]
-        scores.append(sum(answer_f1(one, row["answers"]) for one in objects) / len(objects))
+        scores.append(sum(answer_f1(one, row["answers"]) for one in objects) / max(len(objects), 1))
     return scores

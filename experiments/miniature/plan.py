@@ -88,6 +88,7 @@ class Measuring(_Part):
     intervened: int
     score: Literal["wu", "wu_forced"]
     threshold: float
+    knocked_out: tuple[int, ...]
     draws: int
     patched_below: float
     patched_heads: int
@@ -103,7 +104,6 @@ class Gates(_Part):
     real_over_guessing: float
     real_over_synthetic: float
     layers: int
-    knockout_share: float
     layer_share: float
 
 
@@ -119,6 +119,7 @@ class Plan(_Part):
     tuning: Tuning
     measuring: Measuring
     gates: Gates
+    bound: float
     f1_span: float
     recall_values: int
 

@@ -25,7 +25,7 @@ from synthctx_data.option_model import OptionModel
 from training import run_folder
 
 _HELP = """\
-Runs the paper in miniature, on two cores in half an hour.
+Runs the paper in miniature, on two cores in an hour.
 
 For example:
   python experiments/miniature/run.py
@@ -40,7 +40,7 @@ hold here. Sizes, phases, learning rates, thresholds and gates are in
 plan.yaml. Called again after an interruption, it goes on where it stopped.
 """
 # Seconds that a job takes on one core, by its kind, for an estimate of the time left.
-_SECONDS = {"data": 50, "base": 600, "copy": 1, "examine": 25, "tune": 44, "knock": 60, "patch": 10, "compare": 10}
+_SECONDS = {"data": 50, "base": 600, "copy": 1, "examine": 25, "tune": 44, "knock": 330, "patch": 33, "compare": 10}
 _TOLD: list[Any] = []  # in a worker, the queue for its progress
 
 

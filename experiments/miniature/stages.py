@@ -149,19 +149,17 @@ def _score(study: Study, output: Path, data: str, **options: Any) -> None:
 
 
 def knock_out_base(study: Study, base: int) -> None:
-    """Knocks out heads of the first real-tuned model: its retrieval heads, the same number of random heads, and each layer."""
+    """Knocks out heads of the first real-tuned model: its highest heads, as many random heads, and each layer."""
     from analysis.engine.conditions import ConditionAnswers, name_of, write_found
     from analysis.engine.knockout import knock_out, without
-    from analysis.heads import HeadScores
 
     folder, plan = study.at(base, REAL, study.plan.seeds[0]), study.plan
-    heads = HeadScores.load(folder / "heads")
     options = KnockoutOptions(
         adapter=str(folder / "adapter"),
         data=study.data("test"),
         limit=plan.measuring.intervened,
         heads=str(folder / "heads"),
-        top=[max(len(heads.above(plan.measuring.threshold)), 1)],
+        top=list(plan.measuring.knocked_out),
         seeds=plan.measuring.draws,
         exclude_layers=[0],
         output=str(folder / "knockout"),
