@@ -1,6 +1,7 @@
 """Scores of attention heads, stored with their origin: ranking, intervals, and exports for other tools."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,13 +27,15 @@ _RESAMPLES = 1000
 class Scored:
     """The scores of one example: `total` (layer, head), and its parts `steps` (step, layer, head) and `needles` (needle, layer, head).
 
-    Scores are NaN where a layer has no attention. All of them are NaN if the example does not count.
+    Scores are NaN where a layer has no attention. All of them are NaN if the example does not count. `ceiling` is the highest total
+    that a head could have; NaN if the score has none.
     """
 
     id: str
     total: Scores
     steps: Scores
     needles: Scores
+    ceiling: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class HeadScores:
             _mean_of_ragged([one.steps for one in counted]),
             _mean_of_ragged([one.needles for one in counted]),
             tuple(one.id for one in counted),
-            {**about, "asked": len(scored), "counted": len(counted)},
+            {**about, "asked": len(scored), "counted": len(counted), **_ceiling(counted)},
         )
 
     @property
@@ -153,6 +156,11 @@ class HeadScores:
         groups = int(self.about.get("kv_heads", heads))
         shared = self.values.reshape(layers, groups, heads // groups).max(2)
         return [[round(float(value), 6) for value in layer] for layer in np.nan_to_num(shared)]
+
+
+def _ceiling(counted: Sequence[Scored]) -> dict[str, float]:
+    ceiling = float(np.mean([one.ceiling for one in counted]))
+    return {} if math.isnan(ceiling) else {"ceiling": round(ceiling, 6)}
 
 
 def rank_heads(values: Scores, most: int | None = None) -> list[Head]:

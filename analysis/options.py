@@ -8,7 +8,7 @@ from pydantic import Field
 from synthctx_data.option_model import SEVERAL, OptionModel, panel
 from training.options import ANSWERS_PANEL, DATA_PANEL, Name, Positive, ReadingOptions, Recipe
 
-ScoreName = Literal["wu", "wu_forced", "mass", "logit", "edge", "ablate"]
+ScoreName = Literal["wu", "wu_forced", "mass", "qrhead", "logit", "edge", "ablate"]
 
 _HEADS = panel("Heads", 0)
 
@@ -20,6 +20,8 @@ class DetectOptions(ReadingOptions):
     """The score of a head; see below."""
     calibrate: Annotated[bool, _HEADS] = True
     """For the score mass: subtract the score under the empty question N/A."""
+    span: Annotated[Literal["needle", "sentence"], _HEADS] = "needle"
+    """What counts as the needle: all of it, or only the sentence that states its answer."""
     top: Annotated[Positive, _HEADS] = 10
     """Heads to show."""
     output: Annotated[Name | None, DATA_PANEL] = None

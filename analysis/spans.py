@@ -1,14 +1,17 @@
 """Rows in tokens, with the ranges of the answer, the question, the needles and the documents."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from synthctx_data.errors import DatasetError, ModelError
-from training.sequences import IGNORED, encode, render_prompt, render_row, require_end, tokenize
+from synthctx_data.layout import SENTENCE_END
+from training.turns import IGNORED, encode, end_of_answer, render_prompt, render_row, tokenize
+
+Span = Literal["needle", "sentence"]  # what counts as a needle: the whole of it, or the sentence with its answer
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,8 @@ class Tokens:
     """A row as a model reads it. Ranges are indices into `ids`. A token that is partly in a span is in its range.
 
     `ids[:prompt]` comes before the answer. `answer` leaves out the tokens that end the answer. `needles` are the hops in order, or
-    the cited documents. Each needle includes its answer; for a citation this is the number in the line above the document.
+    the cited documents. Each needle includes its answer; for a citation this is the number in the line above the document. `gold`
+    has the document of each needle, with the line above it.
     """
 
     id: str
@@ -25,6 +29,7 @@ class Tokens:
     answer: range
     question: range
     needles: tuple[range, ...]
+    gold: tuple[range, ...]
     documents: tuple[range, ...]
 
     @property
@@ -33,43 +38,58 @@ class Tokens:
         return self.question.start
 
 
-def tokens_of(tokenizer: Tokenizer, row: dict[str, Any]) -> Tokens:
+def tokens_of(tokenizer: Tokenizer, row: dict[str, Any], span: Span = "needle") -> Tokens:
     """A row of a data set as a model reads it: the token ids, and the tokens of the answer, the question, needles and documents.
 
+    Under the span "sentence" a needle is only the sentence (or line) that states its answer.
+
     Raises: ModelError if the tokenizer does not say which characters each token covers; DatasetError if the chat template changes
-    the text of the row; UsageError if the tokenizer has neither chat template nor end token.
+    the text of the row; UsageError if the template does not ask and train alike, or if nothing ends an answer.
     """
     if not tokenizer.is_fast:
         raise ModelError(
             f"expected a tokenizer that tells which characters its tokens are (a fast one), got {type(tokenizer).__name__}"
         )
-    require_end(tokenizer)
-    encoded, text = encode(tokenizer, row), render_row(tokenizer, row)
-    prompt = render_prompt(tokenizer, row)
-    shared = next((i for i, (a, b) in enumerate(zip(text, prompt, strict=False)) if a != b), len(prompt))
+    end_of_answer(tokenizer)
+    encoded, text, prompt = encode(tokenizer, row), render_row(tokenizer, row), render_prompt(tokenizer, row)
     edges = np.array(tokenize(tokenizer, text, return_offsets_mapping=True)["offset_mapping"])
     message, answer = row["prompt"][0]["content"], row["completion"][0]["content"]
     start = _find(text, message.strip(), 0, row["id"]) - (len(message) - len(message.lstrip()))
-    answered = _find(text, answer.strip(), max(shared, start + len(message.rstrip())), row["id"])
-    after = row["documents"][-1]["end"]
-    asked = _find(message, row["question"], after, row["id"])
+    answered = _find(text, answer.strip(), len(prompt), row["id"])
+    asked = _find(message, row["question"], row["documents"][-1]["end"], row["id"])
     end = start + len(message.rstrip())
+
+    def tokens(first: int, last: int) -> range:
+        return _range(edges, start + first, start + last)
+
     return Tokens(
         id=row["id"],
         ids=tuple(encoded["input_ids"]),
         prompt=encoded["labels"].count(IGNORED),
         answer=_range(edges, answered, answered + len(answer.strip())),
         question=_range(edges, start + asked, min(start + asked + len(row["question"]), end)),
-        needles=tuple(
-            _range(
-                edges,
-                start + min(needle["start"], needle["answer_start"]),
-                start + max(needle["end"], needle["answer_end"]),
-            )
-            for needle in row["needles"]
-        ),
-        documents=tuple(_range(edges, start + doc["start"], start + doc["end"]) for doc in row["documents"]),
+        needles=tuple(tokens(*_characters(message, row, needle, span)) for needle in row["needles"]),
+        gold=tuple(tokens(*_document(message, row, needle["document"])) for needle in row["needles"]),
+        documents=tuple(tokens(document["start"], document["end"]) for document in row["documents"]),
     )
+
+
+def _characters(message: str, row: dict[str, Any], needle: dict[str, int], span: Span) -> tuple[int, int]:
+    """The first character of a needle, and the one behind its last."""
+    if span == "needle":
+        return min(needle["start"], needle["answer_start"]), max(needle["end"], needle["answer_end"])
+    first, last = _document(message, row, needle["document"])
+    ends = [first, *(found.end() for found in SENTENCE_END.finditer(message, first, last)), last]
+    start = max(end for end in ends if end <= needle["answer_start"])
+    start += len(message[start:last]) - len(message[start:last].lstrip())
+    return start, min(end for end in ends if end >= needle["answer_end"])
+
+
+def _document(message: str, row: dict[str, Any], number: int) -> tuple[int, int]:
+    """The first character of a document, in the line above it that has its number, and the one behind its last."""
+    document = row["documents"][number]
+    above = message.rfind("\n", 0, max(document["start"] - 1, 0)) + 1
+    return above, document["end"]
 
 
 def _find(text: str, part: str, start: int, name: str) -> int:
@@ -89,12 +109,19 @@ def _range(edges: NDArray[np.int64], start: int, end: int) -> range:
     return range(int(found[0]), int(found[-1]) + 1) if len(found) else range(0)
 
 
-def neutral(tokenizer: Tokenizer, row: dict[str, Any]) -> Tokens:
+def neutral(tokenizer: Tokenizer, row: dict[str, Any], span: Span = "needle") -> Tokens:
     """The row with the question "N/A", which asks for nothing. It shows what heads do without a question.
 
+    Raises: ModelError if the tokenizer has no token for it.
     Source: QRHead (arXiv 2506.09944), which takes this as its null query.
     """
     message = row["prompt"][0]["content"]
     at = message.index(row["question"], row["documents"][-1]["end"])
     content = f"{message[:at]}N/A{message[at + len(row['question']) :]}"
-    return tokens_of(tokenizer, {**row, "question": "N/A", "prompt": [{"role": "user", "content": content}]})
+    found = tokens_of(tokenizer, {**row, "question": "N/A", "prompt": [{"role": "user", "content": content}]}, span)
+    if not found.question:
+        raise ModelError(
+            "expected a tokenizer that has tokens for the neutral question N/A, and this one's drops it; take --no-calibrate, or another "
+            "score than qrhead"
+        )
+    return found

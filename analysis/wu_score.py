@@ -1,4 +1,4 @@
-"""The retrieval score of Wu et al. (2024): the share of tokens that heads copy while the model writes its own answer greedily."""
+"""The retrieval score of Wu et al. (2024): the tokens that heads copy while the model writes its own answer greedily."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from analysis.attention_scores import Reader, attended, common_prefix, copies, scored, starts
+from analysis.attention_scores import Reader, attended, common_prefix, copies, scored, starts, with_ceiling
 from analysis.branches import Branches
 from analysis.heads import Scored
 from analysis.spans import Tokens
@@ -34,13 +34,16 @@ def wu(
     model: PreTrainedModel,
     questions: Sequence[Tokens],
     ends: Sequence[int],
-    answers: Callable[[Tokens, list[int]], bool],
+    begins: Callable[[Tokens, list[int]], int | None],
 ) -> list[Scored]:
-    """The share of the tokens of the model's answer that each head copies from a needle, in [0, 1].
+    """The tokens that each head copies from a needle, divided by the number of tokens of the right answer: 0 or more.
 
-    A head copies a token if it attends most to the same token in a needle while the model predicts it. The right answer serves as a
-    draft. One pass shows how far the model would have written the draft. From the first other token on, the model writes token by
-    token. A question whose answer `answers` rejects does not count (NaN).
+    A head copies a token if it attends most to the same token in a needle while the model predicts it. It can score more than 1 where
+    the model says the answer twice. `begins` finds the first token of an answer behind the thoughts before it, and None in a wrong
+    answer, whose question does not count (NaN). Thoughts do not count, nor does what the model would write behind an end token.
+
+    The right answer serves as a draft. One pass shows how far the model would have written the draft. From the first other token on,
+    the model writes token by token.
 
     Source: retrieval_head_detection.py of github.com/nightdessert/Retrieval_Head.
     """
@@ -53,10 +56,13 @@ def wu(
     results = []
     for question, answer in zip(questions, written, strict=True):
         tokens = answer.tokens[:-1] if answer.tokens[-1] in ends else answer.tokens
-        if tokens and answers(question, tokens):
-            results.append(scored(question, copies(question, torch.stack(answer.attended[: len(tokens)], 2), tokens)))
-        else:
+        first = begins(question, tokens) if tokens else None
+        if first is None:
             results.append(_uncounted(question, answer.attended[0]))
+        else:
+            seen = torch.stack(answer.attended[first : len(tokens)], 2)
+            found = scored(question, copies(question, seen, tokens[first:]), len(question.answer))
+            results.append(with_ceiling(question, found))
     return results
 
 

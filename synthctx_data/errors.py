@@ -15,6 +15,8 @@
 Every message says what was expected, what came, and what to do.
 """
 
+from typing import Any, get_args
+
 
 class SynthctxError(Exception):
     """The root of all errors of synthctx. The command line exits with its `exit_code`."""
@@ -60,6 +62,12 @@ class HubError(SynthctxError):
 
 class ModelError(SynthctxError):
     pass
+
+
+def require_choice(name: str, value: object, choices: Any) -> None:
+    """Raises: UsageError if a value is none of the choices, which are a Literal type."""
+    if value not in get_args(choices):
+        raise UsageError(f"{name}: expected one of {', '.join(map(str, get_args(choices)))}; got {value!r}")
 
 
 def first_line(error: Exception) -> str:

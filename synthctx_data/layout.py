@@ -12,7 +12,7 @@ from synthctx_data.prompts import Wording, render, wording
 from synthctx_data.tokens import TokenCounter
 
 # The end of a sentence, or of a line, with more text behind it.
-_SENTENCE_END = re.compile(r"""[.!?]["'”’)\]]*(?=\s+\S)|[。！？]["”’」』）]*(?=.)|[^\s.!?。！？](?=\n\s*\S)""")
+SENTENCE_END = re.compile(r"""[.!?]["'”’)\]]*(?=\s+\S)|[。！？]["”’」』）]*(?=.)|[^\s.!?。！？](?=\n\s*\S)""")
 _MOST_SENTENCES = 16
 
 
@@ -125,7 +125,7 @@ class Layout:
 
     def cut_at_sentences(self, page: Page) -> list[Page]:
         """The page cut at the end of each sentence or line but the last, the longest first; at most 16 of them."""
-        ends = [found.end() for found in _SENTENCE_END.finditer(page.document.text)][-_MOST_SENTENCES:]
+        ends = [found.end() for found in SENTENCE_END.finditer(page.document.text)][-_MOST_SENTENCES:]
         texts = [page.document.text[:end] for end in reversed(ends)]
         return self.pages([replace(page.document, text=text) for text in texts]) if texts else []
 

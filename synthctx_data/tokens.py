@@ -23,6 +23,10 @@ BUNDLED = Path(__file__).resolve().parent / "tokenizer"
 _FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
+# What tells a chat template that the model is not to think before it answers, by the names that templates have for it. A synthetic answer
+# has no thoughts to train on.
+THOUGHTS_OFF = {"enable_thinking": False, "thinking": False}
+
 # The texts before and after a unit while it is counted, unless the caller gives others. In a prompt too, a unit follows a
 # line end, and something visible follows it. Many tokenizers treat the very beginning of a text differently, and those like
 # GPT-2's treat line ends at the very end differently.
@@ -105,11 +109,15 @@ class TokenCounter:
         Raises: TokenizerError if the chat template fails.
         """
         if self._template is None:
-            text = f"{prompt}\n{completion}"
-            return len(self._tokenizer.encode(text, add_special_tokens=True)) + 1
+            tokens = self._tokenizer.encode(f"{prompt}\n{completion}", add_special_tokens=True).tokens
+            return len(tokens) + (
+                tokens[-1:] != [self._special.get("eos_token")]
+            )  # which some tokenizers add themselves
         messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
         try:
-            return self.raw(self._template.render(messages=messages, add_generation_prompt=False, **self._special))
+            return self.raw(
+                self._template.render(messages=messages, add_generation_prompt=False, **THOUGHTS_OFF, **self._special)
+            )
         except Exception as error:  # a template may raise anything
             raise TokenizerError(
                 "the tokenizer's chat template must accept one user and one assistant message, "

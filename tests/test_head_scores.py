@@ -9,19 +9,21 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from analysis.attention_scores import logit, mass, wu_forced
+from analysis.attention_scores import mass, wu_forced
 from analysis.causal_scores import causal
 from analysis.engine.detect import score_rows
-from analysis.interventions import Knockout, Positions, intervene
-from analysis.projections import projections
+from analysis.interventions import Intervention, Knockout, Positions, intervene
+from analysis.logit_score import logit
+from analysis.qrhead_score import qrhead
 from analysis.spans import Tokens, neutral, tokens_of
+from analysis.writing_paths import find_paths
 from analysis.wu_score import wu
 from synthctx_data.errors import ModelError, UsageError
 from tests.families import make, rarely
 from tests.test_interventions import adapted
 from tests.test_spans import rows_of
-from training.sequences import load_tokenizer
 from training.tiny import INDUCTION, make_tiny
+from training.turns import load_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 FAMILIES = ["llama", "gemma2", "mistral", "gpt2"]
@@ -93,7 +95,7 @@ def slow_wu(model: PreTrainedModel, tokens: Tokens, ends: list[int]) -> np.ndarr
                     inside = sum(needle.start <= at < needle.stop for needle in tokens.needles)
                     found[layer, head] = inside * (at < len(tokens.ids) and tokens.ids[at] == token)
             hits = hits + found
-    return (hits / produced).numpy() if produced else np.full(())
+    return (hits / len(tokens.answer)).numpy() if produced else np.full(())
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma2", "trained", *rarely("mistral", "gpt2")])
@@ -110,9 +112,9 @@ def test_wu_counts_as_a_decode_loop_does(family: str, tiny: Path, tokenizer, row
         tokens = tokens_of(tokenizer, row)
         for given in (0, 1):
             asked = Tokens(**{**vars(tokens), "prompt": tokens.prompt + given})
-            (found,) = wu(model, [asked], ends, lambda *_: True)
+            (found,) = wu(model, [asked], ends, lambda *_: 0)
             np.testing.assert_allclose(found.total, slow_wu(eager, asked, ends), atol=1e-6)
-            np.testing.assert_allclose(found.steps.mean(0), found.total, atol=1e-6)
+            np.testing.assert_allclose(found.steps.sum(0) / len(asked.answer), found.total, atol=1e-6)
             np.testing.assert_allclose(found.needles.sum(0), found.total, atol=1e-6)
 
 
@@ -162,8 +164,6 @@ def test_logit_contributions_are_those_of_each_position(family: str, tokenizer, 
     tokens = tokens_of(tokenizer, rows[0])
     values: dict[int, Tensor] = {}
 
-    from analysis.interventions import Intervention
-
     class Values(Intervention):
         def attend(self, call, proceed):
             values[call.layer] = call.value[0].repeat_interleave(call.query.shape[1] // call.value.shape[1], 0)
@@ -175,17 +175,18 @@ def test_logit_contributions_are_those_of_each_position(family: str, tokenizer, 
     unembedding = model.get_output_embeddings().weight.detach()
     expected = np.zeros(weights.shape[:2])
     (needle,) = tokens.needles
-    for layer, projection in projections(model).items():
+    for layer, path in find_paths(model).items():
         heads, _, size = values[layer].shape
         for head in range(heads):
             put_out = torch.zeros(len(tokens.ids), heads * size)
             put_out[:, head * size : (head + 1) * size] = values[layer][head]
             with torch.no_grad():
-                written = projection(put_out) - projection(torch.zeros(1, heads * size))
+                written = path.projection(put_out) - path.projection(torch.zeros(1, heads * size))
             for at in tokens.answer:
                 added = weights[layer, head, at - 1] * (written @ unembedding[tokens.ids[at]])
                 inside = added[needle.start : needle.stop].sum()
-                expected[layer, head] += float(inside - (added.sum() - inside)) / len(tokens.answer)
+                share = len(needle) / (at - len(needle))
+                expected[layer, head] += float(inside - share * (added.sum() - inside)) / len(tokens.answer)
     (found,) = logit(model, [tokens])
     np.testing.assert_allclose(found.total, expected, atol=2e-3 * np.abs(expected).max())
 
@@ -222,7 +223,7 @@ def test_causal_scores_are_those_of_a_pass_for_each_head(family: str, score: str
                     np.testing.assert_allclose(mine, expected, atol=2e-4)
 
 
-@pytest.mark.parametrize("score", ["wu", "wu_forced", "mass", "logit"])
+@pytest.mark.parametrize("score", ["wu", "wu_forced", "mass", "qrhead", "logit"])
 def test_questions_on_one_context_score_together_as_they_do_alone(score: str, tokenizer, rows: list[dict]) -> None:
     """Packed as branches, with answers that end at different steps."""
     model = random_model("llama", tokenizer)
@@ -230,9 +231,10 @@ def test_questions_on_one_context_score_together_as_they_do_alone(score: str, to
     nothing = [neutral(tokenizer, row) for row in rows[1:4]]
     ends = list(range(0, len(tokenizer), 12))
     run = {
-        "wu": lambda some, _: wu(model, some, ends, lambda *_: True),
+        "wu": lambda some, _: wu(model, some, ends, lambda *_: 0),
         "wu_forced": lambda some, _: wu_forced(model, some),
         "mass": lambda some, neutral: mass(model, some, neutral),
+        "qrhead": lambda some, neutral: qrhead(model, some, neutral),
         "logit": lambda some, _: logit(model, some),
     }[score]
     together = run(questions, nothing)
@@ -273,8 +275,54 @@ def test_a_row_that_is_too_long_is_named(tokenizer, rows: list[dict]) -> None:
         list(score_rows(model, tokenizer, rows))
 
 
-@pytest.mark.parametrize("family", ["qwen3_next", "gemma2", "gemma3_text", "olmo2", "glm4"])
-def test_a_gate_or_a_norm_behind_the_heads_is_noticed(family: str, tokenizer, rows: list[dict]) -> None:
-    """What a head writes cannot be told then from its output and the projection alone."""
-    with pytest.raises(ModelError, match="take another score than logit"):
-        logit(make(family, vocab_size=len(tokenizer)), [tokens_of(tokenizer, rows[0])])
+@pytest.mark.parametrize(
+    ("family", "norm"),
+    [
+        ("gemma2", "post_attention_layernorm"),
+        ("gemma3_text", "post_attention_layernorm"),
+        ("olmo2", "post_attention_layernorm"),
+        ("glm4", "post_self_attn_layernorm"),
+        ("qwen3_next", "self_attn"),
+        ("llama", "self_attn"),
+        ("adapted", "self_attn"),
+    ],
+)
+def test_what_all_heads_write_is_what_their_layer_adds(family: str, norm: str, tokenizer, rows: list[dict]) -> None:
+    """With a norm, a gate or an adapter behind the heads too: the sum over heads and positions, along the unembedding."""
+    size = {"vocab_size": len(tokenizer)}
+    model = adapted(1, **size) if family == "adapted" else make(family, **size, max_position_embeddings=1024)
+    tokens = tokens_of(tokenizer, rows[0])
+    everything = Tokens(**{**vars(tokens), "needles": (range(len(tokens.ids)),)})
+    added: dict[int, Tensor] = {}
+
+    def keep(layer: int):
+        def hook(_, __, output):
+            added[layer] = (output[0] if isinstance(output, tuple) else output)[0]
+
+        return hook
+
+    modules = {name: module for name, module in model.named_modules() if name.endswith(f".{norm}")}
+    hooks = [
+        module.register_forward_hook(keep(int(re.search(r"layers\.(\d+)", name)[1])))
+        for name, module in modules.items()
+    ]
+    with torch.no_grad():
+        model(torch.tensor([tokens.ids]))
+    for hook in hooks:
+        hook.remove()
+    (found,) = logit(model, [everything])
+    unembedding = model.get_output_embeddings().weight.detach()
+    assert added
+    for layer, stream in added.items():
+        for step, at in enumerate(tokens.answer):
+            expected = float(stream[at - 1] @ unembedding[tokens.ids[at]])
+            assert found.steps[step, layer].sum() == pytest.approx(
+                expected, abs=1e-3 * float(stream.abs().max()) + 1e-4
+            )
+
+
+def test_a_module_that_is_not_linear_behind_the_heads_is_noticed(tokenizer, rows: list[dict]) -> None:
+    with pytest.raises(
+        ModelError, match=r"of layer 0 of BitNetForCausalLM go through BitNetRMSNorm first; take another score"
+    ):
+        logit(make("bitnet", vocab_size=len(tokenizer)), [tokens_of(tokenizer, rows[0])])

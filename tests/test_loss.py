@@ -9,7 +9,7 @@ from trl import SFTConfig, SFTTrainer
 
 from synthctx_data.tokens import BUNDLED
 from training.loss import AnswerTrainer, labelled_loss
-from training.sequences import IGNORED
+from training.turns import IGNORED
 
 SHAPE = {
     "vocab_size": 97,

@@ -23,7 +23,7 @@ from synthctx_data.errors import UsageError
 from synthctx_data.matching import comparable
 from synthctx_data.seeding import rng
 from tests.commands import ROOT, process
-from training.sequences import prompt_ids
+from training.turns import prompt_ids
 
 SMOKE = HERE / "smoke.yaml"
 

@@ -10,7 +10,7 @@ from synthctx_data.errors import DatasetError
 from synthctx_data.schema import to_table
 from tests.conftest import IDS, MAKES, VARIANTS, examples_for
 from tests.test_sequences import TEMPLATES, tokenizer_folder
-from training.sequences import prompt_ids, render_row, tokenize
+from training.turns import prompt_ids, render_row, tokenize
 
 
 def rows_of(task: str, variant: str, count: int, **options) -> list[dict]:
@@ -45,7 +45,7 @@ def test_ranges_hold_their_texts_and_no_token_more(tmp_path: Path, make: str, te
                 assert text.strip() not in inner
                 assert abs(len(whole) - len(text)) < 40  # of one merged token at either end
             assert tokens.prompt <= tokens.answer.start <= tokens.prompt + 3
-            assert list(tokens.ids[: tokens.prompt]) == prompt_ids(tokenizer, row)[: tokens.prompt]
+            assert list(tokens.ids[: tokens.prompt]) == prompt_ids(tokenizer, row)
 
 
 @pytest.mark.parametrize(("task", "variant"), VARIANTS, ids=IDS)
@@ -83,7 +83,7 @@ def test_the_neutral_question_is_the_only_change(tokenizers: dict[str, str]) -> 
 
 
 def test_a_template_that_changes_texts_says_so(tmp_path: Path) -> None:
-    shouting = "{% for m in messages %}{{ m.content | upper }}\n{% endfor %}"
+    shouting = "{% for m in messages %}{{ m.content | upper if m.role == 'user' else m.content }}<|stop|>{% endfor %}"
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder(tmp_path / "t", "bytes", shouting))
     (row,) = rows_of("mdqa_synth", "templated_padding", 1)
     with pytest.raises(DatasetError, match=r"templated_padding/train/0+: expected 'Read the numbered .* chat template"):

@@ -12,7 +12,8 @@ from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.files import write_text
 from training import run_folder
 from training.answer_scores import Mean, summarise
-from training.generate import AnswerBatches, from_endpoint, from_model
+from training.endpoint import from_endpoint
+from training.generate import AnswerBatches, from_model
 from training.options import EvaluateOptions
 
 _HELP = """\

@@ -62,7 +62,8 @@ def finetune(recipe: Recipe) -> Path:
     from training.memory import check_memory
     from training.model import load_config, load_model, lora
     from training.model_card import write_card
-    from training.sequences import encode_all, load_mixture, load_tokenizer, parse_mixture
+    from training.sequences import encode_all, load_mixture, parse_mixture
+    from training.turns import load_tokenizer
 
     if recipe.report_to != "none" and find_spec(recipe.report_to) is None:
         raise UsageError(f"--report-to {recipe.report_to}: expected it to be installed; pip install {recipe.report_to}")

@@ -1,9 +1,6 @@
-"""Answers to prompts, from a model on this machine or from an endpoint."""
+"""Answers to prompts, from a model on this machine."""
 
-import os
-import re
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +8,6 @@ from synthctx_data.errors import UsageError
 from training.options import EvaluateOptions
 
 _Row = dict[str, Any]
-_THOUGHTS = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 AnswerBatches = Iterator[list[tuple[str, str]]]  # ids and answers, batch by batch
 
 
@@ -54,7 +50,8 @@ def answering(
     """
     import torch
 
-    from training.sequences import prompt_ids
+    from training.answer_text import read_answer
+    from training.turns import prompt_ids
 
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     window = model.config.get_text_config().max_position_embeddings
@@ -84,8 +81,10 @@ def answering(
                     pad_token_id=pad,
                 )
             answers = [tokens[batch.width : batch.width + room] for tokens, room in zip(written, rooms, strict=True)]
-            texts = tokenizer.batch_decode(answers, skip_special_tokens=True)
-            yield [(row["id"], bare(text)) for row, text in zip(part, texts, strict=True)]
+            yield [
+                (row["id"], read_answer(tokenizer, tokens.tolist(), stops))
+                for row, tokens in zip(part, answers, strict=True)
+            ]
 
     return answer
 
@@ -103,49 +102,15 @@ def _require_room(row: _Row, room: int, most: int, tokenizer: Any) -> None:
         )
 
 
-def bare(text: str) -> str:
-    """The answer without the whitespace around it and without the thoughts that some chat templates put before it."""
-    return _THOUGHTS.sub("", text).strip()
-
-
 def ends(model: Any, tokenizer: Any) -> list[int]:
-    """The tokens that end an answer: those of the model, and that of the tokenizer."""
-    own = model.generation_config.eos_token_id
-    known = own if isinstance(own, list) else [own]
-    return sorted({token for token in [*known, tokenizer.eos_token_id] if token is not None})
+    """The tokens that end an answer: those of the model, that of the tokenizer, and that of the training sequences.
 
+    They need not be the same: Qwen2.5's base stops at another token than the one that its chat template ends answers with.
 
-def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[_Row]], AnswerBatches]:
-    """A function that answers rows through an OpenAI-compatible endpoint, `batch_size` rows at a time.
-
-    Raises: UsageError if the endpoint does not answer as it should.
+    Raises: UsageError if nothing ends an answer in a training sequence.
     """
-    import openai
+    from training.turns import end_of_answer
 
-    if not options.model or options.adapter:
-        raise UsageError("--endpoint: expected --model, the name that the endpoint knows it by, and no --adapter")
-    key = os.environ.get("OPENAI_API_KEY", "none")
-    client = openai.OpenAI(base_url=options.endpoint, api_key=key, max_retries=5)
-
-    def ask(row: _Row) -> str | Exception:
-        try:
-            reply = client.chat.completions.create(
-                model=str(options.model), messages=row["prompt"], max_tokens=options.max_new_tokens, temperature=0
-            )
-            content = reply.choices[0].message.content
-            return ValueError("no content") if content is None else bare(content)
-        except (openai.OpenAIError, AttributeError, IndexError, TypeError, ValueError) as error:
-            return error
-
-    def answer(rows: Sequence[_Row]) -> AnswerBatches:
-        with ThreadPoolExecutor(options.batch_size) as pool:
-            for batch in batches(rows, options.batch_size):
-                replies = list(zip(batch, pool.map(ask, batch), strict=True))
-                yield [(row["id"], reply) for row, reply in replies if isinstance(reply, str)]
-                for row, reply in replies:
-                    if isinstance(reply, Exception):
-                        raise UsageError(
-                            f"--endpoint {options.endpoint}: no answer to {row['id']}: {type(reply).__name__}: {reply}; others are kept"
-                        )
-
-    return answer
+    own = model.generation_config.eos_token_id
+    known = [*(own if isinstance(own, list) else [own]), tokenizer.eos_token_id, end_of_answer(tokenizer)]
+    return sorted({token for token in known if token is not None})

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from trl import SFTTrainer
 
-from training.sequences import IGNORED
+from training.turns import IGNORED
 
 
 def labelled_loss(

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from synthctx_data.errors import UsageError, first_line
 from training.options import ModelOptions, ReadingOptions, Recipe
 from training.rope import check_positions, extend
-from training.sequences import load_tokenizer
+from training.turns import load_tokenizer
 
 
 def load_config(recipe: ModelOptions) -> PreTrainedConfig:

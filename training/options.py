@@ -132,6 +132,8 @@ class EvaluateOptions(ReadingOptions):
     """Tokens of an answer at most."""
     endpoint: Annotated[Name | None, ANSWERS_PANEL] = None
     """The base URL of an OpenAI-compatible endpoint (vLLM's, say) that answers instead of a model here."""
+    request: Annotated[Name, ANSWERS_PANEL] = "{}"
+    """Fields of each request to the endpoint, as JSON, e.g. '{"chat_template_kwargs": {"enable_thinking": false}}'. null leaves one out."""
     resamples: Annotated[Positive, ANSWERS_PANEL] = 1000
     """Resamples of the bootstrap."""
 

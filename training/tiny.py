@@ -104,11 +104,11 @@ def _set_weights(model: LlamaForCausalLM, asks: torch.Tensor) -> None:
     for name, module in model.named_modules():
         if name.endswith("norm"):
             module.weight.fill_(1.0)
-    for layer in model.model.layers:  # training can use them; they do nothing while down_proj is zero
-        layer.mlp.gate_proj.weight.normal_(0, 0.02)
-        layer.mlp.up_proj.weight.normal_(0, 0.02)
     generator = torch.Generator().manual_seed(0)
     signs = torch.randint(0, 2, (model.config.vocab_size, _WIDTH), generator=generator) * 2.0 - 1
+    for layer in model.model.layers:  # training can use them; they do nothing while down_proj is zero
+        layer.mlp.gate_proj.weight.normal_(0, 0.02, generator=generator)
+        layer.mlp.up_proj.weight.normal_(0, 0.02, generator=generator)
     model.model.embed_tokens.weight[:, this] = signs
     model.model.embed_tokens.weight[:, asked] = signs * asks[:, None]
     model.model.embed_tokens.weight[:, -1] = 4.0

@@ -25,7 +25,7 @@ from training.evaluate import PREDICTIONS, predict, read_predictions
 from training.generate import Batch, answering
 from training.identity import identify
 from training.model import load_config_of, load_for_reading
-from training.sequences import prompt_ids
+from training.turns import prompt_ids
 
 _Row = dict[str, Any]
 _ROWS_OF_MEANS = 16

@@ -1,35 +1,41 @@
 """The scores of a model's heads on the rows of a data set."""
 
 import json
+import re
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from analysis.attention_scores import logit, mass, shared_prefix, wu_forced
+from analysis.attention_scores import mass, wu_forced
 from analysis.branches import one_at_a_time
 from analysis.causal_scores import causal
 from analysis.figures import depths, heatmap, histogram
 from analysis.heads import SCORES_FILE, HeadScores, Scored
 from analysis.interventions import transformers_model
-from analysis.options import DetectOptions
-from analysis.spans import Tokens, neutral, tokens_of
+from analysis.logit_score import logit
+from analysis.options import DetectOptions, ScoreName
+from analysis.qrhead_score import qrhead
+from analysis.spans import Span, Tokens, neutral, tokens_of
 from analysis.wu_score import wu
 from synthctx_data.checks import cites
 from synthctx_data.command import out, table, with_progress
 from synthctx_data.dataset import load_rows, parse_variant_address
-from synthctx_data.errors import UsageError
+from synthctx_data.errors import UsageError, require_choice
 from synthctx_data.files import whole, write_text
 from synthctx_data.metrics import answer_recall, citation_score
 from training import run_folder
 from training.answer_scores import depth, mean
+from training.answer_text import first_of_answer
 from training.generate import ends
 from training.identity import identify
 from training.model import load_for_reading
+from training.turns import shared_prefix
 
+_WORD = re.compile(r"[A-Za-z0-9]")
 _BRANCHES = 16  # the most questions on one context that are read at once
 
 
@@ -49,7 +55,9 @@ def find_heads(options: DetectOptions) -> HeadScores:
         model, tokenizer = load_for_reading(options)
         run_folder.record(output, {**run, "kv_heads": _kv_heads(model)})
         (output / "rows").mkdir(exist_ok=True)
-        scored = score_rows(model, tokenizer, [rows[i] for i in missing], options.score, options.calibrate)
+        scored = score_rows(
+            model, tokenizer, [rows[i] for i in missing], options.score, options.calibrate, options.span
+        )
         for i, one in zip(missing, with_progress(scored, "scoring heads", len(missing)), strict=True):
             _keep(_file(output, i), one)
     about = json.loads((output / run_folder.RUN_FILE).read_text())
@@ -65,19 +73,31 @@ def scores_folder(options: DetectOptions) -> Path:
 
 
 def score_rows(
-    model: Any, tokenizer: Tokenizer, rows: Sequence[dict[str, Any]], score: str = "wu", calibrate: bool = True
+    model: Any,
+    tokenizer: Tokenizer,
+    rows: Sequence[dict[str, Any]],
+    score: ScoreName = "wu",
+    calibrate: bool = True,
+    span: Span = "needle",
 ) -> Iterator[Scored]:
     """The scores of each row, in order. Consecutive rows that share their documents are read together.
 
-    Raises: UsageError if a row has more tokens than the model reads.
+    Raises: UsageError if a row has more tokens than the model reads, or if there is no such score or span.
     """
+    require_choice("score", score, ScoreName)
+    require_choice("span", span, Span)
     window = transformers_model(model).config.get_text_config().max_position_embeddings
-    for group in _groups(tokenizer, rows, window, 1 if one_at_a_time(model) else _BRANCHES):
-        yield from _score(model, tokenizer, group, score, calibrate)
+    encoded = ((row, tokens_of(tokenizer, row, span)) for row in rows)
+    for group in _groups(encoded, window, 1 if one_at_a_time(model) else _BRANCHES):
+        yield from _score(model, tokenizer, group, score, calibrate, span)
 
 
-def _score(model: Any, tokenizer: Tokenizer, group: "Group", score: str, calibrate: bool) -> list[Scored]:
+def _score(
+    model: Any, tokenizer: Tokenizer, group: "Group", score: ScoreName, calibrate: bool, span: Span
+) -> list[Scored]:
     questions = [question for _, question in group]
+    calibrated = score == "qrhead" or (score == "mass" and calibrate)
+    nothing = [neutral(tokenizer, row, span) for row, _ in group] if calibrated else []
     if score == "wu":
         rows = {question.id: row for row, question in group}
         return wu(model, questions, ends(model, tokenizer), _judge(tokenizer, rows))
@@ -86,17 +106,18 @@ def _score(model: Any, tokenizer: Tokenizer, group: "Group", score: str, calibra
     if score == "logit":
         return logit(model, questions)
     if score == "mass":
-        return mass(model, questions, [neutral(tokenizer, row) for row, _ in group] if calibrate else [])
-    return [causal(model, question, score) for question in questions]  # type: ignore[arg-type]
+        return mass(model, questions, nothing)
+    if score == "qrhead":
+        return qrhead(model, questions, nothing)
+    return [causal(model, question, score) for question in questions]
 
 
 Group = list[tuple[dict[str, Any], Tokens]]
 
 
-def _groups(tokenizer: Tokenizer, rows: Sequence[dict[str, Any]], window: int | None, most: int) -> Iterator[Group]:
+def _groups(encoded: Iterable[tuple[dict[str, Any], Tokens]], window: int | None, most: int) -> Iterator[Group]:
     group: Group = []
-    for row in rows:
-        question = tokens_of(tokenizer, row)
+    for row, question in encoded:
         if window is not None and len(question.ids) > window:
             raise UsageError(
                 f"{question.id} has {len(question.ids)} tokens under this tokenizer, and the model reads {window}; raise --max-tokens, "
@@ -115,16 +136,30 @@ def _on_one_context(first: Tokens, second: Tokens) -> bool:
     return len(ends) == 1 and shared_prefix(first.ids, second.ids) >= ends.pop()
 
 
-def _judge(tokenizer: Tokenizer, rows: dict[str, dict[str, Any]]) -> Callable[[Tokens, list[int]], bool]:
-    """A function that is True if an answer holds more than half of a right answer's words (or citations), as in Wu et al.'s code."""
+def _judge(tokenizer: Tokenizer, rows: dict[str, dict[str, Any]]) -> Callable[[Tokens, list[int]], int | None]:
+    """A function that finds the first token of a right answer behind its thoughts, and None in a wrong one.
 
-    def judge(question: Tokens, tokens: list[int]) -> bool:
-        row, text = rows[question.id], tokenizer.decode(tokens, skip_special_tokens=True)
+    An answer is right if it holds more than half of a right answer's words (ROUGE-1 recall, as in Wu et al.'s code) or citations.
+    """
+    from rouge_score.rouge_scorer import RougeScorer
+
+    rouge = RougeScorer(["rouge1"], use_stemmer=True)
+
+    def judge(question: Tokens, tokens: list[int]) -> int | None:
+        row, first = rows[question.id], first_of_answer(tokenizer, tokens)
+        text = tokenizer.decode(tokens[first:], skip_special_tokens=True)
         if cites(row):
-            return citation_score(text, row["completion"][0]["content"]).recall > 0.5
-        return answer_recall(text, row["answers"]) > 0.5
+            recall = citation_score(text, row["completion"][0]["content"]).recall
+        else:
+            recall = max(_recall(rouge, answer, text) for answer in row["answers"])
+        return first if recall > 0.5 else None
 
     return judge
+
+
+def _recall(rouge: Any, answer: str, text: str) -> float:
+    """The share of an answer's words that the text has. ROUGE knows ASCII words only."""
+    return rouge.score(answer, text)["rouge1"].recall if _WORD.search(answer) else answer_recall(text, [answer])
 
 
 def _kv_heads(model: Any) -> int:
@@ -138,7 +173,7 @@ def _file(output: Path, row: int) -> Path:
 
 def _keep(file: Path, one: Scored) -> None:
     with whole(file) as aside, aside.open("wb") as content:
-        np.savez(content, id=one.id, total=one.total, steps=one.steps, needles=one.needles)
+        np.savez(content, id=one.id, total=one.total, steps=one.steps, needles=one.needles, ceiling=one.ceiling)
 
 
 def _is_kept(file: Path, name: str) -> bool:
@@ -151,7 +186,7 @@ def _is_kept(file: Path, name: str) -> bool:
 
 def _kept(file: Path) -> Scored:
     with file.open("rb") as content, np.load(content) as kept:
-        return Scored(str(kept["id"]), kept["total"], kept["steps"], kept["needles"])
+        return Scored(str(kept["id"]), kept["total"], kept["steps"], kept["needles"], float(kept["ceiling"]))
 
 
 def write_scores(heads: HeadScores, output: Path) -> None:

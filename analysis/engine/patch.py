@@ -21,7 +21,7 @@ from training.answer_scores import Mean
 from training.generate import Batch
 from training.identity import identify_model
 from training.model import load_for_reading
-from training.sequences import prompt_ids
+from training.turns import prompt_ids
 
 
 def patch_folder(options: PatchOptions) -> Path:

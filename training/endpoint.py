@@ -1,0 +1,91 @@
+"""Answers to prompts, from an OpenAI-compatible endpoint."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from synthctx_data.command import err
+from synthctx_data.errors import UsageError
+from training.answer_text import bare_answer
+from training.generate import AnswerBatches, batches
+from training.options import EvaluateOptions
+
+_Row = dict[str, Any]
+# What some models refuse, and what they take instead.
+_INSTEAD: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "max_tokens": lambda asked: {"max_completion_tokens": asked["max_tokens"]},
+    "temperature": lambda _: {},
+}
+
+
+def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[_Row]], AnswerBatches]:
+    """A function that answers rows through an OpenAI-compatible endpoint, `batch_size` rows at a time.
+
+    If the endpoint refuses a part of the request that some models refuse, the request is made again without it. A reply without
+    content is an empty answer.
+
+    Raises: UsageError if the endpoint does not answer as it should.
+    """
+    import openai
+
+    if not options.model or options.adapter:
+        raise UsageError("--endpoint: expected --model, the name that the endpoint knows it by, and no --adapter")
+    key = os.environ.get("OPENAI_API_KEY", "none")
+    client = openai.OpenAI(base_url=options.endpoint, api_key=key, max_retries=5)
+    request = _request(options)
+    empty: list[str] = []
+
+    def ask(row: _Row) -> str | Exception:
+        try:
+            content = _reply(row).choices[0].message.content
+        except (openai.OpenAIError, AttributeError, IndexError, TypeError, ValueError) as error:
+            return error
+        if content is None:
+            empty.append(row["id"])
+        return bare_answer(content or "")
+
+    def _reply(row: _Row) -> Any:
+        asked = dict(request)
+        try:
+            return client.chat.completions.create(model=str(options.model), messages=row["prompt"], extra_body=asked)
+        except openai.BadRequestError as error:
+            refused = next((name for name in _INSTEAD if name in asked and f"'{name}'" in str(error)), None)
+            if refused is None or request.get(refused) is None:
+                raise
+            request.update(_INSTEAD[refused](request))
+            del request[refused]
+            return _reply(row)
+
+    def answer(rows: Sequence[_Row]) -> AnswerBatches:
+        with ThreadPoolExecutor(options.batch_size) as pool:
+            for batch in batches(rows, options.batch_size):
+                replies = list(zip(batch, pool.map(ask, batch), strict=True))
+                yield [(row["id"], reply) for row, reply in replies if isinstance(reply, str)]
+                for row, reply in replies:
+                    if isinstance(reply, Exception):
+                        raise UsageError(
+                            f"--endpoint {options.endpoint}: no answer to {row['id']}: {type(reply).__name__}: {reply}; others are kept"
+                        )
+        if empty:
+            err.print(
+                f"{len(empty)} replies had no content and count as empty answers: {empty[0]} first", soft_wrap=True
+            )
+
+    return answer
+
+
+def _request(options: EvaluateOptions) -> dict[str, Any]:
+    """The fields of each request besides model and messages.
+
+    Raises: UsageError if `request` is no JSON object.
+    """
+    try:
+        wanted = json.loads(options.request)
+        if not isinstance(wanted, dict):
+            raise ValueError(f"got a {type(wanted).__name__}")
+    except ValueError as error:
+        raise UsageError(f'--request: expected a JSON object such as {{"temperature": null}}: {error}') from error
+    fields = {"max_tokens": options.max_new_tokens, "temperature": 0, **wanted}
+    return {name: value for name, value in fields.items() if value is not None}
