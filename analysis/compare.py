@@ -21,16 +21,19 @@ rows:
   recall@K     the share of the reference's K highest heads that are among
                the model's K highest (a head that scores nothing never is)
   recall@>=T   the share of its heads with a score of T or more that have one
-               in the model
+               in the model. Sets of heads then differ in size.
+  recall@>0    the same for any score above 0
   overlap@K    heads among both K highest, divided by heads among either
                (Jaccard)
   cosine       of the score vectors
   spearman     of the scores of all heads, with a permutation p-value
 
-With --f1 of three models or more, every measure is correlated with F1 over
-the models except the reference: Spearman, Kendall and Pearson, with n,
-interval and permutation p-value (all orders are tried up to 7 models). With
-few models even a strong correlation may be chance; p says how easily.
+With --f1 of three variants or more, every measure is correlated with F1 over
+all variants but the reference's: Spearman, Kendall and Pearson, with n,
+interval and permutation p-value (all orders are tried up to 7 variants).
+Seeds are no variants of their own: name them VARIANT/SEED, and their means
+are taken. Many p-values are tested at once, so "corrected" (Holm) is the one
+to quote, unless one measure was chosen before the scores were seen.
 
 All scores must be of one kind (--score of analysis/detect.py). The folder
 --output gets compare.json, models.csv, correlations.csv, and as SVG and PNG

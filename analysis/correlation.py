@@ -1,7 +1,7 @@
 """Correlations over few models or many heads, each with an interval and a p-value."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -21,8 +21,8 @@ _DRAWS = 9999
 class Correlation:
     """A correlation in [-1, 1] over `n` pairs, with its 95 % bootstrap interval and its permutation p-value.
 
-    `p` is the share of shuffled orders that correlate at least as strongly. All three are NaN if one side is constant. With fewer
-    than 4 pairs the interval is NaN.
+    `p` is the share of shuffled orders that correlate at least as strongly; `corrected` is p after Holm's correction for all that
+    were tested with it. All are NaN if one side is constant. With fewer than 4 pairs the interval is NaN.
     """
 
     value: float
@@ -30,6 +30,7 @@ class Correlation:
     high: float
     p: float
     n: int
+    corrected: float = math.nan
 
 
 def pearson(x: Values, y: Values) -> Values:
@@ -37,7 +38,7 @@ def pearson(x: Values, y: Values) -> Values:
     left, right = (values - values.mean(-1, keepdims=True) for values in (x, y))
     size = np.sqrt((left**2).sum(-1) * (right**2).sum(-1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(size > 1e-12, (left * right).sum(-1) / size, np.nan)
+        return np.where(size > 1e-12, np.clip((left * right).sum(-1) / size, -1, 1), np.nan)
 
 
 def spearman(x: Values, y: Values) -> Values:
@@ -51,6 +52,24 @@ def kendall(x: Values, y: Values) -> Values:
     size = np.sqrt((left**2).sum((-2, -1)) * (right**2).sum((-2, -1)))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(size > 0, (left * right).sum((-2, -1)) / size, np.nan)
+
+
+def partial_spearman(x: Values, y: Values, held: Values) -> Values:
+    """Spearman's correlation of x and y along the last axis with `held` held constant; NaN where `held` decides one side alone."""
+    both, of_x, of_y = spearman(x, y), spearman(x, held), spearman(y, held)
+    left = (1 - of_x**2) * (1 - of_y**2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(left > 1e-12, np.clip((both - of_x * of_y) / np.sqrt(left), -1, 1), np.nan)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """The p-values, corrected for being tested together (Holm 1979), each in [0, 1]. NaN stays NaN and does not count."""
+    order = sorted((p, i) for i, p in enumerate(values) if not math.isnan(p))
+    corrected, highest = [math.nan] * len(values), 0.0
+    for rank, (p, i) in enumerate(order):
+        highest = max(highest, min(p * (len(order) - rank), 1.0))
+        corrected[i] = highest
+    return corrected
 
 
 def correlate(measure: Callable[[Values, Values], Values], x: Values, y: Values, *name: str | int) -> Correlation:

@@ -97,15 +97,15 @@ class CompareOptions(OptionModel):
     """The options of a comparison."""
 
     heads: Annotated[list[Name], Field(min_length=2), SEVERAL]
-    """Scores of heads, as NAME=FOLDER."""
+    """Scores of heads, as NAME=FOLDER. Seeds of a variant are named VARIANT/SEED."""
     reference: Name
     """The name of the model that the others are compared with: the one trained on real data."""
     f1: Annotated[list[Name], SEVERAL, Parameter(show_default=False)] = []
     """Evaluations (training/evaluate.py) of some of the models, as NAME=FOLDER."""
     top: Annotated[list[Positive], Field(min_length=1), SEVERAL] = [10, 20]
     """How many of the highest heads are compared."""
-    thresholds: Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], SEVERAL] = [0.1, 0.5]
-    """The scores from which on a head is a retrieval head."""
+    thresholds: Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], SEVERAL] = [0.0, 0.1, 0.5]
+    """The scores from which on a head is a retrieval head; 0: any score above 0."""
     output: Name = "comparison"
     """The folder of tables and figures."""
 

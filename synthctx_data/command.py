@@ -61,6 +61,8 @@ def script(name: str, options: type[OptionModel], call: Callable[[Any, str], obj
     app.usage = f"Usage: python {sys.argv[0]} [OPTIONS]"
 
     def main(*, options: Any, config: Path | None = None) -> None:
+        if err.is_terminal:
+            err.print(f"{name}: loading PyTorch and transformers")  # which takes seconds
         call(options, config.stem if config else "")
 
     app["--help"].show = False  # it would have a panel of its own, above all others

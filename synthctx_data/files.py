@@ -1,9 +1,12 @@
 """Files and folders that are whole or absent: each is written beside its place and then renamed. And the reader of YAML files."""
 
+import json
+import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,22 @@ def write_text(file: Path, text: str) -> None:
     """Writes a text file in UTF-8, whole or not at all."""
     with whole(file) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def write_json(file: Path, value: object) -> None:
+    """Writes a value as JSON, whole or not at all. Numbers that JSON does not have, such as NaN, become null."""
+    write_text(file, json.dumps(_plain(value), indent=1, allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: dataclasses as objects, and null for a number that is not finite."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_yaml(file: Path, expected: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-_SMALL = {
+SMALL = {
     "vocab_size": 97,
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -109,7 +109,7 @@ def rarely(*families: str) -> list[Any]:
 def make(family: str, attention: str | None = None, **changes: Any) -> PreTrainedModel:
     """The model of a family, the same each time; attention as transformers chooses it, if not given."""
     torch.manual_seed(0)
-    config = AutoConfig.for_model(family, **{**_SMALL, **{**FAMILIES, **STATEFUL}[family], **changes})
+    config = AutoConfig.for_model(family, **{**SMALL, **{**FAMILIES, **STATEFUL}[family], **changes})
     model = AutoModelForCausalLM.from_config(config, **({"attn_implementation": attention} if attention else {}))
     with torch.no_grad():
         for parameter in model.parameters():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from analysis.correlation import correlate, kendall, pearson, spearman
+from analysis.correlation import correlate, holm, kendall, partial_spearman, pearson, spearman
 from analysis.engine.compare import compare, cosine, measures, overlap, recall
 from analysis.engine.knockout import controls
 from analysis.engine.rank import order, reach
@@ -58,8 +58,10 @@ def test_sets_and_vectors() -> None:
     assert (top["recall@10"](one, other), top["overlap@10"](one, other)) == (0, 0)  # nothing in common but zeros
     assert cosine(np.array([[1.0, 0.0]]), np.array([[1.0, 1.0]])) == pytest.approx(math.sqrt(0.5))
     assert math.isnan(cosine(np.zeros((1, 2)), np.ones((1, 2))))
-    above = measures([1], [0.5])["recall@>=0.5"]
-    assert above(np.array([[0.6, 0.7, 0.1]]), np.array([[0.6, 0.2, 0.9]])) == 0.5
+    above = measures([1], [0.5, 0])
+    one, other = np.array([[0.6, 0.7, 0.1, 0]]), np.array([[0.6, 0.2, 0, 0.9]])
+    assert above["recall@>=0.5"](one, other) == 0.5
+    assert above["recall@>0"](one, other) == pytest.approx(2 / 3)
 
 
 def heads_like(reference: np.ndarray, share: float, seed: int, count: int = 12) -> HeadScores:
@@ -109,9 +111,39 @@ def test_models_nearer_to_the_reference_measure_higher(files: Path) -> None:
         rows = list(csv.DictReader(lines))
     assert {row["model"] for row in rows} == {"good", "fair", "poor", "none"}
     assert json.loads((output / "compare.json").read_text())["models"]["good"]["cosine"]["n"] == 48
-    drawn = {"overlap", "cosine", "spearman", "f1_recall", "f1_cosine"}
+    drawn = {"overlap_10", "overlap_20", "cosine", "spearman", "f1_recall_10", "f1_recall_20", "f1_cosine"}
     assert {path.name for path in output.glob("*.svg")} == {f"{name}.svg" for name in drawn}
     assert all((output / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in drawn)
+
+
+def test_p_values_are_corrected_as_holm_says() -> None:
+    assert holm([0.01, math.nan, 0.04, 0.03]) == pytest.approx([0.03, math.nan, 0.06, 0.06], nan_ok=True)
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+def test_a_correlation_with_the_third_held_constant_is_that_of_the_residuals() -> None:
+    draw = np.random.default_rng(0)
+    held = draw.normal(size=30)
+    x, y = held + draw.normal(size=30), held + draw.normal(size=30)
+    ranks = [scipy.stats.rankdata(values) for values in (x, y, held)]
+    left, right = (np.polyfit(ranks[2], one, 1) @ [ranks[2], np.ones(30)] - one for one in ranks[:2])
+    assert partial_spearman(x, y, held) == pytest.approx(np.corrcoef(left, right)[0, 1])
+
+
+def test_seeds_count_as_one_variant_and_the_references_own_are_left_out(files: Path) -> None:
+    names = {"real/1": "real", "real/2": "good", "a/1": "good", "a/2": "fair", "b/1": "poor", "c/1": "none"}
+    found = compare(
+        options(
+            files,
+            reference="real/1",
+            heads=[f"{name}={files / place}" for name, place in names.items()],
+            f1=[f"{name}={files / f'f1_{place}'}" for name, place in names.items() if name != "real/1"],
+        )
+    )
+    correlation = found["correlations"]["cosine"]["spearman"]
+    assert correlation.n == 3
+    tested = [c for kinds in found["correlations"].values() for c in kinds.values()]
+    assert all(c.corrected >= c.p for c in tested if not math.isnan(c.p))
 
 
 @pytest.mark.slow

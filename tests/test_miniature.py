@@ -18,8 +18,9 @@ from experiments.miniature.plan import HERE, REAL, REFERENCE, Base, load_plan
 from experiments.miniature.results import Results
 from experiments.miniature.stages import Study, compare_heads
 from experiments.miniature.tokenizer import PHRASES, make_tokenizer
-from experiments.miniature.verdicts import FAILS, HOLDS, UNTESTED, claims
+from experiments.miniature.verdicts import FAILS, HOLDS, OPPOSITE, SAME, UNTESTED, claims
 from synthctx_data.errors import UsageError
+from synthctx_data.files import write_json
 from synthctx_data.matching import comparable
 from synthctx_data.seeding import rng
 from tests.commands import ROOT, process
@@ -222,8 +223,14 @@ def test_guessing_is_the_mean_over_objects_of_the_relation(tmp_path: Path) -> No
     assert guessing(file, [row]) == [0.5]
 
 
-def _plant(study: Study, f1: dict[str, float], shared: dict[str, int]) -> None:
-    """Writes what a run would have: of the reference's 8 retrieval heads, each variant's models have so many, and another F1."""
+ROWS = [{"id": str(i), "answers": ["yes"], "completion": [{"content": "yes"}], "needles": []} for i in range(100)]
+
+
+def _plant(study: Study, f1: dict[str, float], shared: dict[str, int], knocked: float = 0.0, gap: float = 0.0) -> None:
+    """Writes what a run would have: of the reference's 8 retrieval heads, each variant's models have so many, and another F1.
+
+    Without its highest heads a real-tuned model keeps a share `knocked`. Patched with shared heads, all others are `gap` below it.
+    """
     plan = study.plan
     places = [(base, variant, seed) for base in plan.bases for variant in plan.variants for seed in plan.seeds]
     for base, variant, seed in [*places, *((base, REAL, REFERENCE) for base in plan.bases)]:
@@ -234,63 +241,109 @@ def _plant(study: Study, f1: dict[str, float], shared: dict[str, int]) -> None:
         folder = study.at(base, variant, seed)
         for heads in ("heads", "own_heads"):
             HeadScores.of(one, {"score": "wu_forced"}).save(folder / heads / "heads.safetensors")
-        _scores(folder / "f1", f1[variant] + 0.001 * (seed if isinstance(seed, int) else 0))
+        _answers(folder / "f1", f1[variant] + 0.01 * (base % 2))
     for base in plan.bases:
         for name in ("short", "raw", "theta"):
-            _scores(study.at(base, name), 0.1)
-        folder = study.at(base, REAL, plan.seeds[0], "knockout")
-        folder.mkdir(parents=True)
-        f1 = {"highest heads": {"0": {"mean": 0.8}, "8": {"mean": 0.0}}}
-        knocked = {"f1": f1, "f1_of_each_draw": {"all layers": {"8": [0.7, 0.6]}, "same layers": {}}}
-        (folder / "knockout.json").write_text(json.dumps(knocked))
-        (folder / "layers.json").write_text(json.dumps({"f1": [0.0] * plan.base.layers}))
+            _answers(study.at(base, name), 0.9 if name == "short" else 0.0)
+        _plant_interventions(study, base, f1[REAL], knocked, gap)
         compare_heads(study, base)
 
 
-def _scores(folder: Path, f1: float) -> None:
+def _plant_interventions(study: Study, base: int, real: float, knocked: float, gap: float) -> None:
+    folder, layers = study.at(base, REAL, study.plan.seeds[0], "knockout"), study.plan.base.layers
+    sets = {"highest heads": [(2, 0)], "same layers": [(2, 7)], "other layers": [(1, 0)], "all layers": [(1, 1)]}
+    folder.mkdir(parents=True)
+    write_json(folder / "knockout.json", {"heads": {name: {1: [heads]} for name, heads in sets.items()}})
+    write_json(folder / "layers.json", {"f1": [real] * layers})
+    for name, left in (("none", real), ("2-0", knocked * real), ("2-7", real), ("1-0", real), ("1-1", real)):
+        _answers(folder / name, left)
+    for variant in study.plan.variants:
+        patch = study.at(base, variant, study.plan.seeds[0], "patch")
+        patch.mkdir(parents=True)
+        write_json(patch / "patch.json", {"about": {"heads": {"intersect": [[(2, 0)]], "random": [[(1, 0)]]}}})
+        for name, f1 in (("recipient", 0.2), ("donor", real), ("2-0", real - gap), ("1-0", 0.2)):
+            _answers(patch / name, f1)
+
+
+def _answers(folder: Path, f1: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    right = round(f1 * len(ROWS))
+    given = [{"id": row["id"], "prediction": "yes" if i < right else "no"} for i, row in enumerate(ROWS)]
+    (folder / "predictions.jsonl").write_text("".join(json.dumps(one) + "\n" for one in given))
     (folder / "scores.json").write_text(json.dumps({"all": {"all": {"f1": {"mean": f1}, "em": {"mean": f1}}}}))
 
 
 def _verdicts(study: Study) -> dict[str, str]:
-    return {claim.says: claim.verdict for claim in claims(Results(study))}
+    found = Results(study)
+    found.__dict__.update(rows=ROWS, guessed=lambda _: 0.1)
+    return {claim.says: claim.verdict for claim in claims(found)}
 
 
-def few(place: Path, seeds: int, *variants: str) -> Study:
-    """A study of one base, these variants (or all), and so many seeds."""
+def few(place: Path, bases: int, *variants: str) -> Study:
+    """A study of so many bases, one seed, and these variants (or all)."""
     plan = load_plan()
+    measuring = plan.measuring.model_copy(update={"knocked_out": (1,)})
     kept = {name: plan.variants[name] for name in variants or plan.variants}
-    return Study(place, plan.model_copy(update={"bases": (1,), "seeds": tuple(range(1, seeds + 1)), "variants": kept}))
+    gates = plan.gates.model_copy(update={"layers": 1})  # the planted heads are all of one layer
+    changes = {"bases": tuple(range(1, bases + 1)), "variants": kept, "measuring": measuring, "gates": gates}
+    return Study(place, plan.model_copy(update=changes))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("real", "verdict"), [(0.9, HOLDS), (0.3, FAILS)])
+GAP, NECESSARY = "Synthetic data falls short of real data.", "Retrieval heads are necessary (knockout)."
+HELPS, CLOSES = "Patching shared heads from the real-tuned model helps.", "It does not close the gap."
+
+
+@pytest.mark.parametrize(
+    ("real", "verdict"), [(0.9, HOLDS), (0.3, OPPOSITE), (0.61, f"{SAME} above 0.05")], ids=["above", "below", "same"]
+)
 def test_a_gap_that_was_planted_is_found(tmp_path: Path, real: float, verdict: str) -> None:
     study = few(tmp_path, 4, REAL, "symbolic_haystack")
-    _plant(study, {REAL: real, "symbolic_haystack": 0.6}, {REAL: 8, "symbolic_haystack": 4})
+    _plant(study, {REAL: real, "symbolic_haystack": 0.6}, {REAL: 7, "symbolic_haystack": 4})
     found = _verdicts(study)
-    assert found["Synthetic data falls short of real data."] == verdict
-    assert found["Retrieval heads are necessary (knockout)."] == HOLDS
-    assert {found[says] for says in found if "goes with F1" in says} == {UNTESTED}  # of two variants
+    assert found[GAP] == verdict
+    assert found[NECESSARY] == HOLDS
+    assert {found[says] for says in found if "goes with F1" in says} == {UNTESTED}  # of one variant
 
 
-@pytest.mark.slow
+def test_two_bases_give_no_interval(tmp_path: Path) -> None:
+    study = few(tmp_path, 2, REAL, "symbolic_haystack")
+    _plant(study, {REAL: 0.9, "symbolic_haystack": 0.6}, {REAL: 7, "symbolic_haystack": 4})
+    found = _verdicts(study)
+    assert {found[says] for says in (GAP, NECESSARY, HELPS, CLOSES)} == {f"{UNTESTED}: 2 bases give no interval"}
+
+
+@pytest.mark.parametrize(("gap", "closes"), [(0.3, HOLDS), (0.0, f"{SAME} above 0.05"), (0.06, FAILS)])
+def test_what_patching_leaves_is_weighed_against_the_bound(tmp_path: Path, gap: float, closes: str) -> None:
+    study = few(tmp_path, 4, REAL, "symbolic_haystack")
+    _plant(study, {REAL: 0.9, "symbolic_haystack": 0.2}, {REAL: 7, "symbolic_haystack": 4}, knocked=1.0, gap=gap)
+    found = _verdicts(study)
+    assert (found[HELPS], found[CLOSES]) == (HOLDS, closes)
+    assert found[NECESSARY] == f"{SAME} above 0.05"
+
+
+def test_a_claim_whose_gate_is_not_met_does_not_hold(tmp_path: Path) -> None:
+    study = few(tmp_path, 4, REAL, "symbolic_haystack")
+    _plant(study, {REAL: 0.9, "symbolic_haystack": 0.6}, {REAL: 7, "symbolic_haystack": 4})
+    for base in study.plan.bases:
+        write_json(study.at(base, REAL, 1, "knockout", "layers.json"), {"f1": [0.9, 0.0, 0.9, 0.9, 0.9]})
+    found = _verdicts(study)
+    assert found[GAP] == HOLDS
+    assert found[NECESSARY].startswith("gate not met: F1 of base 1, tuned on real, without any one layer")
+
+
 @pytest.mark.parametrize(("slope", "verdict"), [(0.1, HOLDS), (-0.1, FAILS)])
 def test_a_correlation_that_was_planted_is_found(tmp_path: Path, slope: float, verdict: str) -> None:
-    study = few(tmp_path, 1)
-    shared = {variant: 8 - i for i, variant in enumerate(study.plan.variants)}
-    _plant(study, {variant: (0 if slope > 0 else 0.9) + slope * shared[variant] for variant in shared}, shared)
+    """It is of the variants without real, so that one point that is judged against its own kind cannot make it."""
+    study = few(tmp_path, 3)
+    shared = {variant: 7 - i for i, variant in enumerate(study.plan.variants)}
+    f1 = {variant: (0 if slope > 0 else 0.8) + slope * shared[variant] for variant in shared}
+    _plant(study, {**f1, REAL: 0.9}, shared)
     found = _verdicts(study)
     related = {says: verdict for says, verdict in found.items() if "goes with F1" in says}
-    assert {where for says in related for where in ("test questions", "own data") if where in says} == {
-        "test questions",
-        "own data",
-    }
-    assert {related[says] for says in related if "Recall" in says or "Cosine" in says} == {verdict}
-    assert found["Synthetic data falls short of real data."] == UNTESTED  # of one pair
+    assert len(related) == 4
+    assert set(related.values()) == {verdict}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("f1", "shared"), [(0.01, 1), (0.1, 0)])
 def test_what_does_not_vary_is_untestable(tmp_path: Path, f1: float, shared: int) -> None:
     study = few(tmp_path, 1)

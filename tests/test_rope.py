@@ -1,9 +1,12 @@
+import copy
 from pathlib import Path
 
 import pytest
-from transformers import AutoConfig, AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, PreTrainedConfig
 
 from synthctx_data.errors import UsageError
+from tests.families import FAMILIES, SMALL, STATEFUL
 from training.model import load_config, load_model
 from training.options import ModelOptions
 from training.rope import check_positions, extend, extended_theta, theta_of
@@ -34,6 +37,53 @@ def test_scaled_positions_differ_and_are_checked(tmp_path: Path, kind: str) -> N
     assert loaded.config.rope_parameters["factor"] == 8
     frequencies = loaded.model.rotary_emb.inv_freq
     assert frequencies[-1] < 1e8 ** (-(len(frequencies) - 1) / len(frequencies)) * 0.9
+
+
+WITHOUT_ROPE = {"biogpt", "gpt2", "gpt_bigcode", "opt"}
+FAMILIES_WITH_ROPE = sorted({*FAMILIES, *STATEFUL} - WITHOUT_ROPE)
+
+
+def config_of(family: str, **changes: object) -> PreTrainedConfig:
+    return AutoConfig.for_model(family, **{**SMALL, **{**FAMILIES, **STATEFUL}[family], **changes})
+
+
+@pytest.mark.parametrize("kind", ["theta", "yarn", "linear"])
+@pytest.mark.parametrize("family", FAMILIES_WITH_ROPE)
+def test_every_family_computes_with_the_positions_that_were_asked_for(family: str, kind: str) -> None:
+    sizes = {"hidden_size": 128, "head_dim": 32}  # those that turn a quarter of a head turn several pairs
+    if family in ("apertus", "gpt_oss"):  # which are made with positions that are extended already
+        sizes["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e4}
+    config, plain = (config_of(family, **copy.deepcopy(sizes)) for _ in range(2))
+    extend(config, ModelOptions(model=family, max_tokens=2048, rope=kind))
+    model, before = (AutoModelForCausalLM.from_config(one) for one in (config, plain))
+    check_positions(model)
+    buffers = dict(before.named_buffers())
+    changed = 0
+    for name, frequencies in model.named_buffers():
+        if not name.endswith("inv_freq") or "original" in name:
+            continue
+        old = buffers[name]
+        if "sliding" in name:
+            assert torch.equal(frequencies, old)
+            continue
+        changed += 1
+        assert frequencies[0] == pytest.approx(old[0] / (8 if kind == "linear" else 1))  # the fastest turn as before
+        theta = extended_theta(theta_of(old), 256, 2048)
+        slowest = {"theta": theta ** (1 / len(old) - 1), "yarn": old[-1] / 8, "linear": old[-1] / 8}
+        assert frequencies[-1] == pytest.approx(float(slowest[kind]), rel=1e-3)
+    assert changed
+
+
+@pytest.mark.parametrize("family", ["gemma3_text", "olmo3"])
+def test_a_model_that_scales_some_layers_alone_loads_as_it_is(family: str, tmp_path: Path) -> None:
+    scaled = {"rope_type": "yarn", "factor": 8.0, "rope_theta": 1e6, "original_max_position_embeddings": 32}
+    parameters = {"full_attention": scaled, "sliding_attention": {"rope_type": "default", "rope_theta": 1e4}}
+    AutoModelForCausalLM.from_config(config_of(family, rope_parameters=parameters)).save_pretrained(tmp_path)
+    options = ModelOptions(model=str(tmp_path))
+    model = load_model(options, load_config(options))
+    model.config.get_text_config().rope_parameters["full_attention"]["factor"] = 4.0
+    with pytest.raises(UsageError, match="full_attention_inv_freq has other frequencies than RoPE of type yarn"):
+        check_positions(model)
 
 
 def test_a_theta_that_is_set_too_late_is_found(tmp_path: Path) -> None:

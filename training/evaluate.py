@@ -2,19 +2,19 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from synthctx_data.command import out, progress_bar, run, script, table
 from synthctx_data.dataset import load_rows, parse_variant_address
 from synthctx_data.errors import DatasetError, UsageError
-from synthctx_data.files import write_text
+from synthctx_data.files import write_json, write_text
 from training import run_folder
 from training.answer_scores import Mean, summarise
 from training.endpoint import from_endpoint
 from training.generate import AnswerBatches, from_model
 from training.options import EvaluateOptions
+from training.plots import depths, saved
 
 _HELP = """\
 Evaluates a model or an adapter on a data set.
@@ -30,7 +30,7 @@ An endpoint such as vLLM's can answer instead:
   python training/evaluate.py --endpoint http://localhost:8000/v1 --model NAME \\
       --data ...
 
-The folder --output gets predictions.jsonl, scores.json and depth.png: F1,
+The folder --output gets predictions.jsonl, scores.json and the figure depth: F1,
 exact match and sub-span exact match of short answers, or precision, recall
 and F1 of citations, each with a 95 % bootstrap interval. Called again, the
 same command answers only rows that have no prediction yet, and scores all
@@ -51,7 +51,6 @@ def evaluate(options: EvaluateOptions) -> dict[str, dict[str, dict[str, Mean]]]:
     """
     if not options.model and not options.adapter:
         raise UsageError("expected --model or --adapter, got neither")
-    from training.depth_plot import depth_plot
     from training.identity import identify
 
     output = evaluation_folder(options)
@@ -65,8 +64,12 @@ def evaluate(options: EvaluateOptions) -> dict[str, dict[str, dict[str, Mean]]]:
         run_folder.record(output, run)  # only after the model is loaded
         predictions |= predict(answer, missing, output / PREDICTIONS)
     summary = summarise(list(rows), predictions, options.resamples)
-    write_text(output / "scores.json", json.dumps(_plain(summary), indent=2) + "\n")
-    depth_plot(summary["depth"], output / "depth.png", f"{options.adapter or options.model}\n{options.data}")
+    write_json(output / "scores.json", summary)
+    f1 = {depth: means["f1"] for depth, means in summary["depth"].items()}
+    with saved(output / "depth", (6, 3.4), f"{options.adapter or options.model}\n{options.data}") as axes:
+        depths(f1, "F1", axes)
+        axes.set_ylim(0, 1.02)
+    run_folder.record(output, run, finished=True)
     return summary
 
 
@@ -123,13 +126,7 @@ def show_scores(summary: Mapping[str, Mapping[str, Mapping[str, Mean]]], output:
             shown.add_row("all" if name == "all" else f"{name} {group}", str(first.rows), *cells)
         shown.add_section()
     out.print(shown)
-    out.print(f"{output}: {PREDICTIONS}, scores.json, depth.png", soft_wrap=True)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mean):
-        return asdict(value)
-    return {name: _plain(entry) for name, entry in value.items()} if isinstance(value, Mapping) else value
+    out.print(f"{output}: {PREDICTIONS}, scores.json, depth", soft_wrap=True)
 
 
 app = script("evaluate", EvaluateOptions, main, _HELP, _NOTES)

@@ -1,6 +1,5 @@
 """Fine-tunes attention heads with LoRA: python training/finetune.py --config training/recipes/tiny_mdqa_symbolic_padding.yaml"""
 
-import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -48,6 +47,8 @@ def main(recipe: Recipe, config: str) -> None:
         recipe = recipe.model_copy(update={"output": str(Path("runs") / config)})
     output = finetune(recipe)
     out.print(f"{output}: adapter, run.json, README.md", soft_wrap=True)
+    data = recipe.data[0].split("*")[0]
+    out.print(f"evaluate it:  python training/evaluate.py --adapter {output} --data {data}", soft_wrap=True)
 
 
 def finetune(recipe: Recipe) -> Path:
@@ -99,7 +100,7 @@ def finetune(recipe: Recipe) -> Path:
     if arguments.should_save:
         run_folder.record(output, run)
     trainer.train(resume_from_checkpoint=last_checkpoint(output))
-    _require_finite(trainer.state.log_history)
+    trainer.require_finite()
     trainer.save_state()
     trainer.save_model()
     if arguments.should_save:
@@ -139,6 +140,7 @@ def _arguments(recipe: Recipe, validates: bool) -> Any:
         activation_checkpointing=recipe.gradient_checkpointing,
         deepspeed=recipe.deepspeed,
         logging_steps=recipe.logging_steps,
+        logging_nan_inf_filter=False,  # it would log a loss that is not finite as 0
         eval_strategy=when,
         eval_steps=recipe.eval_steps,
         prediction_loss_only=True,
@@ -147,14 +149,6 @@ def _arguments(recipe: Recipe, validates: bool) -> Any:
         report_to=recipe.report_to,
         dataloader_pin_memory=gpu,
     )
-
-
-def _require_finite(log: list[dict[str, Any]]) -> None:
-    for entry in log:
-        if not math.isfinite(entry.get("loss", 0.0)):
-            raise UsageError(
-                f"the loss is {entry['loss']} at step {entry['step']}; lower --learning-rate, or raise --warmup-steps"
-            )
 
 
 def _push(output: Path, repository: str) -> None:

@@ -1,11 +1,13 @@
-"""The loss at labelled positions only."""
+"""The loss at labelled positions only, and a trainer that stops when numbers are no longer finite."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
 from trl import SFTTrainer
 
+from synthctx_data.errors import UsageError
 from training.turns import IGNORED
 
 
@@ -32,14 +34,54 @@ def labelled_loss(
 
 
 class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
-    """TRL's trainer, with the loss at labelled positions only on every device."""
+    """TRL's trainer, with the loss at labelled positions only on every device. It stops at a loss or a weight that is not finite.
+
+    The validation loss is the mean over all labelled tokens, whatever the batch size. The stock trainer's is a mean over batches.
+    """
+
+    _validated = torch.zeros(2)  # the summed loss of a validation, and its labelled tokens
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         mode = "train" if model.training else "eval"
         loss, scored, right = labelled_loss(model, inputs, num_items_in_batch)
-        if num_items_in_batch is not None and self.args.average_tokens_across_devices:
-            loss = loss * self.accelerator.num_processes  # the average over devices divides by it
         self._metrics[mode]["token_accuracy"].append(right / max(scored, 1))
+        if mode == "eval":
+            total = float(loss) * (max(scored, 1) if num_items_in_batch is None else float(num_items_in_batch))
+            self._validated += torch.tensor([total, scored])
+        elif num_items_in_batch is not None and self.args.average_tokens_across_devices:
+            loss = loss * self.accelerator.num_processes  # the average over devices divides by it
         return loss
+
+    def evaluation_loop(self, *arguments: Any, metric_key_prefix: str = "eval", **options: Any) -> Any:
+        self._validated = torch.zeros(2)
+        output = super().evaluation_loop(*arguments, metric_key_prefix=metric_key_prefix, **options)
+        total, scored = self.accelerator.reduce(self._validated.to(self.args.device), "sum").tolist()
+        output.metrics[f"{metric_key_prefix}_loss"] = total / max(scored, 1)
+        return output
+
+    def training_step(self, *arguments: Any, **options: Any) -> torch.Tensor:
+        loss: torch.Tensor = super().training_step(*arguments, **options)
+        if not torch.isfinite(loss):
+            raise UsageError(self._diverged(f"the loss is {loss.item()}"))
+        return loss
+
+    def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
+        self.require_finite()
+        super()._save_checkpoint(*arguments, **options)
+
+    def require_finite(self) -> None:
+        """Raises: UsageError if a trained weight is not finite."""
+        trained: Sequence[tuple[str, torch.Tensor]] = [
+            (name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad
+        ]
+        broken = next((name for name, weight in trained if not torch.isfinite(weight).all()), None)
+        if broken:
+            raise UsageError(self._diverged(f"{broken} is not finite"))
+
+    def _diverged(self, what: str) -> str:
+        return (
+            f"{what} after step {self.state.global_step}; lower --learning-rate, or raise --warmup-steps, and give another --output; "
+            f"checkpoints before it stay in {self.args.output_dir}"
+        )

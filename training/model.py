@@ -5,7 +5,13 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from synthctx_data.errors import UsageError, first_line
@@ -38,7 +44,7 @@ def load_model(recipe: ModelOptions, config: PreTrainedConfig) -> PreTrainedMode
             revision=recipe.model_revision,
             config=config,
             dtype=choose_dtype(recipe.dtype),
-            attn_implementation=choose_attention(recipe.attention),
+            attn_implementation=choose_attention(recipe.attention, config),
             output_loading_info=True,
         )
     except (OSError, ValueError) as error:
@@ -134,8 +140,10 @@ def choose_dtype(name: str) -> torch.dtype:
     return {"bfloat16": torch.bfloat16, "float32": torch.float32}[name]
 
 
-def choose_attention(name: str) -> str:
-    """The implementation of attention. "auto" is flash_attention_2 if it is installed and there is a GPU, else sdpa.
+def choose_attention(name: str, config: PreTrainedConfig) -> str:
+    """The implementation of attention for a model. "auto" is the first of flash_attention_2, sdpa and eager that can be used.
+
+    flash_attention_2 needs a GPU. Some models cannot be computed with it or with sdpa, such as those whose logits are capped (Gemma 2).
 
     Raises: UsageError if flash_attention_2 is asked for and is not installed, or there is no GPU.
     """
@@ -144,7 +152,12 @@ def choose_attention(name: str) -> str:
         raise UsageError(
             '--attention flash_attention_2: expected a GPU and flash-attn; pip install "synthctx[flash-attn]", or take --attention sdpa'
         )
-    return ("flash_attention_2" if flash else "sdpa") if name == "auto" else name
+    if name != "auto":
+        return name
+    kind = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    if flash and getattr(kind, "_supports_flash_attn", True):
+        return "flash_attention_2"
+    return "sdpa" if getattr(kind, "_supports_sdpa", True) else "eager"
 
 
 def lora(recipe: Recipe, model: PreTrainedModel) -> LoraConfig:

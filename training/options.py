@@ -39,7 +39,7 @@ class ModelOptions(OptionModel):
     dtype: Annotated[Literal["auto", "bfloat16", "float32"], MODEL_PANEL] = "auto"
     """The type of the weights. auto: bfloat16 on a GPU, else float32."""
     attention: Annotated[Literal["auto", "flash_attention_2", "sdpa", "eager"], MODEL_PANEL] = "auto"
-    """The implementation of attention. auto: flash_attention_2 if it is installed and there is a GPU, else sdpa."""
+    """The implementation of attention. auto: the first of flash_attention_2 (installed, with a GPU), sdpa and eager that the model can."""
 
 
 class Recipe(ModelOptions):

@@ -34,23 +34,26 @@ def extend(config: PreTrainedConfig, recipe: ModelOptions) -> None:
     text.max_position_embeddings = max(tokens, text.max_position_embeddings)
     if tokens <= trained:
         return
-    rope = _rope(text)
-    if rope is None or rope.get("rope_type", "default") != "default":
-        kind = "no RoPE" if rope is None else f"RoPE of type {rope['rope_type']}"
+    ropes = {name: rope for name, rope in _ropes(text).items() if not name.startswith("sliding")}
+    extended = next((rope for rope in ropes.values() if rope.get("rope_type", "default") != "default"), None)
+    if not ropes or extended is not None:
+        kind = f"RoPE of type {extended['rope_type']}" if extended else "no RoPE"
         raise UsageError(
             f"--max-tokens {tokens}: {recipe.model} was trained on {trained} and has {kind}, which cannot be extended further; "
             f"lower --max-tokens, or take a model with plain RoPE"
         )
-    if recipe.rope == "theta":
-        rope["rope_theta"] = extended_theta(rope["rope_theta"], trained, tokens)
-    else:
-        rope.update(rope_type=recipe.rope, factor=tokens / trained, original_max_position_embeddings=trained)
+    for rope in ropes.values():
+        if recipe.rope == "theta":
+            rope["rope_theta"] = extended_theta(rope["rope_theta"], trained, tokens)
+        else:
+            rope.update(rope_type=recipe.rope, factor=tokens / trained, original_max_position_embeddings=trained)
 
 
-def _rope(text: PreTrainedConfig) -> dict[str, Any] | None:
-    """The RoPE parameters for the whole context: those of full attention where layers differ."""
-    rope: dict[str, Any] | None = getattr(text, "rope_parameters", None)
-    return rope.get("full_attention", rope) if rope else None
+def _ropes(text: PreTrainedConfig) -> dict[str, dict[str, Any]]:
+    """The RoPE parameters by the type of layer that has them, or those of all layers by the name ""; empty if there is no RoPE."""
+    found: dict[str, Any] = getattr(text, "rope_parameters", None) or {}
+    nested = {name: rope for name, rope in found.items() if isinstance(rope, dict)}
+    return nested or ({"": found} if found else {})
 
 
 def check_positions(model: PreTrainedModel) -> None:
@@ -59,21 +62,22 @@ def check_positions(model: PreTrainedModel) -> None:
     They are computed once, when a model is made. A theta that is set later changes nothing, without any error.
     """
     text = model.config.get_text_config()
-    rope = _rope(text) or {}
+    ropes = _ropes(text)
     for name, frequencies in model.named_buffers():
-        if not name.endswith("inv_freq") or "original" in name or "sliding" in name:
+        layer_type = name.rpartition(".")[2].removesuffix("inv_freq").rstrip("_")
+        if not name.endswith("inv_freq") or layer_type not in ropes:  # of images, or those before an extension
             continue
-        plain = rope.get("rope_type", "default") == "default"
-        if plain and not math.isclose(theta_of(frequencies), rope["rope_theta"], rel_tol=1e-3):
-            raise UsageError(
-                f"{name} has the theta {theta_of(frequencies):.0f}, and the configuration says {rope['rope_theta']:.0f}"
-            )
-        if not plain and not torch.allclose(
-            frequencies, ROPE_INIT_FUNCTIONS[rope["rope_type"]](text)[0].to(frequencies)
-        ):
-            raise UsageError(
-                f"{name} has other frequencies than RoPE of type {rope['rope_type']} has in the configuration"
-            )
+        rope = ropes[layer_type]
+        kind = rope.get("rope_type", "default")
+        if kind == "default":
+            if not math.isclose(theta_of(frequencies), rope["rope_theta"], rel_tol=1e-3):
+                raise UsageError(
+                    f"{name} has the theta {theta_of(frequencies):.0f}, and the configuration says {rope['rope_theta']:.0f}"
+                )
+        else:
+            expected, _ = ROPE_INIT_FUNCTIONS[kind](text, **({"layer_type": layer_type} if layer_type else {}))
+            if not torch.allclose(frequencies, expected.to(frequencies)):
+                raise UsageError(f"{name} has other frequencies than RoPE of type {kind} has in the configuration")
 
 
 def theta_of(inverse_frequencies: torch.Tensor) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from synthctx_data.errors import ConflictError, UsageError
-from synthctx_data.files import write_text
+from synthctx_data.files import write_json
 from training.options import ReadingOptions
 
 RUN_FILE = "run.json"
@@ -52,7 +52,13 @@ def record(output: Path, run: dict[str, Any], finished: bool = False) -> None:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--output: expected a folder that can be made, got {output}: {error}") from error
-    write_text(output / RUN_FILE, json.dumps({**run, "finished": finished}, indent=2) + "\n")
+    write_json(output / RUN_FILE, {**run, "finished": finished})
+
+
+def read(output: Path) -> dict[str, Any]:
+    """The record of the run in a folder."""
+    known: dict[str, Any] = json.loads((output / RUN_FILE).read_text())
+    return known
 
 
 def default_folder(kind: str, options: ReadingOptions, *more: str) -> Path:

@@ -5,32 +5,38 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.correlation import Correlation, correlate, kendall, pearson, spearman
+from analysis.correlation import Correlation, correlate, holm, kendall, pearson, spearman
 from analysis.figures import matrix, scatter
 from analysis.heads import Head, HeadScores, Scores, rank_heads
 from analysis.options import CompareOptions
 from synthctx_data.command import out, table, with_progress
 from synthctx_data.errors import UsageError
-from synthctx_data.files import write_text
+from synthctx_data.files import write_json, write_text
+from training.plots import saved
 
 Measure = Callable[[Scores, Scores], float]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A measure over `n` heads, with its 95 % interval over resampled rows. `p` is NaN if the measure is no correlation."""
+    """A measure over `n` heads, with its 95 % interval over resampled rows.
+
+    `p`, and `corrected` for all models (Holm), are NaN if the measure is no correlation.
+    """
 
     value: float
     low: float
     high: float
     n: int
     p: float = math.nan
+    corrected: float = math.nan
 
 
 def recall(reference: Sequence[Head], other: Sequence[Head]) -> float:
@@ -57,7 +63,8 @@ def _top(values: Scores, most: int) -> list[Head]:
 
 
 def _above(values: Scores, threshold: float) -> list[Head]:
-    return rank_heads(values, int(np.count_nonzero(values >= threshold)))
+    """The heads with a score of at least the threshold; above 0 if that is 0."""
+    return rank_heads(values, int(np.count_nonzero(values >= threshold if threshold else values > 0)))
 
 
 def _spearman(one: Scores, other: Scores) -> float:
@@ -72,7 +79,7 @@ def measures(tops: Sequence[int], thresholds: Sequence[float]) -> dict[str, Meas
         found[f"recall@{top}"] = lambda a, b, top=top: recall(_top(a, top), _top(b, top))  # type: ignore[misc]
         found[f"overlap@{top}"] = lambda a, b, top=top: overlap(_top(a, top), _top(b, top))  # type: ignore[misc]
     for at in thresholds:
-        found[f"recall@>={at:g}"] = lambda a, b, at=at: recall(_above(a, at), _above(b, at))  # type: ignore[misc]
+        found[f"recall@>={at:g}" if at else "recall@>0"] = lambda a, b, at=at: recall(_above(a, at), _above(b, at))  # type: ignore[misc]
     return {**found, "cosine": cosine, "spearman": _spearman}
 
 
@@ -98,7 +105,8 @@ def compare(options: CompareOptions) -> Mapping[str, object]:
     unknown = sorted(set(f1) - set(heads))
     if unknown:
         raise UsageError(f"--f1: expected names of --heads, got {', '.join(unknown)}")
-    correlations = _correlations(models, f1)
+    _correct(models)
+    correlations = _correlations(models, f1, options.reference)
     pairs = {
         m: np.array([[wanted[m](a.values, b.values) for b in heads.values()] for a in heads.values()])
         for m in wanted
@@ -178,19 +186,41 @@ def _measured(
     return Measured(value, float(low), float(high), int(np.sum(~np.isnan(other.values))), p)
 
 
+def _correct(models: dict[str, dict[str, Measured]]) -> None:
+    """Corrects the p-values of all models for each other."""
+    tested = [(name, what) for name, by in models.items() for what in by]
+    for (name, what), corrected in zip(tested, holm([models[n][w].p for n, w in tested]), strict=True):
+        models[name][what] = replace(models[name][what], corrected=corrected)
+
+
+def variant_of(name: str) -> str:
+    """The variant in the name of a model: what stands before its last slash, or all of it."""
+    return name.rpartition("/")[0] or name
+
+
 def _correlations(
-    models: Mapping[str, Mapping[str, Measured]], f1: Mapping[str, float]
+    models: Mapping[str, Mapping[str, Measured]], f1: Mapping[str, float], reference: str
 ) -> dict[str, dict[str, Correlation]]:
-    names = [name for name in models if name in f1]
-    if len(names) < 3:
+    """The correlations over variants, by measure and kind. Seeds of a variant count as one: the mean of them.
+
+    The variant of the reference is left out, because its models are compared with a model of their own kind.
+    """
+    seeds: dict[str, list[str]] = {}
+    for name in models:
+        if name in f1 and variant_of(name) != variant_of(reference):
+            seeds.setdefault(variant_of(name), []).append(name)
+    if len(seeds) < 3:
         return {}
-    y = np.array([f1[name] for name in names])
-    found = {}
+    y = np.array([fmean(f1[name] for name in names) for names in seeds.values()])
+    found: dict[str, dict[str, Correlation]] = {}
     for measure in next(iter(models.values())):
-        x = np.array([models[name][measure].value for name in names])
+        x = np.array([fmean(models[name][measure].value for name in names) for names in seeds.values()])
         found[measure] = {
             kind.__name__: correlate(kind, x, y, measure, kind.__name__) for kind in (spearman, kendall, pearson)
         }
+    tested = [(measure, kind) for measure, kinds in found.items() for kind in kinds]
+    for (measure, kind), corrected in zip(tested, holm([found[m][k].p for m, k in tested]), strict=True):
+        found[measure][kind] = replace(found[measure][kind], corrected=corrected)
     return found
 
 
@@ -205,7 +235,7 @@ def _write(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--output: expected a folder that can be made, got {output}: {error}") from error
-    write_text(output / "compare.json", json.dumps(found, indent=1, default=asdict) + "\n")
+    write_json(output / "compare.json", found)
     rows = [
         {"model": name, "f1": f1.get(name, ""), "measure": what, **asdict(measured)}
         for name, by in models.items()
@@ -240,18 +270,20 @@ def _draw(
     f1: Mapping[str, float],
     correlations: Mapping[str, Mapping[str, Correlation]],
 ) -> None:
-    top = options.top[0]
-    labels = {f"overlap@{top}": "overlap", "cosine": "cosine", "spearman": "spearman"}
+    labels = {f"overlap@{top}": f"overlap_{top}" for top in options.top} | {"cosine": "cosine", "spearman": "spearman"}
+    size = 1.8 + 0.55 * len(heads)
     for name, file in labels.items():
-        matrix(pairs[name], list(heads), output / file, f"{name} of scores")
+        with saved(output / file, (size + 0.8, size)) as axes:
+            matrix(pairs[name], list(heads), f"{name} of scores", axes)
     both = [name for name in models if name in f1]
-    for kind in (f"recall@{top}", "cosine") if both else ():
+    for kind in (*(f"recall@{top}" for top in options.top), "cosine") if both else ():
         title = ""
         if correlations:
             c = correlations[kind]["spearman"]
-            title = f"Spearman {c.value:.2f}, n = {c.n}, p = {c.p:.3f}"
+            title = f"Spearman {c.value:.2f}, n = {c.n}, p = {c.p:.3f} ({c.corrected:.3f} corrected)"
         x, y = [models[name][kind].value for name in both], [f1[name] for name in both]
-        scatter(x, y, both, output / f"f1_{kind.split('@')[0]}", (f"{kind}, against {options.reference}", "F1"), title)
+        with saved(output / f"f1_{kind.replace('@', '_')}", (4, 3), title) as axes:
+            scatter(x, y, both, (f"{kind}, against {options.reference}", "F1"), axes)
 
 
 def show_comparison(found: Mapping[str, object], output: Path) -> None:
@@ -260,7 +292,7 @@ def show_comparison(found: Mapping[str, object], output: Path) -> None:
     f1: Mapping[str, float] = found["f1"]  # type: ignore[assignment]
     correlations: Mapping[str, Mapping[str, Correlation]] = found["correlations"]  # type: ignore[assignment]
     measured = list(next(iter(models.values()))) if models else []
-    shown = [*measured[:2], "cosine", "spearman"]
+    shown = [name for name in measured if name.startswith("recall")] + ["cosine", "spearman"]
     rows = [
         (name, *([f"{f1[name]:.3f}" if name in f1 else "-"] if f1 else []), *(f"{by[m].value:.2f}" for m in shown))
         for name, by in models.items()
@@ -268,11 +300,11 @@ def show_comparison(found: Mapping[str, object], output: Path) -> None:
     out.print(table({"": "left", **dict.fromkeys((*(["F1"] if f1 else []), *shown), "right")}, rows))
     if correlations:
         rows = [
-            (what, f"{c.value:.2f}", f"[{c.low:.2f}, {c.high:.2f}]", f"{c.p:.3f}", str(c.n))
+            (what, f"{c.value:.2f}", f"[{c.low:.2f}, {c.high:.2f}]", f"{c.p:.3f}", f"{c.corrected:.3f}", str(c.n))
             for what, c in ((what, kinds["spearman"]) for what, kinds in correlations.items())
         ]
-        columns = {"with F1": "left", **dict.fromkeys(("spearman", "95 %", "p", "n"), "right")}
+        columns = {"with F1": "left", **dict.fromkeys(("spearman", "95 %", "p", "corrected", "n"), "right")}
         out.print(table(columns, rows))
     elif f1:
-        out.print("expected F1 of three models or more besides the reference for correlations: there are none")
+        out.print("expected F1 of three variants or more besides the reference's for correlations: there are none")
     out.print(f"{output}: compare.json, models.csv, correlations.csv and figures", soft_wrap=True)

@@ -1,9 +1,7 @@
 """Answers of a model under several conditions, stored as they are made, and their F1."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from analysis.options import ConditionOptions
 from analysis.spans import Tokens, tokens_of
 from synthctx_data.dataset import load_rows, parse_variant_address
 from synthctx_data.errors import UsageError
-from synthctx_data.files import write_text
+from synthctx_data.files import write_json
 from synthctx_data.seeding import rng
 from training import run_folder
 from training.answer_scores import Mean, mean, score
@@ -73,6 +71,11 @@ class ConditionAnswers:
             known |= predict(answer, missing, file)
         return [score(row, known[row["id"]])["f1"] for row in self.rows]
 
+    def finish(self, name: str, found: Mapping[str, Any]) -> None:
+        """Writes the results as JSON into the folder, and records that the experiment is finished."""
+        run_folder.record(self.output, self.run, finished=True)
+        write_json(self.output / name, found)
+
     def require_shape(self, heads: HeadScores, flag: str) -> None:
         """Raises: UsageError if the scores have other numbers of layers and heads than the model."""
         config = load_config_of(self.options).get_text_config()
@@ -120,8 +123,3 @@ def positions(tokenizer: Tokenizer, batch: Batch, name: str) -> Positions:
 def draw_heads(heads: Sequence[Head], number: int, *name: str | int) -> list[Head]:
     """A random draw of `number` heads (all if there are fewer), from the random stream with this name."""
     return rng("heads", *name).shuffled(heads)[:number]
-
-
-def write_found(output: Path, name: str, found: Mapping[str, Any]) -> None:
-    """Writes results as JSON into a folder."""
-    write_text(output / name, json.dumps(found, indent=2, default=asdict) + "\n")

@@ -1,6 +1,5 @@
 """The scores of a model's heads on the rows of a data set."""
 
-import json
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +12,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from analysis.attention_scores import mass, wu_forced
 from analysis.branches import one_at_a_time
 from analysis.causal_scores import causal
-from analysis.figures import depths, heatmap, histogram
+from analysis.figures import heatmap, histogram, map_size
 from analysis.heads import SCORES_FILE, HeadScores, Scored
 from analysis.interventions import transformers_model
 from analysis.logit_score import logit
@@ -25,7 +24,7 @@ from synthctx_data.checks import cites
 from synthctx_data.command import out, table, with_progress
 from synthctx_data.dataset import load_rows, parse_variant_address
 from synthctx_data.errors import UsageError, require_choice
-from synthctx_data.files import whole, write_text
+from synthctx_data.files import whole, write_json
 from synthctx_data.metrics import answer_recall, citation_score
 from training import run_folder
 from training.answer_scores import depth, mean
@@ -33,6 +32,7 @@ from training.answer_text import first_of_answer
 from training.generate import ends
 from training.identity import identify
 from training.model import load_for_reading
+from training.plots import depths, saved
 from training.turns import shared_prefix
 
 _WORD = re.compile(r"[A-Za-z0-9]")
@@ -60,10 +60,11 @@ def find_heads(options: DetectOptions) -> HeadScores:
         )
         for i, one in zip(missing, with_progress(scored, "scoring heads", len(missing)), strict=True):
             _keep(_file(output, i), one)
-    about = json.loads((output / run_folder.RUN_FILE).read_text())
+    about = {name: value for name, value in run_folder.read(output).items() if name != "finished"}
     heads = HeadScores.of([_kept(_file(output, i)) for i in range(len(rows))], about)
     write_scores(heads, output)
     draw_scores(heads, rows, options, output)
+    run_folder.record(output, about, finished=True)
     return heads
 
 
@@ -203,16 +204,18 @@ def write_scores(heads: HeadScores, output: Path) -> None:
         for head in heads.ranked()
     ]
     heads.save(output / SCORES_FILE)
-    write_text(output / "heads.json", json.dumps({"about": heads.about, "heads": ranked}, indent=1) + "\n")
-    write_text(output / "by_head.json", json.dumps(heads.by_head()) + "\n")
-    write_text(output / "by_kv_head.json", json.dumps(heads.by_kv_head()) + "\n")
+    write_json(output / "heads.json", {"about": heads.about, "heads": ranked})
+    write_json(output / "by_head.json", heads.by_head())
+    write_json(output / "by_kv_head.json", heads.by_kv_head())
 
 
 def draw_scores(heads: HeadScores, rows: Sequence[dict[str, Any]], options: DetectOptions, output: Path) -> None:
     """Draws three figures: a map of the scores, their histogram, and the highest heads' scores by the depth of the needles."""
     title = f"{options.adapter or options.model}\n{options.data}"
-    heatmap(heads, output / "heatmap", title)
-    histogram(heads, output / "histogram", title)
+    with saved(output / "heatmap", map_size(heads), title) as axes:
+        heatmap(heads, axes)
+    with saved(output / "histogram", (4, 2.8), title) as axes:
+        histogram(heads, axes)
     retrieving = [head for head in heads.top(options.top) if heads.values[head] > 0] or heads.top(1)
     layers, numbers = np.array(retrieving).T
     of_row = dict(zip(heads.ids, heads.examples[:, layers, numbers].mean(1).tolist(), strict=True))
@@ -221,7 +224,8 @@ def draw_scores(heads: HeadScores, rows: Sequence[dict[str, Any]], options: Dete
         if row["id"] in of_row:
             groups.setdefault(depth(row), []).append(of_row[row["id"]])
     means = {name: mean(groups[name], 1000, ("heads", name)) for name in sorted(groups)}
-    depths(means, output / "depth", f"{options.score}, mean of {len(layers)} heads", title)
+    with saved(output / "depth", (4.4, 3), title) as axes:
+        depths(means, f"{options.score}, mean of {len(layers)} heads", axes)
 
 
 def show_heads(heads: HeadScores, top: int, output: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from analysis.engine.conditions import ConditionAnswers, Generate, draw_heads, name_of, positions, spans, write_found
+from analysis.engine.conditions import ConditionAnswers, Generate, draw_heads, name_of, positions, spans
 from analysis.figures import curves
 from analysis.heads import Head, HeadScores
 from analysis.interventions import Knockout, intervene
@@ -18,6 +18,7 @@ from synthctx_data.errors import UsageError
 from training import run_folder
 from training.answer_scores import Mean
 from training.generate import Batch
+from training.plots import saved
 
 CONTROLS = ("same layers", "other layers", "all layers")
 Curves = dict[str, dict[int, Mean]]
@@ -62,10 +63,10 @@ def knock_out(options: KnockoutOptions) -> Curves:
                 knocked[control][number] = sets
                 found[control][number], drawn[control][number] = _measure(answers, sets, options, name)
     about = {**options.model_dump(), "of": heads.about}
-    write_found(output, "knockout.json", {"about": about, "heads": knocked, "f1": found, "f1_of_each_draw": drawn})
-    curves(
-        found, output / "knockout", ("heads knocked out", "F1"), f"{options.adapter or options.model}\n{options.data}"
-    )
+    answers.finish("knockout.json", {"about": about, "heads": knocked, "f1": found, "f1_of_each_draw": drawn})
+    title = f"{options.adapter or options.model}\n{options.data}"
+    with saved(output / "knockout", (4.4, 3.2), title) as axes:
+        curves(found, ("heads knocked out", "F1"), axes)
     return found
 
 

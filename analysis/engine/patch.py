@@ -9,8 +9,7 @@ import torch
 from peft import PeftConfig
 from transformers import AutoConfig, LogitsProcessor, LogitsProcessorList
 
-from analysis.engine.conditions import ConditionAnswers, Generate, draw_heads, name_of, positions, write_found
-from analysis.figures import bars
+from analysis.engine.conditions import ConditionAnswers, Generate, draw_heads, name_of, positions
 from analysis.heads import Head, HeadScores
 from analysis.interventions import TwinPatch, intervene, patched
 from analysis.options import PatchOptions
@@ -21,6 +20,7 @@ from training.answer_scores import Mean
 from training.generate import Batch
 from training.identity import identify_model
 from training.model import load_for_reading
+from training.plots import bars, bars_size, saved
 from training.turns import prompt_ids
 
 
@@ -70,13 +70,10 @@ def patch_heads(options: PatchOptions) -> dict[str, Mean]:
     for name, drawn in sets.items():
         found[name] = answers.mean([answers.f1(name_of(heads), pair.with_heads(heads)) for heads in drawn], name)
     about = {"options": options.model_dump(), "heads": sets}
-    write_found(output, "patch.json", {"about": about, "f1": found})
-    bars(
-        found,
-        output / "patch",
-        "F1",
-        f"{options.donor_adapter or options.donor_model} into {options.adapter or options.model}",
-    )
+    answers.finish("patch.json", {"about": about, "f1": found})
+    title = f"{options.donor_adapter or options.donor_model} into {options.adapter or options.model}"
+    with saved(output / "patch", bars_size(found), title) as axes:
+        bars(found, "F1", axes)
     return found
 
 

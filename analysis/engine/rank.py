@@ -1,8 +1,7 @@
 """A ranking of data sets by what a short tuning on each does to the heads."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +9,16 @@ from numpy.typing import NDArray
 
 from analysis.engine.compare import cosine
 from analysis.engine.detect import find_heads
-from analysis.figures import bars
 from analysis.heads import HeadScores
 from analysis.options import DetectOptions, RankOptions
-from synthctx_data.command import out, table
+from synthctx_data.command import err, out, table
 from synthctx_data.dataset import has_split, parse_variant_address
 from synthctx_data.errors import UsageError
-from synthctx_data.files import write_text
+from synthctx_data.files import write_json
 from training.answer_scores import Mean
 from training.finetune import finetune
 from training.options import ModelOptions, Recipe
+from training.plots import bars, bars_size, saved
 from training.sequences import parse_mixture
 
 BASE, TARGET = "none", "target"
@@ -46,22 +45,19 @@ def rank_data(options: RankOptions) -> list[Ranked]:
     if len(names) < 2:
         raise UsageError(f"--data: expected two candidates or more, got {' '.join(options.data)}")
     target = parse_variant_address(options.target)
+    err.print(f"rank: the target and the untuned model: {target}", soft_wrap=True)
     reference = _tuned(options, options.target, TARGET) if has_split(target, "train") else None
     candidates = {BASE: _scores(options, BASE, None)}
     for number, (name, data) in enumerate(zip(names, options.data, strict=True)):
+        err.print(f"rank: candidate {number + 1} of {len(names)}: {data}", soft_wrap=True)
         candidates[name] = reference if reference and name == str(target) else _tuned(options, data, f"{number}")
     ranked = order(candidates, reference or candidates[BASE])
     output = Path(options.output)
     about = {**options.model_dump(), "reference": options.target if reference else BASE}
-    write_text(
-        output / "ranking.json", json.dumps({"about": about, "ranked": [asdict(r) for r in ranked]}, indent=1) + "\n"
-    )
-    bars(
-        {r.name: Mean(r.reach, r.low, r.high, options.limit) for r in ranked},
-        output / "ranking",
-        "reach",
-        options.target,
-    )
+    write_json(output / "ranking.json", {"about": about, "ranked": ranked})
+    means = {one.name: Mean(one.reach, one.low, one.high, options.limit) for one in ranked}
+    with saved(output / "ranking", bars_size(means), options.target) as axes:
+        bars(means, "reach", axes)
     return ranked
 
 

@@ -1,16 +1,19 @@
 """REPRODUCTION.md: the results of the run, in tables."""
 
 from collections.abc import Iterable, Sequence
+from math import isnan
 from pathlib import Path
 from statistics import fmean
 
-from analysis.figures import bars
+from analysis.crossed import crossed_mean
 from experiments.miniature.plan import HERE, REAL
-from experiments.miniature.results import Results, over
+from experiments.miniature.results import Results, Values
 from experiments.miniature.stages import RAW, SHORT, THETA, Study
 from experiments.miniature.verdicts import claims, gates
 from synthctx_data import CONTENT_VERSION
 from synthctx_data.files import write_text
+from training.answer_scores import Mean
+from training.plots import bars, bars_size, saved
 
 _HEAD = """# The paper in miniature
 
@@ -23,14 +26,15 @@ written down before, in the plan. The rows are those of content version {content
 Cells of the paper are real, templated_haystack, templated_padding and symbolic_haystack. Ours are symbolic_padding, and the two variants
 among_real: made-up needles among the passages of the real variant."""
 _CLAIMS = """The figures of the paper that are known come from reviews of its first version; its published tables may differ. It calls the
-correlation of recall with F1 strong over all tasks. On MDQA, these reviews name Spearman 0.23 (Llama 3) and -0.27 (Mistral)."""
-_F1 = """Means over bases and seeds, and intervals over these. Theta alone: the base as it is, its RoPE theta raised as for tuning. A
-real-tuned reference of another seed is in no mean: the heads of the others are compared with its heads, and it is the donor of
-patching."""
+correlation of recall with F1 strong over all tasks. On MDQA, these reviews name Spearman 0.23 (Llama 3) and -0.27 (Mistral).
+How a verdict is reached stands at the head of the plan."""
+_F1 = """Means over bases and questions, with intervals for other bases and other questions (`analysis/crossed.py`). Theta alone: the base
+as it is, its RoPE theta raised as for tuning. A real-tuned reference of another seed is in no mean: the heads of the others are compared
+with its heads, and it is the donor of patching."""
 _HEADS = "Heads that score {threshold:g} or more ({score}, over {scored} test questions)."
-_KNOCKOUT = """F1 of the first real-tuned model of each base on {intervened} test questions, without some of its heads. Random sets are as
-large as that of the retrieval heads, and have none of them and none of layer 0; of the same layers there is one only where these have as
-many heads left."""
+_KNOCKOUT = """F1 of the first real-tuned model of each base on {intervened} test questions, without its highest heads. In brackets the
+mean of {draws} random sets of as many heads: of the same layers, of other layers, of all layers. None of them is among the highest that are
+knocked out, and none is of layer 0."""
 _PATCHING = """F1 on {intervened} test questions of the first model of each variant, with heads of the reference: those that are among the
 {patched_heads} highest of both (intersect), those of the reference alone (complement), and others; in brackets, of how many heads."""
 
@@ -38,10 +42,18 @@ _PATCHING = """F1 on {intervened} test questions of the first model of each vari
 def write_report(study: Study, file: Path, plan: Path) -> Path:
     """The file of the report. Its picture, the F1 by the variant tuned on, is written beside it as SVG and PNG."""
     found = Results(study)
-    shown = {variant: over(found.tuned(variant), variant) for variant in (REAL, *found.synthetic)}
-    bars({**shown, "theta alone": over(found.bases(THETA), THETA)}, file.with_suffix(""), "F1 on the test questions")
+    shown = {variant: _mean(found.tuned(variant)) for variant in (REAL, *found.synthetic)}
+    theta = fmean(found.bases(THETA))
+    means = {**shown, "theta alone": Mean(theta, theta, theta, len(study.plan.bases))}
+    with saved(file.with_suffix(""), bars_size(means)) as axes:
+        bars(means, "F1 on the test questions", axes)
     write_text(file, "\n".join(_lines(found, file.with_suffix(".svg").name, plan.name)) + "\n")
     return file
+
+
+def _mean(values: Values) -> Mean:
+    found = crossed_mean(values)
+    return Mean(found.mean, found.low, found.high, found.models)
 
 
 def _lines(found: Results, picture: str, name: str) -> Iterable[str]:
@@ -59,8 +71,8 @@ def _lines(found: Results, picture: str, name: str) -> Iterable[str]:
     )
     yield from _section("Claims", ("claim", "whose", "what the miniature shows", "n", "verdict"), _CLAIMS)
     yield from (_row(claim.says, claim.whose, claim.shows, claim.n, claim.verdict) for claim in claims(found))
-    yield from _section("Gates", ("what", "asked", "seen", "met"))
-    yield from (_row(gate.what, gate.asked, gate.seen, "yes" if gate.met else "**no**") for gate in gates(found))
+    yield from _section("Gates", ("what", "asked", "seen", "met", "bears"))
+    yield from (_row(one.what, one.asked, one.seen, "yes" if one.met else "**no**", one.bears) for one in gates(found))
     yield from _f1(found, picture)
     yield from _heads(found)
     yield from _knockout(found)
@@ -70,15 +82,13 @@ def _lines(found: Results, picture: str, name: str) -> Iterable[str]:
 
 def _f1(found: Results, picture: str) -> Iterable[str]:
     plan, raw, theta = found.study.plan, found.bases(RAW), found.bases(THETA)
-    yield from _section(
-        "F1 on the test questions", ("tuned on", "F1", "95 %", *(f"base {b}, by seed" for b in plan.bases)), _F1
-    )
+    columns = ("tuned on", "F1", "95 %", *(f"base {base}" for base in plan.bases))
+    yield from _section("F1 on the test questions", columns, _F1)
     for variant in (REAL, *found.synthetic):
         values = found.tuned(variant)
-        mean = over(values, variant)
-        by_base = [", ".join(_each(values[i : i + len(plan.seeds)])) for i in range(0, len(values), len(plan.seeds))]
-        interval = f"[{mean.low:.3f}, {mean.high:.3f}]" * (mean.rows > 1)
-        yield _row(variant, f"{mean.mean:.3f}", interval, *by_base)
+        mean = _mean(values)
+        interval = "" if isnan(mean.low) else f"[{mean.low:.3f}, {mean.high:.3f}]"
+        yield _row(variant, f"{mean.mean:.3f}", interval, *_each(values.mean(1).tolist()))
     yield _row("nothing (theta alone)", f"{fmean(theta):.3f}", "", *_each(theta))
     yield _row("nothing (theta as it was)", f"{fmean(raw):.3f}", "", *_each(raw))
     guessed = f"{found.guessed('test'):.3f}"
@@ -100,24 +110,29 @@ def _heads(found: Results) -> Iterable[str]:
 
 def _knockout(found: Results) -> Iterable[str]:
     plan = found.study.plan
-    columns = ("base", "none", "retrieval heads", "random (by control)", "without layer 0, 1, ...")
+    numbers = plan.measuring.knocked_out
+    columns = ("base", "all heads", *(f"without {number}" for number in numbers), "without layer 0, 1, ...")
     yield from _section("Knockout", columns, _KNOCKOUT.format_map(plan.measuring.model_dump()))
     for base in plan.bases:
         one = found.knockout(base)
-        drawn = "; ".join(f"{control}: {', '.join(_each(draws))}" for control, draws in one.random.items() if draws)
-        yield _row(str(base), f"{one.none:.3f}", f"{one.retrieval:.3f}", drawn, ", ".join(_each(one.layers)))
+        cells = [
+            f"{one.highest[number].mean():.3f} ({', '.join(_maybe(of.get(number)) for of in one.controls.values())})"
+            for number in numbers
+        ]
+        yield _row(str(base), f"{one.none.mean():.3f}", *cells, ", ".join(_each(one.layers)))
+
+
+def _maybe(values: Values | None) -> str:
+    return "-" if values is None else f"{values.mean():.3f}"
 
 
 def _patching(found: Results) -> Iterable[str]:
     names = ("recipient", "donor", "intersect", "complement", "random")
     caption = _PATCHING.format_map(found.study.plan.measuring.model_dump())
     yield from _section("Patching from the real-tuned reference", ("tuned on", *names), caption)
-    for (base, variant), one in found.patched().items():
-        yield _row(f"base {base}, {variant}", *(_patched(*one[name]) if name in one else "-" for name in names))
-
-
-def _patched(f1: float, heads: int) -> str:
-    return f"{f1:.3f}" + f" (of {heads})" * bool(heads)
+    for (base, variant), one in found.patched.items():
+        cells = [_maybe(one.f1.get(name)) + f" (of {one.heads[name]})" * (name in one.heads) for name in names]
+        yield _row(f"base {base}, {variant}", *cells)
 
 
 def _each(values: Sequence[float]) -> list[str]:

@@ -1,6 +1,7 @@
 """The results of the run, read from the files that its jobs wrote."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,13 +11,15 @@ import numpy as np
 from datasets import load_dataset
 from numpy.typing import NDArray
 
-from analysis.heads import HeadScores
+from analysis.engine.conditions import name_of
+from analysis.heads import Head, HeadScores
 from experiments.miniature.corpus import guessing
 from experiments.miniature.plan import REAL
 from experiments.miniature.stages import Study, read_score
-from training.answer_scores import Mean, mean
+from training.answer_scores import score
+from training.evaluate import PREDICTIONS, read_predictions
 
-_RESAMPLES = 1000
+Values = NDArray[np.float64]
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -24,30 +27,30 @@ def _read(file: Path) -> dict[str, Any]:
     return read
 
 
-def _patched(read: dict[str, Any]) -> dict[str, tuple[float, int]]:
-    sizes = {name: len(drawn[0]) for name, drawn in read["about"]["heads"].items()}
-    return {name: (found["mean"], sizes.get(name, 0)) for name, found in read["f1"].items()}
-
-
-def over(values: list[float], *name: str) -> Mean:
-    """The mean of the values of some models, with its interval."""
-    return mean(values, _RESAMPLES, name)
-
-
 @dataclass(frozen=True)
 class KnockoutResult:
-    """The F1 of a model with all heads, without its retrieval heads, without each random set (by control), and without each layer."""
+    """The F1 (question) of a model with all heads, and without its highest heads or a control's random heads, by their number.
 
-    heads: int
-    none: float
-    retrieval: float
-    random: dict[str, list[float]]
+    A control's F1 is the mean over its draws. `layers` has the mean F1 without each layer.
+    """
+
+    none: Values
+    highest: dict[int, Values]
+    controls: dict[str, dict[int, Values]]
     layers: list[float]
 
 
 @dataclass(frozen=True)
+class PatchResult:
+    """The F1 (question) of a recipient under each condition of patching, and the number of heads of each condition."""
+
+    f1: dict[str, Values]
+    heads: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Results:
-    """The results of a finished run. Lists have one entry for each tuned model, in the order of bases, then of seeds."""
+    """The results of a finished run. Bases and seeds are in the order of the plan, and questions in that of the test rows."""
 
     study: Study
 
@@ -56,9 +59,25 @@ class Results:
         """The variants that are not real."""
         return [variant for variant in self.study.plan.variants if variant != REAL]
 
-    def tuned(self, variant: str) -> list[float]:
-        """The F1 of each model tuned on a variant."""
-        return [read_score(folder / "f1") for folder in self.folders(variant)]
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """The test questions."""
+        return list(self._rows("test"))
+
+    def _rows(self, data: str) -> Any:
+        place, variant = self.study.data(data).rsplit(":", 1)
+        return load_dataset(place, variant, split="validation")
+
+    def f1(self, folder: Path) -> Values:
+        """The F1 (question) of the answers in a folder."""
+        answers = read_predictions(folder / PREDICTIONS)
+        return np.array([score(row, answers[row["id"]])["f1"] for row in self.rows if row["id"] in answers])
+
+    def tuned(self, variant: str) -> Values:
+        """The F1 (base, question) after tuning on a variant, the mean over its seeds."""
+        plan = self.study.plan
+        by_seed = [[self.f1(self.study.at(base, variant, seed, "f1")) for seed in plan.seeds] for base in plan.bases]
+        return np.asarray(np.array(by_seed).mean(1))
 
     def folders(self, variant: str) -> list[Path]:
         """The folders of the models tuned on a variant."""
@@ -71,9 +90,7 @@ class Results:
 
     def guessed(self, data: str) -> float:
         """The mean F1 of guessing an object of the asked relation."""
-        place, variant = self.study.data(data).rsplit(":", 1)
-        rows = load_dataset(place, variant, split="validation")
-        return float(np.mean(guessing(self.study.corpus("test"), rows)))
+        return float(np.mean(guessing(self.study.corpus("test"), self._rows(data))))
 
     def heads(self, variant: str) -> list[HeadScores]:
         """The scores of the heads of each model tuned on a variant, on the test questions."""
@@ -87,32 +104,49 @@ class Results:
     def knockout(self, base: int) -> KnockoutResult:
         """The results of knocking out heads of the first real-tuned model of a base."""
         folder = self.study.at(base, REAL, self.study.plan.seeds[0], "knockout")
-        of_sets, of_layers = _read(folder / "knockout.json"), _read(folder / "layers.json")
-        ((heads, retrieval),) = ((n, one) for n, one in of_sets["f1"]["highest heads"].items() if n != "0")
-        draws = {control: of[heads] for control, of in of_sets["f1_of_each_draw"].items() if heads in of}
-        none = of_sets["f1"]["highest heads"]["0"]["mean"]
-        return KnockoutResult(int(heads), none, retrieval["mean"], draws, of_layers["f1"])
+        sets: dict[str, dict[str, list[list[Head]]]] = _read(folder / "knockout.json")["heads"]
+        found = {
+            name: {int(number): self._without(folder, drawn) for number, drawn in by_number.items()}
+            for name, by_number in sets.items()
+        }
+        return KnockoutResult(
+            self.f1(folder / "none"), found.pop("highest heads"), found, _read(folder / "layers.json")["f1"]
+        )
 
-    def patched(self) -> dict[tuple[int, str], dict[str, tuple[float, int]]]:
-        """The F1 and the number of patched heads under each condition of patching, by base and variant."""
-        files = {
-            (base, variant): self.study.at(base, variant, self.study.plan.seeds[0], "patch") / "patch.json"
+    def _without(self, folder: Path, sets: Iterable[Iterable[Head]]) -> Values:
+        """The F1 (question) of conditions that a set of heads names, the mean over the sets."""
+        names = [name_of((layer, head) for layer, head in heads) for heads in sets]
+        return np.asarray(np.mean([self.f1(folder / name) for name in names], axis=0))
+
+    @cached_property
+    def patched(self) -> dict[tuple[int, str], PatchResult]:
+        """The results of patching, by base and variant."""
+        folders = {
+            (base, variant): self.study.at(base, variant, self.study.plan.seeds[0], "patch")
             for base in self.study.plan.bases
             for variant in self.synthetic
         }
-        return {key: _patched(_read(file)) for key, file in files.items() if file.exists()}
+        return {key: self._patched(folder) for key, folder in folders.items() if (folder / "patch.json").exists()}
 
-    def by_variant(self, base: int, heads: str, measure: str) -> NDArray[np.float64]:
-        """A measure (variant, seed) of a base's models: "f1", "sum" (of the scores of all heads), or one that compares the heads
-        with the reference's. `heads` says which scores: "heads" (on the test questions) or "own_heads" (on the variant's own data).
+    def _patched(self, folder: Path) -> PatchResult:
+        sets: dict[str, list[list[Head]]] = _read(folder / "patch.json")["about"]["heads"]
+        alone = {name: self.f1(folder / name) for name in ("recipient", "donor")}
+        with_heads = {name: self._without(folder, drawn) for name, drawn in sets.items()}
+        return PatchResult({**alone, **with_heads}, {name: len(drawn[0]) for name, drawn in sets.items()})
+
+    def by_variant(self, base: int, heads: str, measure: str) -> Values:
+        """A measure (variant) of a base's models, the mean over seeds: "f1", "sum" (of the scores of all heads), or one that
+        compares the heads with the reference's. `heads` says which: "heads" (on the test questions) or "own_heads" (on the variant's
+        own data).
         """
         plan, compared = self.study.plan, _read(self.study.at(base, f"compared_{heads}") / "compare.json")
 
         def of(variant: str, seed: int) -> float:
             if measure == "f1":
-                return float(compared["f1"][f"{variant}-{seed}"])
+                return float(compared["f1"][f"{variant}/{seed}"])
             if measure == "sum":
                 return float(HeadScores.load(self.study.at(base, variant, seed, heads)).values.sum())
-            return float(compared["models"][f"{variant}-{seed}"][measure]["value"])
+            value = compared["models"][f"{variant}/{seed}"][measure]["value"]
+            return np.nan if value is None else float(value)
 
-        return np.array([[of(variant, seed) for seed in plan.seeds] for variant in plan.variants])
+        return np.asarray(np.array([[of(variant, seed) for seed in plan.seeds] for variant in plan.variants]).mean(1))

@@ -150,7 +150,7 @@ def _score(study: Study, output: Path, data: str, **options: Any) -> None:
 
 def knock_out_base(study: Study, base: int) -> None:
     """Knocks out heads of the first real-tuned model: its highest heads, as many random heads, and each layer."""
-    from analysis.engine.conditions import ConditionAnswers, name_of, write_found
+    from analysis.engine.conditions import ConditionAnswers, name_of
     from analysis.engine.knockout import knock_out, without
 
     folder, plan = study.at(base, REAL, study.plan.seeds[0]), study.plan
@@ -169,7 +169,7 @@ def knock_out_base(study: Study, base: int) -> None:
     answers = ConditionAnswers(options, folder / "knockout", {})
     layers = [[(layer, head) for head in range(plan.base.heads)] for layer in range(plan.base.layers)]
     left = [fmean(answers.f1(name_of(one), without(one, options, answers))) for one in layers]
-    write_found(folder / "knockout", "layers.json", {"f1": left})
+    answers.finish("layers.json", {"f1": left})
 
 
 def patch_from_real(study: Study, base: int, variant: str) -> None:
@@ -199,14 +199,14 @@ def compare_heads(study: Study, base: int) -> None:
     from analysis.engine.compare import compare
 
     plan, places = study.plan, study.at(base)
-    points = {f"{variant}-{seed}": places / variant / str(seed) for variant in plan.variants for seed in plan.seeds}
+    points = {f"{variant}/{seed}": places / variant / str(seed) for variant in plan.variants for seed in plan.seeds}
     for heads in ("heads", "own_heads"):
         options = CompareOptions(
             heads=[
-                f"{REFERENCE}={places / REAL / REFERENCE / 'heads'}",
+                f"{REAL}/{REFERENCE}={places / REAL / REFERENCE / 'heads'}",
                 *(f"{n}={p / heads}" for n, p in points.items()),
             ],
-            reference=REFERENCE,
+            reference=f"{REAL}/{REFERENCE}",
             f1=[f"{name}={place / 'f1'}" for name, place in points.items()],
             top=[plan.measuring.patched_heads],
             thresholds=[plan.measuring.threshold],

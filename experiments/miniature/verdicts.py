@@ -1,30 +1,33 @@
 """The gates that the run must pass, and the claims of the paper and our own questions, each with the evidence and a verdict."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
 
-from analysis.correlation import Correlation, correlate, spearman
+from analysis.correlation import Correlation, correlate, holm, partial_spearman, spearman
+from analysis.crossed import CrossedMean, crossed_mean
 from experiments.miniature.plan import REAL
-from experiments.miniature.results import Results, over
+from experiments.miniature.results import Results, Values
 from experiments.miniature.stages import RAW, SHORT, THETA
-from training.answer_scores import Mean
 
-_FEWEST = 4  # the fewest pairs or variants that give an interval
+_FEWEST = 4  # the fewest variants that can be correlated
 OURS = "our question"  # the paper found no order of variants that holds for every task and model
-HOLDS, FAILS, UNTESTED = "holds", "does not hold", "cannot be tested here"
+HOLDS, FAILS, UNTESTED = "holds", "not shown", "cannot be tested here"
+OPPOSITE, SAME = "the opposite is shown", "no difference"
+EVERY, HEADS, KNOCKOUT = "every claim", "claims about heads", "the knockout"  # what a gate bears
 
 
 @dataclass(frozen=True)
 class Gate:
-    """A gate: the measured quantity, the required value, the value seen, and True if it is met."""
+    """A gate: the measured quantity, the required value, the value seen, True if it is met, and the claims that rest on it."""
 
     what: str
     asked: str
     seen: str
     met: bool
+    bears: str = EVERY
 
 
 @dataclass(frozen=True)
@@ -43,78 +46,80 @@ def gates(found: Results) -> Iterator[Gate]:
     plan = found.study.plan
     asked = plan.gates
     exact, short, raw = found.bases(SHORT, "em"), found.bases(SHORT), found.bases(RAW)
-    yield _least("exact match of the bases at their own length", min(exact), asked.base_exact)
+    yield _least("exact match of the bases at their own length, the mean", fmean(exact), asked.base_exact)
     guessed = found.guessed("short")
-    yield _least("their F1 there over guessing, the lower", min(short) - guessed, asked.base_over_guessing)
+    yield _least("their F1 there over guessing, the lowest", min(short) - guessed, asked.base_over_guessing)
     yield Gate(
-        "their F1 at 4 times that, the higher",
+        "their F1 at 4 times that, the highest",
         f"<= {asked.base_beyond:.2f}",
         f"{max(raw):.3f}",
         max(raw) <= asked.base_beyond,
     )
-    real, theta = fmean(found.tuned(REAL)), fmean(found.bases(THETA))
+    real, theta = float(found.tuned(REAL).mean()), fmean(found.bases(THETA))
     yield _least("F1 of real-tuned models over theta alone", real - theta, asked.real_over_theta)
     yield _least("F1 of real-tuned models over guessing", real - found.guessed("test"), asked.real_over_guessing)
-    for variant in found.synthetic:
-        yield _least(
-            f"F1 of real-tuned models over {variant}", real - fmean(found.tuned(variant)), asked.real_over_synthetic
-        )
     layers = [found.retrieval_heads(scores) for scores in found.heads(REAL)]
-    yield _least("layers with retrieval heads, the fewest", min(sum(map(bool, one)) for one in layers), asked.layers)
+    fewest = min(sum(map(bool, one)) for one in layers)
+    yield _least("layers with retrieval heads, the fewest", fewest, asked.layers, HEADS)
     fullest = max(len(heads) for one in layers for heads in one)
     yield Gate(
         "heads of a layer that are retrieval heads, the most",
         f"< {plan.base.heads}",
         str(fullest),
         fullest < plan.base.heads,
+        HEADS,
     )
-    yield from _knockout_gates(found)
-
-
-def _least(what: str, seen: float, asked: float) -> Gate:
-    return Gate(what, f">= {asked:g}", f"{seen:.3f}".rstrip("0").rstrip("."), seen >= asked)
-
-
-def _knockout_gates(found: Results) -> Iterator[Gate]:
-    asked = found.study.plan.gates
-    for base in found.study.plan.bases:
+    for base in plan.bases:
         knocked = found.knockout(base)
-        worst = min(knocked.random["all layers"])
-        yield Gate(
-            f"F1 of base {base}, tuned on real, without its {knocked.heads} retrieval heads",
-            f"<= {asked.knockout_share * worst:.3f} (of the worst of {len(knocked.random['all layers'])} random sets, {worst:.3f})",
-            f"{knocked.retrieval:.3f}",
-            knocked.retrieval <= asked.knockout_share * worst,
-        )
-        least = min(knocked.layers[1:])
+        least, whole = min(knocked.layers[1:]), float(knocked.none.mean())
         yield Gate(
             f"F1 of base {base}, tuned on real, without any one layer but the first, the lowest",
-            f">= {asked.layer_share * knocked.none:.3f} (of {knocked.none:.3f})",
+            f">= {asked.layer_share * whole:.3f} (of {whole:.3f})",
             f"{least:.3f}",
-            least >= asked.layer_share * knocked.none,
+            least >= asked.layer_share * whole,
+            KNOCKOUT,
         )
+
+
+def _least(what: str, seen: float, asked: float, bears: str = EVERY) -> Gate:
+    return Gate(what, f">= {asked:g}", f"{seen:.3f}".rstrip("0").rstrip("."), seen >= asked, bears)
 
 
 def claims(found: Results) -> Iterator[Claim]:
     """The paper's claims in its order, and our own questions among them."""
-    real = found.tuned(REAL)
-    best = max(found.synthetic, key=lambda variant: fmean(found.tuned(variant)))
-    gap = over([r - s for r, s in zip(real, found.tuned(best), strict=True)], "gap")
-    yield Claim(
-        "Synthetic data falls short of real data.",
-        f"real {fmean(real):.3f}, the best synthetic ({best}) {fmean(found.tuned(best)):.3f}: the difference {_said(gap)}",
-        f"{gap.rows} pairs",
-        _positive(gap),
-    )
-    yield from _axes(found)
-    yield from _correlations(found)
-    yield _necessary(found)
-    yield from _patched(found)
+    met = list(gates(found))
+    every, heads = _unmet(met, EVERY), _unmet(met, EVERY, HEADS)
+    yield _falls_short(found, every)
+    yield from _axes(found, every)
+    yield from _correlations(found, heads)
+    yield _necessary(found, _unmet(met, EVERY, HEADS, KNOCKOUT))
+    yield from _patched(found, heads)
     for task in ("multi-hop questions (MuSiQue)", "citations (SummHay)"):
         yield Claim(f"The same for {task}.", "the miniature has no questions of this kind", "-", UNTESTED)
 
 
-def _axes(found: Results) -> Iterator[Claim]:
+def _unmet(seen: Sequence[Gate], *bears: str) -> list[Gate]:
+    return [gate for gate in seen if not gate.met and gate.bears in bears]
+
+
+def _gated(verdict: str, unmet: Sequence[Gate]) -> str:
+    """The verdict; where a gate that it rests on is not met, no claim holds."""
+    return f"gate not met: {unmet[0].what}" if verdict == HOLDS and unmet else verdict
+
+
+def _falls_short(found: Results, unmet: Sequence[Gate]) -> Claim:
+    real, bound = found.tuned(REAL), found.study.plan.bound
+    best = max(found.synthetic, key=lambda variant: float(found.tuned(variant).mean()))
+    gap = crossed_mean(real - found.tuned(best))
+    return Claim(
+        "Synthetic data falls short of real data.",
+        f"real {real.mean():.3f}, the best synthetic ({best}) {found.tuned(best).mean():.3f}: the difference {_said(gap)}",
+        _size(gap),
+        _gated(_difference(gap, bound), unmet),
+    )
+
+
+def _axes(found: Results, unmet: Sequence[Gate]) -> Iterator[Claim]:
     axes = {
         "More realistic needles help (templated over symbolic, in the same haystacks).": ("templated", "symbolic"),
         "More varied haystacks help (haystack over padding).": ("haystack", "padding"),
@@ -128,86 +133,130 @@ def _axes(found: Results) -> Iterator[Claim]:
         if not pairs:
             yield Claim(says, "the plan has no two variants that differ in nothing else", "0 pairs", UNTESTED, OURS)
             continue
-        seen = [a - b for one, other in pairs for a, b in zip(found.tuned(one), found.tuned(other), strict=True)]
-        gap = over(seen, says)
-        yield Claim(says, f"{_said(gap)} F1 more", f"{gap.rows} pairs", _positive(gap), OURS)
+        gap = crossed_mean(np.mean([found.tuned(one) - found.tuned(other) for one, other in pairs], axis=0))
+        each = ", ".join(f"{a} {(found.tuned(a) - found.tuned(b)).mean():+.3f}" for a, b in pairs)
+        verdict = _gated(_difference(gap, found.study.plan.bound), unmet)
+        yield Claim(says, f"{_said(gap)} F1 more ({each})", _size(gap), verdict, OURS)
 
 
-def _correlations(found: Results) -> Iterator[Claim]:
+@dataclass(frozen=True)
+class _Related:
+    """A correlation of a measure with F1 over the variants but real, and the sentence about it. It is None if it cannot be tested."""
+
+    says: str
+    shows: str
+    correlation: Correlation | None
+
+
+def _correlations(found: Results, unmet: Sequence[Gate]) -> Iterator[Claim]:
     measures = {"Recall of": f"recall@>={found.study.plan.measuring.threshold:g}", "Cosine with": "cosine"}
-    for where, heads in (("on the test questions", "heads"), ("on each variant's own data", "own_heads")):
-        for label, measure in measures.items():
-            seen = [(base, *_correlation(found, base, heads, measure)) for base in found.study.plan.bases]
-            shown = "; ".join(f"base {base}: {said}" for base, said, _ in seen)
-            testable = [verdict for _, _, verdict in seen if verdict != UNTESTED]
-            verdict = FAILS if FAILS in testable else HOLDS if testable else UNTESTED
-            if 0 < len(testable) < len(seen):
-                verdict += f" (tested on {len(testable)} of {len(seen)} bases)"
-            says = f"{label} the real-tuned reference's heads goes with F1 ({where})."
-            yield Claim(says, shown, f"{len(found.study.plan.variants)} variants a base", verdict)
+    seen = [
+        _related(found, f"{label} the real-tuned reference's heads goes with F1 ({where}).", heads, measure)
+        for where, heads in (("on the test questions", "heads"), ("on each variant's own data", "own_heads"))
+        for label, measure in measures.items()
+    ]
+    corrected = holm([one.correlation.p if one.correlation else np.nan for one in seen])
+    for one, p in zip(seen, corrected, strict=True):
+        if one.correlation is None:
+            yield Claim(one.says, one.shows, f"{len(found.synthetic)} variants", UNTESTED)
+            continue
+        verdict = HOLDS if one.correlation.value > 0 and p < 0.05 else FAILS
+        shows = f"{one.shows}; p corrected for four {p:.3f}"
+        yield Claim(one.says, shows, f"{one.correlation.n} variants", _gated(verdict, unmet))
 
 
-def _correlation(found: Results, base: int, heads: str, measure: str) -> tuple[str, str]:
-    """The evidence in the means of the variants, and the verdict. Seeds of one variant are not independent trials."""
-    plan, names = found.study.plan, ("mini", base, heads, measure)
-    f1 = found.by_variant(base, heads, "f1")
-    values = found.by_variant(base, heads, measure)
-    means = f1.mean(1)
-    if len(means) < _FEWEST:
-        return f"{len(means)} variants are too few", UNTESTED
-    if np.ptp(means) < plan.f1_span:
-        return f"F1 spans {np.ptp(means):.2f}", UNTESTED
-    if not np.isfinite(values).all():
-        return "the reference has no retrieval heads", UNTESTED
-    if measure.startswith("recall") and (taken := len(set(values.round(9).ravel()))) < plan.recall_values:
-        return f"recall takes {taken} values", UNTESTED
-    one = correlate(spearman, values.mean(1), means, *names)
-    models = correlate(spearman, values.ravel(), f1.ravel(), *names)
-    total = correlate(spearman, found.by_variant(base, heads, "sum").mean(1), means, *names)
-    shown = f"Spearman {_correlated(one)}; of {models.n} models {_correlated(models)}; of the sum of scores {total.value:+.2f}"
-    return shown, HOLDS if one.value > 0 and one.p < 0.05 else FAILS
+def _related(found: Results, says: str, heads: str, measure: str) -> _Related:
+    plan = found.study.plan
+    without = [name != REAL for name in plan.variants]
 
+    def of(what: str) -> Values:
+        return np.array([found.by_variant(base, heads, what) for base in plan.bases])
 
-def _correlated(one: Correlation) -> str:
-    return f"{one.value:+.2f} [{one.low:+.2f}, {one.high:+.2f}], p {one.p:.4f}"
-
-
-def _necessary(found: Results) -> Claim:
-    knocked = {base: found.knockout(base) for base in found.study.plan.bases}
-    shown = "; ".join(
-        f"base {base}: {one.none:.3f} to {one.retrieval:.3f} without {one.heads} retrieval heads, to "
-        + ", ".join(f"{fmean(draws):.3f} ({control})" for control, draws in one.random.items() if draws)
-        + " without as many random ones"
-        for base, one in knocked.items()
+    values, f1, total = of(measure), of("f1"), of("sum")
+    known = np.isfinite(values).all(1)
+    if not known.any():
+        return _Related(says, "no reference has retrieval heads", None)
+    x, y, z = (one[known].mean(0) for one in (values, f1, total))
+    if sum(without) < _FEWEST:
+        return _Related(says, f"{sum(without)} variants are too few", None)
+    if np.ptp(y[without]) < plan.f1_span:
+        return _Related(says, f"F1 spans {np.ptp(y[without]):.2f}", None)
+    if measure.startswith("recall") and (taken := len(np.unique(x[without].round(9)))) < plan.recall_values:
+        return _Related(says, f"recall takes {taken} values", None)
+    one = correlate(spearman, x[without], y[without], "mini", heads, measure)
+    each = ", ".join(
+        f"{float(spearman(a[without], b[without])):+.2f}" for a, b in zip(values[known], f1[known], strict=True)
     )
-    holds = all(one.retrieval < 0.5 * min(one.random["all layers"]) for one in knocked.values())
-    return Claim(
-        "Retrieval heads are necessary (knockout).", shown, f"{len(knocked)} models", HOLDS if holds else FAILS
+    held = float(partial_spearman(x[without], y[without], z[without]))
+    shows = (
+        f"Spearman {one.value:+.2f} [{one.low:+.2f}, {one.high:+.2f}], p {one.p:.3f}; by base {each}; with real "
+        f"{float(spearman(x, y)):+.2f}; the sum of scores alone {float(spearman(z[without], y[without])):+.2f}, with it held constant "
+        f"{held:+.2f}"
     )
+    if not known.all():
+        shows += f"; {int(known.sum())} of {len(plan.bases)} references have retrieval heads"
+    return _Related(says, shows, one)
 
 
-def _patched(found: Results) -> Iterator[Claim]:
+def _necessary(found: Results, unmet: Sequence[Gate]) -> Claim:
+    says, plan = "Retrieval heads are necessary (knockout).", found.study.plan
+    knocked = [found.knockout(base) for base in plan.bases]
+    shown, verdict, size = [], UNTESTED, "0 bases"
+    for number in plan.measuring.knocked_out:
+        pairs = [
+            (one.controls["same layers"][number], one.highest[number], one.none)
+            for one in knocked
+            if number in one.controls["same layers"]
+        ]
+        if not pairs:
+            shown.append(f"{number}: the same layers have too few other heads")
+            verdict = UNTESTED
+            continue
+        gap = crossed_mean(np.array([control - highest for control, highest, _ in pairs]))
+        left, control = (float(np.mean([pair[i] for pair in pairs])) for i in (1, 0))
+        shown.append(f"without {number}: {left:.3f}, without others of the same layers {control:.3f}: {_said(gap)}")
+        verdict, size = _difference(gap, plan.bound), _size(gap)
+    whole = float(np.mean([one.none for one in knocked]))
+    return Claim(says, f"with all {whole:.3f}; {'; '.join(shown)}", size, _gated(verdict, unmet))
+
+
+def _patched(found: Results, unmet: Sequence[Gate]) -> Iterator[Claim]:
     helps, falls_short = "Patching shared heads from the real-tuned model helps.", "It does not close the gap."
-    patched = [one for one in found.patched().values() if "intersect" in one]
-    if not patched:
+    names = ("recipient", "donor", "intersect", "random")
+    usable = {key: one.f1 for key, one in found.patched.items() if all(name in one.f1 for name in names)}
+    bases = sorted({base for base, _ in usable})
+    if not bases:
         why = "no recipient is far enough below its donor, or shares heads with it"
         yield from (Claim(says, why, "0 recipients", UNTESTED) for says in (helps, falls_short))
         return
-    sets = [name for name in ("intersect", "complement", "random") if all(name in one for one in patched)]
-    gains = {name: over([one[name][0] - one["recipient"][0] for one in patched], name) for name in sets}
-    gap = over([one["donor"][0] - one["intersect"][0] for one in patched], "left")
-    shown = ", ".join(f"{name} {_said(gain)}" for name, gain in gains.items())
-    n = f"{len(patched)} recipients"
-    yield Claim(helps, shown, n, _positive(gains["intersect"]))
-    yield Claim(falls_short, f"left to the donor with intersect {_said(gap)}", n, _positive(gap))
+
+    def mean(name: str) -> Values:
+        return np.array([np.mean([f1[name] for (b, _), f1 in usable.items() if b == base], axis=0) for base in bases])
+
+    f1, bound = {name: mean(name) for name in names}, found.study.plan.bound
+    gain, left = crossed_mean(f1["intersect"] - f1["random"]), crossed_mean(f1["donor"] - f1["intersect"])
+    gained = ", ".join(f"{name} {(f1[name] - f1['recipient']).mean():+.3f}" for name in ("intersect", "random"))
+    size = f"{len(usable)} recipients of {_size(gain)}"
+    yield Claim(helps, f"{gained}: the difference {_said(gain)}", size, _gated(_difference(gain, bound), unmet))
+    verdict = _difference(left, bound)
+    if verdict == HOLDS and left.low <= bound:
+        verdict = FAILS  # a gap, but perhaps none that counts
+    yield Claim(falls_short, f"left to the donor {_said(left)}", size, _gated(verdict, unmet))
 
 
-def _positive(mean: Mean) -> str:
-    """The verdict on a mean: the claim holds if its whole interval is above 0."""
-    if mean.rows < _FEWEST:
-        return UNTESTED
-    return HOLDS if mean.low > 0 else FAILS
+def _difference(mean: CrossedMean, bound: float) -> str:
+    """The verdict on a difference: above 0, below 0, within the bound, or none of these; untested without an interval."""
+    if np.isnan(mean.low):
+        return f"{UNTESTED}: {mean.models} bases give no interval"
+    if -bound <= mean.low and mean.high <= bound:
+        return f"{SAME} above {bound:g}"
+    return HOLDS if mean.low > 0 else OPPOSITE if mean.high < 0 else FAILS
 
 
-def _said(mean: Mean) -> str:
-    return f"{mean.mean:+.3f} [{mean.low:+.3f}, {mean.high:+.3f}]"
+def _said(mean: CrossedMean) -> str:
+    interval = "" if np.isnan(mean.low) else f" [{mean.low:+.3f}, {mean.high:+.3f}]"
+    return f"{mean.mean:+.3f}{interval}"
+
+
+def _size(mean: CrossedMean) -> str:
+    return f"{mean.models} bases, {mean.questions} questions"
