@@ -16,6 +16,7 @@ from analysis.branches import Branches, Probe
 from analysis.heads import Scored
 from analysis.interventions import transformers_model
 from analysis.spans import Tokens
+from synthctx_data.errors import require_choice
 
 _LOGITS_AT_ONCE = 2**26  # logits in a pass: 256 MiB in float32
 _ROWS_AT_ONCE = 2048
@@ -62,6 +63,7 @@ def causal(model: PreTrainedModel, question: Tokens, score: Literal["edge", "abl
     "ablate": the head puts out nothing in the rows of the answer. "edge": the head does not see the needles in these rows; for a
     part of `needles`, that needle alone. The context is read once. Then each head has a branch with the answer's tokens.
     """
+    require_choice("score", score, Literal["edge", "ablate"])
     text = transformers_model(model).config.get_text_config()
     heads = list(product(range(text.num_hidden_layers), range(text.num_attention_heads)))
     count = len(question.needles)

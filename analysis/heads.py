@@ -1,11 +1,12 @@
 """Scores of attention heads, stored with their origin: ranking, intervals, and exports for other tools."""
 
+import html
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,15 @@ from synthctx_data.errors import DatasetError
 from synthctx_data.files import whole
 from synthctx_data.seeding import rng
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Scores = NDArray[np.float32]
 Head = tuple[int, int]  # layer, head
 SCORES_FILE = "heads.safetensors"
 _LEVEL = 0.95
 _RESAMPLES = 1000
+_SHOWN = 10  # heads that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Scored:
     ceiling: float = math.nan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HeadScores:
     """The scores of a model's heads on a data set: `examples` (example, layer, head), with their origin in `about`.
 
@@ -105,8 +110,27 @@ class HeadScores:
         """The heads whose score is at least the threshold, the highest first."""
         return rank_heads(self.values, int(np.count_nonzero(self.values >= threshold)))
 
-    def save(self, file: Path) -> Path:
+    def to_frame(self) -> "pd.DataFrame":
+        """A table of all heads that have a score, the highest first: layer, head, score, and the ends of its 95 % interval."""
+        import pandas as pd
+
+        low, high = self.intervals()
+        columns = ("layer", "head", "score", "low", "high")
+        rows = [(*head, *(float(values[head]) for values in (self.values, low, high))) for head in self.ranked()]
+        return pd.DataFrame(rows, columns=columns)
+
+    def __repr__(self) -> str:
+        layers, heads = self.values.shape
+        score, highest = self.about.get("score", "scores"), ", ".join(f"{layer}-{head}" for layer, head in self.top(3))
+        return f"HeadScores({score} of {layers} layers of {heads} heads over {len(self.examples)} examples, highest: {highest})"
+
+    def _repr_html_(self) -> str:
+        table = self.to_frame().head(_SHOWN).to_html(index=False, float_format="{:.3f}".format, border=0)
+        return f"<p>{html.escape(repr(self))}</p>{table}"
+
+    def save(self, file: str | Path) -> Path:
         """The file, after the scores are written into it as safetensors, whole or not at all."""
+        file = Path(file)
         arrays = {"examples": self.examples, "steps": self.steps, "needles": self.needles}
         described = {"about": json.dumps({**self.about, "ids": self.ids})}
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -8,8 +8,10 @@ behind it, so it sees their effect. No module of the model is replaced, and noth
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from transformers import PreTrainedModel
 
 from analysis.attention import HIDDEN, Call, attend, chunks, mix, weigh
 from analysis.heads import Head
+from analysis.self_check import check_attention
 from analysis.transformers_private import (
     attention_function,
     attention_name,
@@ -24,11 +27,15 @@ from analysis.transformers_private import (
     mask_function,
     registered,
 )
-from synthctx_data.errors import ModelError, UsageError
+from synthctx_data.errors import ModelError, UsageError, require_choice
 
 Proceed = Callable[[Call], Tensor]
 Mode = Literal["zero", "mean", "uniform", "edge"]
 _numbers = count()
+_OURS = "synthctx_"  # begins the names of our attention functions
+_checked: WeakKeyDictionary[PreTrainedModel, set[str]] = (
+    WeakKeyDictionary()
+)  # attention that was found to be as expected
 
 
 class Intervention:
@@ -55,14 +62,28 @@ def intervene(model: PreTrainedModel, *interventions: Intervention) -> Iterator[
     If `with` blocks are nested, the interventions of the inner block are the outermost. A model serves one thread at a time.
     Gradients flow through. With activation checkpointing call `backward` inside `with`: it computes the attention again.
 
-    Raises: ModelError if the model's attention does not go through transformers' interface; UsageError if the model lacks a head.
+    The first time that a model is opened, it is checked on a few tokens (self_check.py): so a family that nobody tried fails at once.
+
+    Raises: ModelError if the model's attention does not go through transformers' interface, or is not what it takes it for; UsageError
+    if the model lacks a head.
     """
     inner = transformers_model(model)
-    before = attention_name(inner)
     _require_heads(inner, interventions)
     if not can_set_attention(inner):
         raise ModelError(_out_of_reach(inner))
-    name = f"synthctx_{next(_numbers)}"
+    name = attention_name(inner)
+    if name not in _checked.setdefault(inner, set()) and not name.startswith(_OURS):
+        check_attention(inner, partial(_opened, model))
+        _checked[inner].add(name)
+    with _opened(model, *interventions):
+        yield
+
+
+@contextmanager
+def _opened(model: PreTrainedModel, *interventions: Intervention) -> Iterator[None]:
+    inner = transformers_model(model)
+    before = attention_name(inner)
+    name = f"{_OURS}{next(_numbers)}"
     tap = _Tap(before, interventions)
     with registered(name, tap.attend, tap.mask):
         watch = _decoder(model).register_forward_hook(lambda *_: tap.require_calls(inner))
@@ -198,10 +219,11 @@ class Knockout(Intervention):
         means: Tensor | None = None,
         hidden: Tensor | None = None,
     ) -> None:
+        require_choice("mode", mode, Mode)
         self.layers, self.mode = _by_layer(heads), mode
         self.positions = positions or everywhere()
         if (means is None) == (mode == "mean") or (hidden is None) == (mode == "edge"):
-            raise ValueError("expected `means` with mode mean, `hidden` with mode edge, and neither with another")
+            raise UsageError("expected `means` with mode mean, `hidden` with mode edge, and neither with another")
         self.means, self.hidden = means, hidden
 
     def attend(self, call: Call, proceed: Proceed) -> Tensor:

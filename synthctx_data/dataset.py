@@ -183,7 +183,7 @@ def load_rows(address: Address, split: str, limit: int | None = None) -> Any:
             f"build one:  synthctx build {Path(address.place).name} {address.variant}"
         ) from error
     require_schema(rows.features.arrow_schema, str(address))
-    return rows.select(range(min(limit or len(rows), len(rows))))
+    return rows.select(range(len(rows) if limit is None else min(limit, len(rows))))
 
 
 def has_split(address: Address, split: str) -> bool:

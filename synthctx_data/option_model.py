@@ -1,5 +1,6 @@
 """The base of all models of options. An option is declared once, and is a flag, a line of YAML and an argument in Python."""
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 from cyclopts import Group, Parameter
@@ -35,6 +36,18 @@ class OptionModel(BaseModel):
         """The options that are not at their defaults, by name."""
         defaults = {name: field.default for name, field in type(self).model_fields.items()}
         return {name: getattr(self, name) for name in defaults if getattr(self, name) != defaults[name]}
+
+
+def divide(values: Mapping[str, Any], *models: type[OptionModel]) -> list[Any]:
+    """The options in values, divided among the models that have them.
+
+    Raises: UsageError if a value cannot be used, or if no model has an option of that name.
+    """
+    known = {name for model in models for name in model.model_fields}
+    unknown = next((name for name in values if name not in known), None)
+    if unknown is not None:
+        raise UsageError(f"expected options among {', '.join(sorted(known))}; got {unknown!r}")
+    return [model(**{name: values[name] for name in model.model_fields if name in values}) for model in models]
 
 
 def panel(title: str, order: int) -> Parameter:

@@ -1,6 +1,7 @@
 """Scores kept, ranked and exported."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +93,22 @@ def test_a_file_that_is_none_says_so(tmp_path: Path, content: bytes | None) -> N
         DatasetError, match=r"expected scores of heads in .*heads.safetensors.*analysis/detect.py --help"
     ):
         HeadScores.load(tmp_path)
+
+
+def test_scores_show_themselves_in_a_notebook(tmp_path: Path) -> None:
+    heads = HeadScores.of([scored(i) for i in range(4)], {"score": "wu <1>"})
+    frame = heads.to_frame()
+    assert list(zip(frame["layer"], frame["head"], strict=True)) == heads.ranked()
+    assert (frame["low"] <= frame["score"]).all()
+    assert repr(heads).startswith("HeadScores(wu <1> of 3 layers of 4 heads over 4 examples, highest: ")
+    assert len(repr(heads)) < 120
+    shown = heads._repr_html_()
+    assert "wu &lt;1&gt;" in shown
+    assert shown.count("<tr") == 1 + 10
+    assert HeadScores.load(heads.save(str(tmp_path / "x"))).ids == heads.ids
+
+
+def test_the_ceiling_is_the_mean_over_examples_that_count() -> None:
+    some = [replace(scored(i), ceiling=ceiling) for i, ceiling in enumerate((0.5, 1.0))]
+    assert HeadScores.of([*some, replace(scored(2, counts=False), ceiling=0.0)], {}).about["ceiling"] == 0.75
+    assert "ceiling" not in HeadScores.of([scored(0)], {}).about

@@ -372,5 +372,47 @@ def test_gradients_are_those_of_the_model_without_the_heads() -> None:
 
 def test_a_knockout_wants_what_its_mode_needs() -> None:
     for options in ({"mode": "mean"}, {"mode": "edge"}, {"mode": "zero", "means": torch.zeros(1)}):
-        with pytest.raises(ValueError, match="expected `means` with mode mean, `hidden` with mode edge"):
+        with pytest.raises(UsageError, match="expected `means` with mode mean, `hidden` with mode edge"):
             Knockout(EVERY, **options)
+
+
+def test_a_misspelt_mode_is_refused() -> None:
+    with pytest.raises(UsageError, match="mode: expected one of zero, mean, uniform, edge; got 'unifrom'"):
+        Knockout(EVERY, "unifrom")  # type: ignore[arg-type]
+
+
+FAULTS = {
+    "computes something else while it is only looked at": lambda module: module.config._attn_implementation != "sdpa",
+    "answers the same when all of its heads put out nothing": None,
+    "put out is not their attention weights times their values": "scaled",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_family_whose_attention_is_something_else_fails_when_it_is_opened(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.models.llama import modeling_llama
+
+    model, stock = make("llama"), modeling_llama.LlamaAttention.forward
+
+    def forward(self, hidden_states, *arguments, **options):
+        output, weights = stock(self, hidden_states, *arguments, **options)
+        if FAULTS[fault] is None:  # the heads reach nothing
+            return hidden_states * 0.5, weights
+        return (output * 1.5 if FAULTS[fault](self) else output), weights
+
+    if FAULTS[fault] == "scaled":  # by something that the interface does not speak of
+        plain = modeling_llama.ALL_ATTENTION_FUNCTIONS["sdpa"]
+        monkeypatch.setitem(
+            type(modeling_llama.ALL_ATTENTION_FUNCTIONS)._global_mapping,
+            "sdpa",
+            lambda module, query, key, value, mask, **o: (plain(module, query, key, value, mask, **o)[0] ** 2, None),
+        )
+    else:
+        monkeypatch.setattr(modeling_llama.LlamaAttention, "forward", forward)
+    with pytest.raises(ModelError, match=fault), intervene(model):
+        pass
+    monkeypatch.undo()
+    with intervene(model):  # a failed check is no check
+        model(torch.tensor([IDS]))

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -14,7 +14,7 @@ from analysis.interventions import MeanOutputs, Positions, intervene
 from analysis.options import ConditionOptions
 from analysis.spans import Tokens, tokens_of
 from synthctx_data.dataset import load_rows, parse_variant_address
-from synthctx_data.errors import UsageError
+from synthctx_data.errors import UsageError, require_choice
 from synthctx_data.files import write_json
 from synthctx_data.seeding import rng
 from training import run_folder
@@ -109,7 +109,11 @@ def spans(tokenizer: Tokenizer, batch: Batch, part: Callable[[Tokens], Iterable[
 
 
 def positions(tokenizer: Tokenizer, batch: Batch, name: str) -> Positions:
-    """The positions with a name: prefill, answer (from the prompt's last token on), both, all (the same), question or needle."""
+    """The positions with a name: prefill, answer (from the prompt's last token on), both, all (the same), question or needle.
+
+    Raises: UsageError if there is no such name.
+    """
+    require_choice("positions", name, Literal["prefill", "answer", "both", "all", "question", "needle"])
     if name == "question":
         return Positions(spans(tokenizer, batch, lambda tokens: [tokens.question]), False)
     if name == "needle":

@@ -53,7 +53,7 @@ def find_heads(options: DetectOptions) -> HeadScores:
     missing = [i for i, row in enumerate(rows) if not _is_kept(_file(output, i), row["id"])]
     if missing:
         model, tokenizer = load_for_reading(options)
-        run_folder.record(output, {**run, "kv_heads": _kv_heads(model)})
+        run_folder.record(output, {**run, "kv_heads": kv_heads(model)})
         (output / "rows").mkdir(exist_ok=True)
         scored = score_rows(
             model, tokenizer, [rows[i] for i in missing], options.score, options.calibrate, options.span
@@ -163,7 +163,8 @@ def _recall(rouge: Any, answer: str, text: str) -> float:
     return rouge.score(answer, text)["rouge1"].recall if _WORD.search(answer) else answer_recall(text, [answer])
 
 
-def _kv_heads(model: Any) -> int:
+def kv_heads(model: Any) -> int:
+    """The number of key-value heads of each layer."""
     text = transformers_model(model).config.get_text_config()
     return int(getattr(text, "num_key_value_heads", None) or text.num_attention_heads)
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -14,13 +14,14 @@ from analysis.heads import Head, HeadScores
 from analysis.interventions import Knockout, intervene
 from analysis.options import KnockoutOptions
 from synthctx_data.command import err, out, table
-from synthctx_data.errors import UsageError
+from synthctx_data.errors import UsageError, require_choice
 from training import run_folder
 from training.answer_scores import Mean
 from training.generate import Batch
 from training.plots import saved
 
-CONTROLS = ("same layers", "other layers", "all layers")
+Control = Literal["same layers", "other layers", "all layers"]
+CONTROLS = get_args(Control)
 Curves = dict[str, dict[int, Mean]]
 
 
@@ -73,7 +74,11 @@ def knock_out(options: KnockoutOptions) -> Curves:
 def controls(
     ranked: Sequence[Head], number: int, most: int, control: str, excluded: Sequence[int], seed: int
 ) -> list[Head]:
-    """The random heads of a control: `number` heads, none among the `most` highest of `ranked`; empty if there are too few."""
+    """The random heads of a control: `number` heads, none among the `most` highest of `ranked`; empty if there are too few.
+
+    Raises: UsageError if there is no such control.
+    """
+    require_choice("control", control, Control)
     top = ranked[:number]
     layers = Counter(layer for layer, _ in top)
     others = sorted(head for head in ranked[most:] if head[0] not in excluded)

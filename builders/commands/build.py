@@ -36,11 +36,18 @@ def build(
     if where.strict:
         require_whole_corpus(planned)
     for one in planned:
-        if one.is_to_be_written:
-            write_answers(one, writing, spending)
-        _build(one, where)
-        say_notes(one)
+        build_planned(one, where, writing, spending)
     out.print(f'Load one:  load_dataset("{where.output / task}", "{variants[0]}")', soft_wrap=True)
+
+
+def build_planned(
+    planned: PlannedBuild, where: RunOptions, writing: WritingOptions, spending: Spending | None = None
+) -> None:
+    """Builds a variant. Before that, a language model writes its documents, if that is how they come."""
+    if planned.is_to_be_written:
+        write_answers(planned, writing, spending or writing.spending(str(planned.examples.options.model)))
+    _build(planned, where)
+    say_notes(planned)
 
 
 def _build(planned: PlannedBuild, where: RunOptions) -> None:
