@@ -14,19 +14,26 @@ For example:
 """
 _NOTES = """\
 Scores of a head:
-  wu         the share of the tokens of the model's own answer that the head
-             copies from a needle (Wu et al. 2024, as in the paper); in [0,
-             1]. Rows that the model does not answer do not count.
+  wu         the tokens that the head copies from a needle while the model
+             answers, divided by those of the right answer (Wu et al. 2024,
+             as in the paper). Rows that the model does not answer do not
+             count, nor do thoughts.
   wu_forced  the same for the right answer, whatever the model would say
   mass       its attention from the question on the needles, minus that from
-             the question N/A (QRHead); with --no-calibrate in [0, 1]
+             the question N/A; with --no-calibrate in [0, 1]
+  qrhead     the same attention as QRHead sums it: from all rows behind the
+             documents, on the needles' documents, without outliers
   logit      what it adds to the answer's logits from the needles, minus what
-             it adds from the rest. Not for models with a norm or a gate
-             behind their heads, such as Gemma 2 and OLMo 2.
+             it adds from as many other tokens (LOCOS)
   edge       the log-probability that the answer loses if only this head does
              not see the needles
   ablate     the log-probability that the answer loses without this head:
              necessity, not retrieval
+
+A needle of a real variant is a whole passage. --span sentence counts only
+the sentence that states the answer, which is nearest to Wu et al.'s code.
+Where the tokenizer writes an answer in other tokens than the needle, no head
+can copy them: the table says the highest possible score.
 
 The folder --output gets
   heads.safetensors  scores by row, by token of the answer, and by needle

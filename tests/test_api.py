@@ -56,7 +56,10 @@ def test_a_day_with_it(place: Path) -> None:
         (lambda: build(key_stile="word"), "^expected options among .*key_style.*; got 'key_stile'"),
         (lambda: synthctx.load("nowhere"), "^data: expected PLACE:VARIANT"),
         (lambda: synthctx.load_model("absent"), "^model: expected a folder or a Hub id"),
-        (lambda: synthctx.finetune(model="tiny", data=["a:b"], learning_rate=0), "^learning_rate: expected greater than 0"),
+        (
+            lambda: synthctx.finetune(model="tiny", data=["a:b"], learning_rate=0),
+            "^learning_rate: expected greater than 0",
+        ),
         (lambda: synthctx.evaluate(model="absent", data=build()), "^model: expected a folder or a Hub id"),
         (lambda: synthctx.score_heads(None, None, [], score="woo"), "^score: expected one of wu, .*got 'woo'"),
     ],

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import nbformat
 import pytest
 import yaml
+from nbclient import NotebookClient
 
 from tests.hub import TOKEN, hub_server
 from tests.llm_server import llm_server
@@ -42,10 +44,18 @@ class Block(NamedTuple):
     reason: str
 
 
-def pages() -> list[Path]:
-    """The README, and the pages of the site in the order of its navigation."""
+def navigation() -> list[Path]:
+    """The pages of the site, in order."""
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
-    return [ROOT / "README.md", *(ROOT / "docs" / name for entry in nav for name in entry.values())]
+    return [ROOT / "docs" / name for entry in nav for name in entry.values()]
+
+
+def pages() -> list[Path]:
+    """The README, and the pages of the site that are no notebooks."""
+    return [ROOT / "README.md", *(page for page in navigation() if page.suffix == ".md")]
+
+
+NOTEBOOKS = [page for page in navigation() if page.suffix == ".ipynb"]
 
 
 def blocks() -> Iterator[Block]:
@@ -63,7 +73,8 @@ def test_every_block_is_tested_or_says_why_not() -> None:
 
 
 def test_every_page_is_in_the_navigation() -> None:
-    assert sorted(page.name for page in (ROOT / "docs").glob("*.md")) == sorted(page.name for page in pages()[1:])
+    written = [page.name for kind in ("*.md", "*.ipynb") for page in (ROOT / "docs").glob(kind)]
+    assert sorted(written) == sorted(page.name for page in navigation())
 
 
 def test_the_readme_is_short() -> None:
@@ -78,7 +89,7 @@ def checkout(tmp_path: Path) -> Path:
     for name in kept:
         shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "tests" / "data", place / "tests" / "data")
-    for file in ("Makefile", "README.md", "pyproject.toml", "constraints.txt", "mkdocs.yml"):
+    for file in ("synthctx.py", "Makefile", "README.md", "pyproject.toml", "constraints.txt", "mkdocs.yml"):
         shutil.copy(ROOT / file, place / file)
     environment = place / ".venv"
     venv.create(environment, symlinks=True)
@@ -118,3 +129,21 @@ def resized(code: str) -> str:
     for printed, run in {**ALWAYS, **({} if FULL else SMALLER)}.items():
         code = code.replace(printed, run)
     return code
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda page: page.stem)
+def test_a_notebook_shows_what_it_gave(notebook: Path) -> None:
+    cells = [cell for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert sum(bool(cell.outputs) for cell in cells) > len(cells) / 2
+    assert not [
+        out for cell in cells for out in cell.outputs if out.output_type == "error" or out.get("name") == "stderr"
+    ]
+    assert str(Path.home()) not in notebook.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda page: page.stem)
+def test_a_notebook_runs(notebook: Path, tmp_path: Path) -> None:
+    content = nbformat.read(notebook, 4)
+    NotebookClient(content, timeout=None, resources={"metadata": {"path": str(tmp_path)}}).execute()

@@ -138,9 +138,8 @@ class Unsteady(http.server.BaseHTTPRequestHandler):
         b"[]",
         b"not json",
         b'{"choices": []}',
-        b'{"choices": [{"message": {"role": "assistant", "content": null}}]}',
     ],
-    ids=["nothing", "list", "text", "no choices", "no content"],
+    ids=["nothing", "list", "text", "no choices"],
 )
 def test_an_endpoint_that_answers_nonsense_loses_nothing(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reply: bytes
@@ -160,3 +159,46 @@ def test_an_endpoint_that_answers_nonsense_loses_nothing(
         server.shutdown()
     assert len(read_predictions(tmp_path / "served" / "predictions.jsonl")) == 6
     assert Unsteady.asked == 7  # only what had no answer was asked again
+
+
+class Choosy(http.server.BaseHTTPRequestHandler):
+    """Refuses two fields, as OpenAI's reasoning models do, and gives a reply without content to every other question."""
+
+    asked: list[dict] = []
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        refused = next((name for name in ("max_tokens", "temperature") if name in request), None)
+        if refused is None:
+            self.asked.append(request)
+        content = None if len(self.asked) % 2 else "an answer"
+        error = {"error": {"message": f"Unsupported parameter: '{refused}' is not supported with this model."}}
+        good = {"choices": [{"message": {"role": "assistant", "content": content}}]}
+        self.send_response(400 if refused else 200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(error if refused else good).encode())
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def test_a_field_that_an_endpoint_refuses_is_left_out_and_no_content_is_no_answer(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    Choosy.asked.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Choosy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        asked = options(output=str(tmp_path / "served"), max_tokens=None, endpoint=url, request='{"top_k": 1}')
+        evaluate(asked)
+        with pytest.raises(UsageError, match=r"--request: expected a JSON object .*got a list"):
+            evaluate(options(output=str(tmp_path / "bad"), max_tokens=None, endpoint=url, request="[]"))
+        server.shutdown()
+    assert len(Choosy.asked) == 6
+    assert all(one["max_completion_tokens"] == 8 and one["top_k"] == 1 for one in Choosy.asked)
+    answers = list(read_predictions(tmp_path / "served" / "predictions.jsonl").values())
+    assert sorted(answers) == ["", "", "", "an answer", "an answer", "an answer"]
+    assert "3 replies had no content and count as empty answers" in " ".join(capsys.readouterr().err.split())
+    assert json.loads((tmp_path / "served" / "run.json").read_text())["finished"]

@@ -4,9 +4,11 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig
+from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from trl import SFTConfig, SFTTrainer
 
+from synthctx_data.errors import UsageError
 from synthctx_data.tokens import BUNDLED
 from training.loss import AnswerTrainer, labelled_loss
 from training.turns import IGNORED
@@ -99,3 +101,79 @@ def test_a_run_is_that_of_the_stock_trainer(tmp_path) -> None:
     torch.testing.assert_close(torch.tensor(runs[0][0]), torch.tensor(runs[1][0]), rtol=1e-4, atol=1e-4)
     for stock, ours in zip(runs[0][1], runs[1][1], strict=True):
         torch.testing.assert_close(stock, ours, rtol=1e-3, atol=1e-4)
+
+
+def trainer_on(tmp_path, rows: list[list[int]], labelled: list[int], **options) -> AnswerTrainer:
+    data = Dataset.from_list(
+        [
+            {"input_ids": ids, "labels": [IGNORED] * (len(ids) - n) + ids[len(ids) - n :]}
+            for ids, n in zip(rows, labelled, strict=True)
+        ]
+    )
+    given = {
+        "max_length": None,
+        "bf16": False,
+        "dataloader_pin_memory": False,
+        "report_to": "none",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "prediction_loss_only": True,
+        **options,
+    }
+    return AnswerTrainer(
+        model=model(),
+        args=SFTConfig(str(tmp_path / "run"), **given),
+        train_dataset=data,
+        eval_dataset=data,
+        processing_class=PreTrainedTokenizerFast.from_pretrained(str(BUNDLED)),
+        peft_config=LoraConfig(target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"),
+    )
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_the_validation_loss_is_the_mean_over_tokens_whatever_the_batch(tmp_path) -> None:
+    torch.manual_seed(2)
+    rows = [torch.randint(97, (20,)).tolist() for _ in range(7)]
+    labelled = [1, 12, 3, 7, 2, 15, 4]
+    found = [
+        trainer_on(tmp_path, rows, labelled, per_device_eval_batch_size=size).evaluate()["eval_loss"]
+        for size in (1, 2, 3, 7)
+    ]
+    assert found == pytest.approx([found[0]] * 4, rel=1e-5)
+    one, total = model().eval(), 0.0
+    for ids, number in zip(rows, labelled, strict=True):
+        labels = torch.tensor([[IGNORED] * (20 - number) + ids[20 - number :]])
+        with torch.no_grad():
+            total += float(labelled_loss(one, {"input_ids": torch.tensor([ids]), "labels": labels}, 1)[0])
+    assert found[0] == pytest.approx(total / sum(labelled), rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_training_that_leaves_the_numbers_stops_and_saves_nothing_broken(tmp_path) -> None:
+    rows = [list(range(2, 22))] * 8
+    trainer = trainer_on(
+        tmp_path,
+        rows,
+        [5] * 8,
+        learning_rate=1e30,
+        max_steps=6,
+        save_strategy="steps",
+        save_steps=1,
+        optim="sgd",
+        max_grad_norm=0,
+        logging_nan_inf_filter=False,
+    )
+    with torch.no_grad():
+        for name, weight in trainer.model.named_parameters():
+            if "lora_B" in name:
+                weight.fill_(1.0)
+    with pytest.raises(
+        UsageError, match=r"the loss is (nan|inf) after step \d; lower --learning-rate, or raise --warmup-steps"
+    ):
+        trainer.train()
+    for file in (tmp_path / "run").glob("checkpoint-*/adapter_model.safetensors"):
+        assert all(torch.isfinite(weight).all() for weight in load_file(file).values())
+    with torch.no_grad():
+        next(weight for weight in trainer.model.parameters() if weight.requires_grad).fill_(torch.nan)
+    with pytest.raises(UsageError, match=r"lora_A.* is not finite after step \d"):
+        trainer.require_finite()

@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, Gemma3TextConfig, Lla
 
 from synthctx_data.errors import UsageError
 from tests.families import FAMILIES, SMALL, STATEFUL
-from training.model import load_config, load_model
+from training.model import choose_attention, load_config, load_model
 from training.options import ModelOptions
 from training.rope import check_positions, extend, extended_theta, theta_of
 from training.tiny import make_tiny
@@ -114,3 +114,8 @@ def test_a_context_within_the_models_own_changes_nothing() -> None:
     config = LlamaConfig(max_position_embeddings=4096)
     extend(config, ModelOptions(model="m", max_tokens=4096))
     assert config.to_dict() == LlamaConfig(max_position_embeddings=4096).to_dict()
+
+
+@pytest.mark.parametrize(("family", "attention"), [("llama", "sdpa"), ("gemma2", "eager"), ("gpt_oss", "eager")])
+def test_a_model_gets_an_attention_that_it_can_be_computed_with(family: str, attention: str) -> None:
+    assert choose_attention("auto", config_of(family)) == attention

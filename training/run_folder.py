@@ -63,5 +63,5 @@ def read(output: Path) -> dict[str, Any]:
 
 def default_folder(kind: str, options: ReadingOptions, *more: str) -> Path:
     """The default folder of a run, named after its kind, model, data and split, and after `more`, which tells runs apart."""
-    name = Path(str(options.adapter or options.model)).name
+    name = "_".join(Path(str(options.adapter or options.model)).parts[-2:])  # as a model and an adapter may end alike
     return Path(kind) / name / re.sub(r"\W+", "_", " ".join([options.data, options.split, *more]).strip("./"))

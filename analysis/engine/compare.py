@@ -22,6 +22,7 @@ from synthctx_data.files import write_json, write_text
 from training.plots import saved
 
 Measure = Callable[[Scores, Scores], float]
+_CEILINGS_APART = 0.02  # ceilings that differ by more are said
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ def compare(options: CompareOptions) -> Mapping[str, object]:
     between = {m: {"models": list(heads), "values": values.tolist()} for m, values in pairs.items()}
     found = {
         "about": options.model_dump(),
+        "ceilings": {name: scores.about.get("ceiling") for name, scores in heads.items()},
         "models": models,
         "f1": f1,
         "correlations": correlations,
@@ -307,4 +309,11 @@ def show_comparison(found: Mapping[str, object], output: Path) -> None:
         out.print(table(columns, rows))
     elif f1:
         out.print("expected F1 of three variants or more besides the reference's for correlations: there are none")
+    ceilings = [ceiling for ceiling in found["ceilings"].values() if ceiling is not None]  # type: ignore[attr-defined]
+    if ceilings and max(ceilings) - min(ceilings) > _CEILINGS_APART:
+        out.print(
+            f"the highest possible scores differ, from {min(ceilings):.2f} to {max(ceilings):.2f} (compare.json): score all models on the "
+            "same rows before you compare how many heads they have",
+            soft_wrap=True,
+        )
     out.print(f"{output}: compare.json, models.csv, correlations.csv and figures", soft_wrap=True)

@@ -235,6 +235,12 @@ def show_heads(heads: HeadScores, top: int, output: Path) -> None:
     rows = [(*head, f"{heads.values[head]:.3g}", f"[{low[head]:.3g}, {high[head]:.3g}]") for head in heads.top(top)]
     out.print(table(dict.fromkeys(("layer", "head", str(heads.about["score"]), "95 %"), "right"), rows))
     out.print(f"{heads.about['counted']} of {heads.about['asked']} rows count{_counting(heads)}", soft_wrap=True)
+    ceiling = heads.about.get("ceiling", 1.0)
+    if ceiling < 1:
+        out.print(
+            f"a head could score {ceiling:.3g} at most: the other tokens of the answers stand in no needle under this tokenizer",
+            soft_wrap=True,
+        )
     out.print(
         f"{output}: {SCORES_FILE}, heads.json, by_head.json, by_kv_head.json, heatmap, histogram, depth", soft_wrap=True
     )
