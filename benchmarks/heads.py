@@ -88,7 +88,8 @@ def questions_of(model: Any, tokens: int, count: int) -> list[Any]:
         needle = range(tokens // 2, tokens // 2 + 32)
         answer = range(tokens, tokens + ANSWER)
         ids = tuple(written[0].tolist())
-        found.append(Tokens(str(number), ids, tokens, answer, range(len(context), tokens), (needle,), (needle,)))
+        question = range(len(context), tokens)
+        found.append(Tokens(str(number), ids, tokens, answer, question, (needle,), gold=(needle,), documents=(needle,)))
     return found
 
 
@@ -111,7 +112,7 @@ def contestant(name: str, tokens: int) -> tuple[Callable[[], Any], int]:
         from analysis import wu_score
 
         wu_score._MOST = ANSWER  # so that all write as many tokens: a random model has no token that ends its answers
-        return lambda: wu_score.wu(model, questions, [], lambda *_: True), count
+        return lambda: wu_score.wu(model, questions, [], lambda *_: 0), count
     if name == "edge":
         from analysis.causal_scores import causal
 

@@ -90,6 +90,7 @@ def test_an_adapter_loads_as_its_card_says(place: Path, finished: Path) -> None:
     card = (finished / "README.md").read_text()
     fingerprint = json.loads((place / "synthctx/mdqa_synth/symbolic_padding/build.json").read_text())["fingerprint"]
     assert DATA in card
+    assert "Its answers end with the token `<|end|>`" in card
     assert fingerprint in card
 
 

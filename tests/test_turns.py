@@ -7,6 +7,7 @@ import trl
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from synthctx_data.errors import UsageError
+from synthctx_data.tokens import load_counter
 from tests.conftest import MAKES
 from tests.test_sequences import tokenizer_folder
 from training.answer_text import bare_answer, read_answer
@@ -118,7 +119,7 @@ def test_a_prompt_that_depends_on_its_answer_is_refused_with_the_tokens(tmp_path
 
 
 @pytest.mark.parametrize("adds_its_own", [False, True])
-def test_a_sequence_without_a_template_has_one_end_token(adds_its_own: bool) -> None:
+def test_a_sequence_without_a_template_has_one_end_token(adds_its_own: bool, tmp_path: Path) -> None:
     from tokenizers.processors import TemplateProcessing
 
     inner = MAKES["byte_level"]()
@@ -130,6 +131,10 @@ def test_a_sequence_without_a_template_has_one_end_token(adds_its_own: bool) -> 
     assert encoded["input_ids"].count(tokenizer.eos_token_id) == 1
     assert encoded["input_ids"][-1] == end_of_answer(tokenizer) == tokenizer.eos_token_id
     assert tokenizer.eos_token_id not in prompt_ids(tokenizer, ROWS[0])
+    tokenizer.save_pretrained(tmp_path)
+    (prompt,), (answer,) = ROWS[0]["prompt"], ROWS[0]["completion"]
+    counted = load_counter(str(tmp_path)).conversation(prompt["content"], answer["content"])
+    assert counted == len(encoded["input_ids"])
 
 
 @pytest.mark.parametrize(

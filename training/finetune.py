@@ -105,7 +105,7 @@ def finetune(recipe: Recipe) -> Path:
     trainer.save_model()
     if arguments.should_save:
         config.save_pretrained(output)
-        write_card(output, recipe, data, trainer.state.log_history)
+        write_card(output, recipe, tokenizer, data, trainer.state.log_history)
         run_folder.record(output, run, finished=True)
         if recipe.push_to:
             _push(output, recipe.push_to)

@@ -8,14 +8,18 @@ import transformers
 import trl
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.options import Recipe
+from training.turns import end_of_answer
 
 _TEMPLATE = Path(__file__).parent / "model_card.md.jinja"
 
 
-def write_card(output: Path, recipe: Recipe, data: list[dict[str, str]], log: list[dict[str, Any]]) -> None:
-    """Writes README.md: what was trained, on which rows, how it went, and how to load it."""
+def write_card(
+    output: Path, recipe: Recipe, tokenizer: Tokenizer, data: list[dict[str, str]], log: list[dict[str, Any]]
+) -> None:
+    """Writes README.md: what was trained, on which rows, how it went, how to load it, and where its answers end."""
     losses = [entry for entry in log if "loss" in entry]
     validations = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
     local = Path(recipe.model).is_dir()
@@ -34,6 +38,9 @@ def write_card(output: Path, recipe: Recipe, data: list[dict[str, str]], log: li
         here=recipe.push_to or str(output),
         base=f"`{recipe.model}`" if local else f"[{recipe.model}](https://huggingface.co/{recipe.model})",
         recipe=recipe,
+        end_token=tokenizer.convert_ids_to_tokens(end_of_answer(tokenizer)),
+        end_id=end_of_answer(tokenizer),
+        chat=bool(tokenizer.chat_template),
         options=yaml.safe_dump(recipe.decisive(), sort_keys=False),
         data=data,
         steps=max((entry["step"] for entry in log), default=0),
