@@ -123,7 +123,7 @@ def test_a_donor_that_reads_less_or_other_tokens_is_refused(place: Path, tmp_pat
         patch_heads(PatchOptions(**options, donor_model="tiny", output=str(tmp_path / "short")))
     other = make_tiny(tmp_path / "other", max_position_embeddings=1024)
     template = other / "chat_template.jinja"
-    template.write_text(template.read_text().replace("<|assistant|>", "<|user|>"))
+    template.write_text("<|user|>" + template.read_text())
     with pytest.raises(UsageError, match=r"--donor-model: expected a donor with the recipient's tokenizer"):
         patch_heads(PatchOptions(**options, donor_model=str(other), output=str(tmp_path / "other_tokens")))
 

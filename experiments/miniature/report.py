@@ -131,8 +131,8 @@ def _patching(found: Results) -> Iterable[str]:
     caption = _PATCHING.format_map(found.study.plan.measuring.model_dump())
     yield from _section("Patching from the real-tuned reference", ("tuned on", *names), caption)
     for (base, variant), one in found.patched.items():
-        cells = [_maybe(one.f1.get(name)) + f" (of {one.heads[name]})" * (name in one.heads) for name in names]
-        yield _row(f"base {base}, {variant}", *cells)
+        of = {name: f" (of {number})" for name, number in one.heads.items()}
+        yield _row(f"base {base}, {variant}", *(_maybe(one.f1.get(name)) + of.get(name, "") for name in names))
 
 
 def _each(values: Sequence[float]) -> list[str]:
