@@ -35,7 +35,7 @@ def meaning(heads: HeadScores) -> str:
 def map_size(heads: HeadScores) -> Size:
     """The size of a map of the scores, in which each head has room."""
     layers, count = heads.values.shape
-    return min(1.8 + 0.22 * count, 11), max(min(1.2 + 0.2 * layers, 9), 2.6)
+    return min(2.4 + 0.22 * count, 11), max(min(1.2 + 0.2 * layers, 9), 2.6)
 
 
 def heatmap(heads: HeadScores, ax: "Axes | None" = None) -> "Axes":

@@ -29,7 +29,7 @@ _STYLE: dict[str, Any] = {
     "svg.hashsalt": "synthctx",
     "legend.frameon": False,
 }
-_LETTER = 0.062  # the mean width of a letter in inches
+_LETTER = 0.07  # the mean width of a letter in inches
 
 
 @contextmanager
