@@ -12,21 +12,30 @@ repository (pip install -e '.[analysis]'); data can be built without them.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from synthctx_data import __version__
-from synthctx_data.errors import SynthctxError
+from synthctx_data.errors import SynthctxError, UsageError
 
 if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from analysis.heads import HeadScores
-    from analysis.interventions import Intervention, Knockout, Outputs, Patch, intervene, patched
+    from analysis.interventions import (
+        Intervention,
+        Knockout,
+        MeanOutputs,
+        Outputs,
+        Patch,
+        Positions,
+        intervene,
+        patched,
+    )
     from analysis.options import ScoreName
     from analysis.spans import Span
     from synthctx_data.examine import Examined
@@ -36,8 +45,10 @@ __all__ = [
     "HeadScores",
     "Intervention",
     "Knockout",
+    "MeanOutputs",
     "Outputs",
     "Patch",
+    "Positions",
     "__version__",
     "build",
     "check",
@@ -53,7 +64,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _FLAG = re.compile(r"(?<![\w-])--(?!help\b)([a-z][a-z0-9-]*)")
 _LATER = {
-    **dict.fromkeys(("Intervention", "Knockout", "Outputs", "Patch", "intervene", "patched"), "analysis.interventions"),
+    **dict.fromkeys(
+        ("Intervention", "Knockout", "MeanOutputs", "Outputs", "Patch", "Positions", "intervene", "patched"),
+        "analysis.interventions",
+    ),
     "HeadScores": "analysis.heads",
 }
 
@@ -87,7 +101,8 @@ def _called_from_python(function: Callable[P, T]) -> Callable[P, T]:
 def build(task: str, variant: str, output: str | Path = "synthctx", **options: Any) -> str:
     """The address of a variant, after it is built into the folder OUTPUT/TASK. What is there already is not built again.
 
-    `options` are those of `synthctx build`, e.g. max_tokens=2048, train=90, key_style="word", corpus=("questions.jsonl.gz",).
+    `options` are those of `synthctx build`, e.g. max_tokens=2048, train=90, key_style="word", corpus=("questions.jsonl.gz",). Here one
+    process builds. With more `workers`, a script must build under `if __name__ == "__main__":`, as each of them reads the script anew.
 
     Raises: SynthctxError for a task, a variant, an option or a corpus that cannot be used.
     """
@@ -98,7 +113,9 @@ def build(task: str, variant: str, output: str | Path = "synthctx", **options: A
     from synthctx_data.option_model import divide
     from synthctx_data.options import Options
 
-    mine, writing, where = divide({**options, "output": Path(output)}, Options, WritingOptions, RunOptions)
+    mine, writing, where = divide(
+        {"workers": 1, **options, "output": Path(output)}, Options, WritingOptions, RunOptions
+    )
     (planned,) = plan_builds(find_task(task), [variant], mine, where)
     require_use([planned], writing, mine.store is not None)
     build_planned(planned, where, writing)
@@ -113,7 +130,7 @@ def load(address: str, split: str = "train", limit: int | None = None) -> "datas
     """
     from synthctx_data.dataset import load_rows, parse_variant_address
 
-    return load_rows(parse_variant_address(address), split, limit)
+    return load_rows(parse_variant_address(str(address)), split, limit)
 
 
 @_called_from_python
@@ -137,7 +154,7 @@ def check(
 
 @_called_from_python
 def load_model(
-    model: str | None = None, adapter: str | None = None, **options: Any
+    model: str | Path | None = None, adapter: str | Path | None = None, **options: Any
 ) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
     """A model and its tokenizer, ready to read: from a folder or a Hub id, with an extended context, or with an adapter.
 
@@ -145,10 +162,14 @@ def load_model(
 
     Raises: UsageError if one of them cannot be loaded.
     """
+    from synthctx_data.option_model import divide
     from training.model import load_for_reading
-    from training.options import ReadingOptions
+    from training.options import ModelOptions, ReadingOptions
 
-    return load_for_reading(ReadingOptions(model=model, adapter=adapter, data="-", **options))
+    if not model and not adapter:
+        raise UsageError("expected --model or --adapter, got neither")
+    divide({"model": "-", **options}, ModelOptions)  # a name that is none of these
+    return load_for_reading(ReadingOptions(**_plain({"model": model, "adapter": adapter, "data": "-", **options})))
 
 
 @_called_from_python
@@ -160,7 +181,7 @@ def score_heads(
     calibrate: bool = True,
     span: "Span" = "needle",
 ) -> "HeadScores":
-    """The scores of a model's heads on rows: `.top(5)`, `.to_frame()`, `.values` (layer, head), `.save(file)`.
+    """The scores of a loaded model's heads on rows: `.top(5)`, `.to_frame()`, `.values` (layer, head), `.save(file)`.
 
     Scores are wu, wu_forced, mass, qrhead, logit, edge and ablate (`python analysis/detect.py --help`). `span` says what counts as a
     needle: all of it, or the sentence with its answer.
@@ -171,6 +192,10 @@ def score_heads(
     from analysis.heads import HeadScores
     from synthctx_data.command import with_progress
 
+    if isinstance(rows, Mapping):
+        raise UsageError(
+            "rows: expected rows one by one, and a slice of a data set is a dictionary of columns; take rows.select(range(4)) for rows[:4]"
+        )
     listed = list(rows)
     scoring = score_rows(model, tokenizer, listed, score, calibrate, span)
     scored = list(with_progress(scoring, "scoring heads", len(listed)))
@@ -188,7 +213,7 @@ def finetune(**recipe: Any) -> Path:
 
     if isinstance(recipe.get("data"), str):
         recipe["data"] = [recipe["data"]]
-    return train(Recipe(**recipe))
+    return train(Recipe(**_plain(recipe)))
 
 
 @_called_from_python
@@ -200,4 +225,9 @@ def evaluate(**options: Any) -> dict[str, dict[str, dict[str, "Mean"]]]:
     from training.evaluate import evaluate as answer
     from training.options import EvaluateOptions
 
-    return answer(EvaluateOptions(**options))
+    return answer(EvaluateOptions(**_plain(options)))
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    """The options, with paths as text."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}

@@ -21,19 +21,19 @@ Scores of a head:
   wu_forced  the same for the right answer, whatever the model would say
   mass       its attention from the question on the needles, minus that from
              the question N/A; with --no-calibrate in [0, 1]
-  qrhead     the same attention as QRHead sums it: from all rows behind the
+  qrhead     the same attention as QRHead sums it: from all tokens behind the
              documents, on the needles' documents, without outliers
   logit      what it adds to the answer's logits from the needles, minus what
-             it adds from as many other tokens (LOCOS)
-  edge       the log-probability that the answer loses if only this head does
-             not see the needles
+             it adds from all others, scaled to as many tokens (LOCOS)
+  edge       the log-probability (in nats) that the answer loses if only this
+             head does not see the needles
   ablate     the log-probability that the answer loses without this head:
              necessity, not retrieval
 
 A needle of a real variant is a whole passage. --span sentence counts only
 the sentence that states the answer, which is nearest to Wu et al.'s code.
 Where the tokenizer writes an answer in other tokens than the needle, no head
-can copy them: the table says the highest possible score.
+can copy them: the highest possible score is said where it is below 1.
 
 The folder --output gets
   heads.safetensors  scores by row, by token of the answer, and by needle

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from synthctx_data.errors import DatasetError
+from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.files import whole
 from synthctx_data.seeding import rng
 
@@ -63,11 +63,13 @@ class HeadScores:
 
         Raises: DatasetError if no example counts.
         """
+        if not scored:
+            raise DatasetError("expected rows to score heads on, got none")
         counted = [one for one in scored if not np.isnan(one.total).all()]
         if not counted:
             raise DatasetError(
                 f"expected examples that the model answers, and it answers none of {len(scored)}; take a model that was trained for "
-                "them, or --score wu_forced, which needs no right answer"
+                "them, or --score wu_forced, which needs no right answer, and another --output"
             )
         return cls(
             np.stack([one.total for one in counted]),
@@ -103,7 +105,12 @@ class HeadScores:
         return rank_heads(self.values)
 
     def top(self, number: int) -> list[Head]:
-        """The `number` heads with the highest scores, the highest first."""
+        """The `number` heads with the highest scores, the highest first.
+
+        Raises: UsageError if the number is below 0.
+        """
+        if number < 0:
+            raise UsageError(f"expected a number of heads, got {number}")
         return rank_heads(self.values, number)
 
     def above(self, threshold: float) -> list[Head]:

@@ -198,7 +198,10 @@ def everywhere() -> Positions:
 
 def _by_layer(heads: Iterable[Head]) -> dict[int, list[int]]:
     layers: dict[int, list[int]] = {}
-    for layer, head in sorted(set(heads)):
+    listed = list(heads)
+    if not all(isinstance(head, tuple | list) and len(head) == 2 for head in listed):
+        raise UsageError(f"expected heads as pairs (layer, head), such as [(1, 0), (2, 3)]; got {listed}")
+    for layer, head in sorted({(layer, head) for layer, head in listed}):
         layers.setdefault(layer, []).append(head)
     return layers
 
@@ -206,9 +209,11 @@ def _by_layer(heads: Iterable[Head]) -> dict[int, list[int]]:
 class Knockout(Intervention):
     """A knockout of heads at some positions.
 
-    mode "zero": a head puts out nothing. "mean": it puts out its mean output, from `means` (layer, head, dimension). "uniform": it
-    attends to everything alike, because its query is zero, as in Wu et al.'s code. "edge": it does not see the columns `hidden`
-    (batch, column), and attends to the rest as before.
+    mode "zero": a head puts out nothing. "mean": it puts out its mean output, from `means` (layer, head, dimension), which
+    `MeanOutputs` finds. "uniform": it attends to everything alike, because its query is zero, as in Wu et al.'s code. "edge": it does
+    not see the tokens at which `hidden` (batch, column) is True, and attends to the rest as before.
+
+    `positions` are the tokens at which the heads are knocked out. Default: all.
     """
 
     def __init__(

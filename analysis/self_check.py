@@ -23,6 +23,7 @@ class Recomputed:
 
     def __init__(self) -> None:
         self.wrong: str = ""
+        self.seen: set[int] = set()
 
     def attend(self, call: Call, proceed: Callable[[Call], Tensor]) -> Tensor:
         output = proceed(call)
@@ -33,10 +34,13 @@ class Recomputed:
             sums = sums.clamp(min=1)  # sinks take a part
         off = float((sums - 1).abs().max())
         far = float((mix(call, weights) - output).abs().max() / output.abs().max().clamp(min=1e-6))
-        if off > close:
+        if call.layer in self.seen:
+            self.wrong = f"layer {call.layer} attends more than once"
+        elif off > close:
             self.wrong = f"attention weights sum to 1 +- {off:.2g} in layer {call.layer}"
         elif far > close:
             self.wrong = f"what the heads of layer {call.layer} put out is not their attention weights times their values ({far:.0%} off)"
+        self.seen.add(call.layer)
         return output
 
     def mask(self, proceed: Callable[..., Any], **arguments: Any) -> Any:
@@ -60,12 +64,17 @@ def check_attention(model: PreTrainedModel, opened: Callable[..., AbstractContex
     ids = torch.arange(1, 1 + _TOKENS, device=next(model.parameters()).device)[None]
     ids = ids % model.config.get_text_config().vocab_size
     looking = Recomputed()
-    with torch.no_grad(), _evaluating(model):
+    with torch.no_grad(), evaluating(model):
         before = _first(model, ids)
         with opened(looking):
             seen = _first(model, ids)
         with opened(Silenced()):
             silent = _first(model, ids)
+    if not torch.isfinite(before).all():
+        raise ModelError(
+            f"expected logits that are finite numbers, and {type(model).__name__} computes others in {before.dtype}; load it in another "
+            "type"
+        )
     close = _CLOSE.get(before.dtype, _CLOSE_OF_HALF) * float(before.abs().max())
     if looking.wrong:
         raise ModelError(_unlike(model, looking.wrong))
@@ -81,7 +90,7 @@ def _first(model: PreTrainedModel, ids: Tensor) -> Tensor:
 
 
 @contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
     """Puts a model into evaluation, so that there is no dropout, and back as it was."""
     training = [module for module in model.modules() if module.training]
     model.eval()

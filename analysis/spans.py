@@ -44,7 +44,8 @@ def tokens_of(tokenizer: Tokenizer, row: dict[str, Any], span: Span = "needle") 
     Under the span "sentence" a needle is only the sentence (or line) that states its answer.
 
     Raises: ModelError if the tokenizer does not say which characters each token covers; DatasetError if the chat template changes
-    the text of the row; UsageError if the template does not ask and train alike, or if nothing ends an answer.
+    the text of the row, or if nothing is left of an answer or a needle; UsageError if the template does not ask and train alike, or if
+    nothing ends an answer.
     """
     if not tokenizer.is_fast:
         raise ModelError(
@@ -62,7 +63,7 @@ def tokens_of(tokenizer: Tokenizer, row: dict[str, Any], span: Span = "needle") 
     def tokens(first: int, last: int) -> range:
         return _range(edges, start + first, start + last)
 
-    return Tokens(
+    found = Tokens(
         id=row["id"],
         ids=tuple(encoded["input_ids"]),
         prompt=encoded["labels"].count(IGNORED),
@@ -72,6 +73,11 @@ def tokens_of(tokenizer: Tokenizer, row: dict[str, Any], span: Span = "needle") 
         gold=tuple(tokens(*_document(message, row, needle["document"])) for needle in row["needles"]),
         documents=tuple(tokens(document["start"], document["end"]) for document in row["documents"]),
     )
+    if not found.answer or not all(found.needles) or not found.needles:
+        raise DatasetError(
+            f"{row['id']}: expected an answer and needles that have tokens, and this tokenizer has none for some of them"
+        )
+    return found
 
 
 def _characters(message: str, row: dict[str, Any], needle: dict[str, int], span: Span) -> tuple[int, int]:

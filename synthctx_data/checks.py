@@ -65,12 +65,14 @@ class Report:
 
     fill: the number of rows whose fill is in each tenth of a percent from 99 to 100. The first also counts all rows below.
     depth: the number of needles in each tenth of the context.
+    padded: True if needles stand in padding, where they stand out by design.
     """
 
     rows: Counter[str] = field(default_factory=Counter)
     faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     fill: list[int] = field(default_factory=lambda: [0] * _FILL_BINS)
     depth: list[int] = field(default_factory=list)
+    padded: bool = False
 
     @property
     def ok(self) -> bool:
@@ -88,7 +90,6 @@ class Checker:
         self._contexts: dict[bytes, str] = {}
         self._tokens: list[tuple[str, int]] = []
         self._depths = DepthHistogram()
-        self._padded = False
 
     def add(self, split: str, row: Row) -> None:
         """Checks one row of a split."""
@@ -229,10 +230,10 @@ class Checker:
             self._fault(
                 "metric", f"{row['id']}: nothing is left of one of its answers {answers!r} if they are normalised"
             )
-        self._padded |= row["context_diversity"] == "padding"
+        self._report.padded |= row["context_diversity"] == "padding"
 
     def _check_floor(self, floor: Floor) -> None:
-        by_design = self._padded or self._expected.stands_out or (floor.rule in PLACES and self._expected.depths)
+        by_design = self._report.padded or self._expected.stands_out or (floor.rule in PLACES and self._expected.depths)
         if floor.is_far and not floor.reads and not by_design:
             self._fault(
                 "blind",

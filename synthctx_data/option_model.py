@@ -1,6 +1,7 @@
 """The base of all models of options. An option is declared once, and is a flag, a line of YAML and an argument in Python."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Self
 
 from cyclopts import Group, Parameter
@@ -46,7 +47,7 @@ def divide(values: Mapping[str, Any], *models: type[OptionModel]) -> list[Any]:
     known = {name for model in models for name in model.model_fields}
     unknown = next((name for name in values if name not in known), None)
     if unknown is not None:
-        raise UsageError(f"expected options among {', '.join(sorted(known))}; got {unknown!r}")
+        raise UsageError(_no_option(unknown, sorted(known)))
     return [model(**{name: values[name] for name in model.model_fields if name in values}) for model in models]
 
 
@@ -60,13 +61,19 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def _no_option(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, 1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    return f"expected options among {', '.join(known)}; got {name!r}{meant}"
+
+
 def _first_problem(kind: type[BaseModel], error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0])
     if first["type"] == "missing":
         return f"{flag(name)} is missing: {kind.model_fields[name].description}"
     if first["type"] == "extra_forbidden":
-        return f"expected options among {', '.join(kind.model_fields)}; got {name!r}"
+        return _no_option(name, list(kind.model_fields))
     if first["type"] == "too_short":
         least, got = first["ctx"]["min_length"], first["ctx"]["actual_length"]
         return f"{flag(name)}: expected {least} or more, got {got}"

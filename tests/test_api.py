@@ -40,10 +40,10 @@ def test_a_day_with_it(place: Path) -> None:
     assert (len(rows), len(synthctx.load(address, limit=3)), len(synthctx.load(address, limit=0))) == (4, 3, 0)
     options = {"model": "tiny", "max_tokens": 600, "data": address}
     adapter = synthctx.finetune(**options, max_steps=2, output="adapter", gradient_checkpointing=False)
-    model, tokenizer = synthctx.load_model(adapter=str(adapter))
+    model, tokenizer = synthctx.load_model(adapter=adapter)
     heads = synthctx.score_heads(model, tokenizer, rows, score="wu_forced")
     assert set(heads.top(5)) == set(INDUCTION)
-    found = synthctx.evaluate(adapter=str(adapter), data=address, output="evaluation", max_new_tokens=8)
+    found = synthctx.evaluate(adapter=adapter, data=address, output="evaluation", max_new_tokens=8)
     assert 0 <= found["all"]["all"]["f1"].mean <= 1
     with synthctx.intervene(model, synthctx.Knockout(heads.top(5))):
         assert synthctx.score_heads(model, tokenizer, rows, score="mass").about["counted"] == 4
@@ -68,6 +68,29 @@ def test_errors_speak_of_arguments(call, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         call()
     assert "--" not in str(caught.value).replace("--help", "")
+
+
+def test_a_script_without_a_guard_builds(place: Path) -> None:
+    """Worker processes would read the script anew, and build in it."""
+    script = place / "script.py"
+    script.write_text(
+        "import synthctx\nprint(synthctx.build('mdqa_synth', 'symbolic_padding', max_tokens=500, train=8, validation=5, output='o'))\n"
+    )
+    ran = subprocess.run([sys.executable, script], cwd=place, env=ENVIRONMENT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1] == "o/mdqa_synth:symbolic_padding"
+
+
+def test_what_is_no_row_or_no_model_is_said() -> None:
+    rows = synthctx.load(build(), "validation")
+    with pytest.raises(UsageError, match=r"rows: expected rows one by one, .* take rows.select"):
+        synthctx.score_heads(None, None, rows[:2])
+    with pytest.raises(UsageError, match="expected model or adapter, got neither"):
+        synthctx.load_model()
+    with pytest.raises(UsageError, match=r"got 'max_token' \(did you mean max_tokens\?\)"):
+        synthctx.load_model("tiny", max_token=3)
+    with pytest.raises(UsageError, match=r"expected heads as pairs"):
+        synthctx.Knockout((1, 0))
 
 
 def test_it_is_imported_without_torch_and_before_a_folder_of_data(place: Path) -> None:

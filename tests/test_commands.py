@@ -196,11 +196,11 @@ def test_a_wheel_works_from_any_directory(tmp_path: Path) -> None:
     subprocess.run(install, check=True, capture_output=True)
     (tmp_path / "elsewhere").mkdir()
     environment = {"PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}
-    code = "import builders; print(builders.__file__)"
+    code = "import builders, synthctx; print(builders.__file__); print(synthctx.__file__)"
     where = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, **environment}, capture_output=True, text=True
     )
-    assert where.stdout.startswith(str(site))
+    assert [Path(line).is_relative_to(site) for line in where.stdout.splitlines()] == [True, True]
     command = [sys.executable, site / "bin" / "synthctx"]
     with hub_server() as hub:
         settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0"}

@@ -188,6 +188,15 @@ def test_scores_of_other_kinds_or_shapes_do_not_mix(files: Path) -> None:
         compare(options(files))
 
 
+def test_scores_of_other_spans_do_not_mix(files: Path) -> None:
+    poor = HeadScores.load(files / "poor")
+    HeadScores(poor.examples, poor.steps, poor.needles, poor.ids, {**poor.about, "span": "sentence"}).save(
+        files / "poor" / "heads.safetensors"
+    )
+    with pytest.raises(UsageError, match=r"expected the same span in all, got None in real and sentence in poor"):
+        compare(options(files))
+
+
 def test_reach_is_one_of_the_reference_itself_and_ranks() -> None:
     reference = heads_like(REFERENCE, 1, 1)
     assert reach(reference, reference) == pytest.approx(1)

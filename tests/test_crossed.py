@@ -35,3 +35,16 @@ def test_models_that_agree_everywhere_leave_the_questions() -> None:
     half = 2.262157 * np.arange(10.0).std(ddof=1) / math.sqrt(10)
     assert found.high - found.mean == pytest.approx(half, rel=1e-5)
     assert crossed_mean(np.ones((4, 9))).low == 1
+
+
+@pytest.mark.parametrize(("models", "questions"), [(3, 10), (3, 200), (4, 10)])
+def test_intervals_of_scores_between_0_and_1_are_never_absurd(models: int, questions: int) -> None:
+    """Where models hardly differ by chance, too: neither of no width, nor wider than scores can be."""
+    draw = np.random.default_rng(0)
+    for _ in range(400):
+        found = crossed_mean(draw.integers(0, 2, (models, questions)).astype(float))
+        assert 0 < found.high - found.low < 3
+
+
+def test_one_question_gives_a_mean_alone() -> None:
+    assert math.isnan(crossed_mean(np.array([[0.0], [1.0], [1.0]])).low)

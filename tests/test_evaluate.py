@@ -3,6 +3,7 @@
 import http.server
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -169,9 +170,11 @@ class Choosy(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         refused = next((name for name in ("max_tokens", "temperature") if name in request), None)
-        if refused is None:
+        if refused:
+            time.sleep(0.1)  # so that requests that are under way at once are all refused
+        else:
             self.asked.append(request)
-        content = None if len(self.asked) % 2 else "an answer"
+        content = None if len(self.asked) % 2 else [{"type": "text", "text": "an answer"}]
         error = {"error": {"message": f"Unsupported parameter: '{refused}' is not supported with this model."}}
         good = {"choices": [{"message": {"role": "assistant", "content": content}}]}
         self.send_response(400 if refused else 200)
@@ -191,7 +194,9 @@ def test_a_field_that_an_endpoint_refuses_is_left_out_and_no_content_is_no_answe
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Choosy) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/v1"
-        asked = options(output=str(tmp_path / "served"), max_tokens=None, endpoint=url, request='{"top_k": 1}')
+        asked = options(
+            output=str(tmp_path / "served"), max_tokens=None, endpoint=url, request='{"top_k": 1}', batch_size=3
+        )
         evaluate(asked)
         with pytest.raises(UsageError, match=r"--request: expected a JSON object .*got a list"):
             evaluate(options(output=str(tmp_path / "bad"), max_tokens=None, endpoint=url, request="[]"))

@@ -18,7 +18,7 @@ from analysis.qrhead_score import qrhead
 from analysis.spans import Tokens, neutral, tokens_of
 from analysis.writing_paths import find_paths
 from analysis.wu_score import wu
-from synthctx_data.errors import ModelError, UsageError
+from synthctx_data.errors import DatasetError, ModelError, UsageError
 from tests.families import make, rarely
 from tests.test_interventions import adapted
 from tests.test_spans import rows_of
@@ -326,3 +326,17 @@ def test_a_module_that_is_not_linear_behind_the_heads_is_noticed(tokenizer, rows
         ModelError, match=r"of layer 0 of BitNetForCausalLM go through BitNetRMSNorm first; take another score"
     ):
         logit(make("bitnet", vocab_size=len(tokenizer)), [tokens_of(tokenizer, rows[0])])
+
+
+def test_a_model_in_training_is_scored_without_dropout_and_left_in_training(tokenizer, rows: list[dict]) -> None:
+    model = make("llama", vocab_size=len(tokenizer), max_position_embeddings=1024, attention_dropout=0.3).train()
+    one, other = (next(iter(score_rows(model, tokenizer, rows[:1], "mass"))).total for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+    assert model.training
+
+
+def test_a_row_of_which_no_token_is_left_is_named(tokenizer, rows: list[dict]) -> None:
+    row = {**rows[0], "completion": [{"role": "assistant", "content": "日本"}]}
+    for broken in (row, {**rows[0], "needles": []}):
+        with pytest.raises(DatasetError, match=r"train/0+: expected an answer and needles that have tokens"):
+            tokens_of(tokenizer, broken)

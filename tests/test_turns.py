@@ -148,6 +148,7 @@ def test_a_sequence_without_a_template_has_one_end_token(adds_its_own: bool, tmp
         ("[THINK]hm[/THINK]Paris", "Paris"),
         ("<|START_THINKING|>hm<|END_THINKING|>Paris", "Paris"),
         ("<|channel>thought\nhm<channel|>Paris", "Paris"),
+        ("<seed:think>hm</seed:think>Paris", "Paris"),
         ("<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Paris", "Paris"),
         ("<|channel|>final <|constrain|>text<|message|>Paris", "Paris"),
         ("<|channel|>analysis<|message|>hm", ""),
@@ -156,3 +157,26 @@ def test_a_sequence_without_a_template_has_one_end_token(adds_its_own: bool, tmp
 )
 def test_an_answer_is_read_without_its_thoughts(text: str, answer: str) -> None:
     assert bare_answer(text) == answer
+
+
+@pytest.mark.parametrize("change", ["| tojson", "| e", "| lower", "[:4]"])
+def test_a_template_that_changes_answers_is_refused(change: str, tmp_path: Path) -> None:
+    template = f"{{% for m in messages %}}{{{{ m.content {change} if m.role == 'assistant' else m.content }}}}<|stop|>{{% endfor %}}"
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder(tmp_path / "t", "bytes", template))
+    with pytest.raises(UsageError, match=r"keeps an answer as it is|leaves the answer out"):
+        for row in ROWS:
+            encode(tokenizer, row)
+
+
+def test_of_several_named_templates_the_default_one_is_taken(tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder(tmp_path / "t", "bytes", None))
+    default = "{% for m in messages %}{{ m.content }}<|stop|>{% endfor %}"
+    tokenizer.chat_template = {"default": default, "tool_use": "{{ 'no' }}"}
+    assert encode(tokenizer, ROWS[0])["input_ids"][-1] == tokenizer.eos_token_id == end_of_answer(tokenizer)
+
+
+def test_a_token_for_line_ends_ends_no_answer(tmp_path: Path) -> None:
+    template = "{% for m in messages %}{{ m.content }}\n\n<|stop|>{% endfor %}"
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder(tmp_path / "t", "bytes", template))
+    tokenizer.add_tokens(["\n\n"])
+    assert end_of_answer(tokenizer) == tokenizer.eos_token_id

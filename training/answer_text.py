@@ -1,15 +1,24 @@
 """The answer in what a model writes: without its thoughts, and without the words by which some templates open a channel for it."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 # Thoughts come first. A template may have opened them, so that only their end is in the text; or they may have no end.
-_THOUGHTS = re.compile(
-    r"\s*(?:.*</think>|.*\[/THINK\]|.*<\|END_THINKING\|>|.*<channel\|>|(?:<think>|\[THINK\]|<\|START_THINKING\|>|<\|channel>).*)",
-    re.DOTALL,
-)
+_MARKS = {
+    "<think>": "</think>",
+    "<seed:think>": "</seed:think>",
+    "◁think▷": "◁/think▷",
+    "<thought>": "</thought>",
+    "<reasoning>": "</reasoning>",
+    "[THINK]": "[/THINK]",
+    "<|START_THINKING|>": "<|END_THINKING|>",
+    "<|channel>": "<channel|>",
+}
+_OPEN, _CLOSE = ("|".join(map(re.escape, marks)) for marks in (_MARKS, _MARKS.values()))
+_THOUGHTS = re.compile(rf"\s*(?:.*(?:{_CLOSE})|(?:{_OPEN}).*)", re.DOTALL)
 # gpt-oss names a channel before each part of what it writes, and only the last part of the channel "final" is the answer.
 _CHANNEL = re.compile(r".*<\|channel\|>final(?:(?!<\|message\|>).)*<\|message\|>|.*<\|channel\|>.*", re.DOTALL)
 
@@ -29,8 +38,10 @@ def first_of_answer(tokenizer: Tokenizer, tokens: Sequence[int]) -> int:
     start = answer_start(tokenizer.decode(tokens, skip_special_tokens=False))
     if not start:
         return 0
-    lengths = (len(tokenizer.decode(tokens[:count], skip_special_tokens=False)) for count in range(len(tokens) + 1))
-    return next((count for count, length in enumerate(lengths) if length >= start), len(tokens))
+    counts = range(len(tokens) + 1)
+    return bisect_left(
+        counts, start, key=lambda count: len(tokenizer.decode(tokens[:count], skip_special_tokens=False))
+    )
 
 
 def read_answer(tokenizer: Tokenizer, tokens: Sequence[int], ends: Sequence[int]) -> str:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Any
 
 from synthctx_data.command import err
@@ -34,13 +35,13 @@ def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[_Row]], Answer
         raise UsageError("--endpoint: expected --model, the name that the endpoint knows it by, and no --adapter")
     key = os.environ.get("OPENAI_API_KEY", "none")
     client = openai.OpenAI(base_url=options.endpoint, api_key=key, max_retries=5)
-    request = _request(options)
+    request, changing = _request(options), Lock()
     empty: list[str] = []
 
     def ask(row: _Row) -> str | Exception:
         try:
-            content = _reply(row).choices[0].message.content
-        except (openai.OpenAIError, AttributeError, IndexError, TypeError, ValueError) as error:
+            content = _text(_reply(row).choices[0].message.content)
+        except (openai.OpenAIError, AttributeError, LookupError, TypeError, ValueError) as error:
             return error
         if content is None:
             empty.append(row["id"])
@@ -52,10 +53,12 @@ def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[_Row]], Answer
             return client.chat.completions.create(model=str(options.model), messages=row["prompt"], extra_body=asked)
         except openai.BadRequestError as error:
             refused = next((name for name in _INSTEAD if name in asked and f"'{name}'" in str(error)), None)
-            if refused is None or request.get(refused) is None:
+            if refused is None:
                 raise
-            request.update(_INSTEAD[refused](request))
-            del request[refused]
+            with changing:
+                if refused in request:  # another thread may have been faster
+                    request.update(_INSTEAD[refused](request))
+                    del request[refused]
             return _reply(row)
 
     def answer(rows: Sequence[_Row]) -> AnswerBatches:
@@ -74,6 +77,18 @@ def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[_Row]], Answer
             )
 
     return answer
+
+
+def _text(content: Any) -> str | None:
+    """The text of a reply's content, which may come in parts.
+
+    Raises: TypeError if it is something else.
+    """
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content)
+    if content is not None and not isinstance(content, str):
+        raise TypeError(f"expected a text, got {content!r}")
+    return content
 
 
 def _request(options: EvaluateOptions) -> dict[str, Any]:

@@ -26,6 +26,9 @@ For example:
       --data synthctx/mdqa_synth:symbolic_padding
 """
 _NOTES = """\
+The groups of the table are depths in tenths, numbers of hops (or cited
+documents), and tokens up to a power of two.
+
 An endpoint such as vLLM's can answer instead:
   python training/evaluate.py --endpoint http://localhost:8000/v1 --model NAME \\
       --data ...

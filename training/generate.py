@@ -1,5 +1,6 @@
 """Answers to prompts, from a model on this machine."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,7 @@ def answering(
     from training.turns import prompt_ids
 
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    window = model.config.get_text_config().max_position_embeddings
+    window = getattr(model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
     stops = ends(model, tokenizer)
 
     def answer(rows: Sequence[_Row]) -> AnswerBatches:

@@ -1,5 +1,6 @@
 """The loss at labelled positions only, and a trainer that stops when numbers are no longer finite."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,6 +59,8 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         self._validated = torch.zeros(2)
         output = super().evaluation_loop(*arguments, metric_key_prefix=metric_key_prefix, **options)
         total, scored = self.accelerator.reduce(self._validated.to(self.args.device), "sum").tolist()
+        if not math.isfinite(total):
+            raise UsageError(self._diverged(f"the validation loss is {total}"))
         output.metrics[f"{metric_key_prefix}_loss"] = total / max(scored, 1)
         return output
 

@@ -28,6 +28,7 @@ _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "synthctx",
     "legend.frameon": False,
+    "text.parse_math": False,  # a path may hold a dollar sign
 }
 _LETTER = 0.07  # the mean width of a letter in inches
 

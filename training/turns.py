@@ -17,15 +17,8 @@ from synthctx_data.tokens import THOUGHTS_OFF, compile_template
 
 IGNORED = -100  # the label of a token that does not enter the loss
 _STANDS_IN = "Synthctx"  # for an answer, where only the text around it is wanted
-_FIRST = (
-    "A",
-    "a",
-    "1",
-    "(",
-    '"',
-    "é",
-    "日",
-)  # answers with whose first characters a tokenizer may merge what stands before
+# Answers with whose first characters a tokenizer may merge what stands before.
+_FIRST = ("A", "a", "1", "(", '"', "é", "日", "The", "the", "Document", "Answer", "Dorla", "D", "1923", "[3]")
 _SHOWN = 4  # the tokens that an error shows
 
 
@@ -65,7 +58,7 @@ def prompt_ids(tokenizer: Tokenizer, row: dict[str, Any]) -> list[int]:
     Tokens at the end that an answer could merge with are left out.
     """
     ids = _prompt_ids(tokenizer, render_prompt(tokenizer, row))
-    return ids[: len(ids) - _merging(tokenizer, tokenizer.chat_template)]
+    return ids[: len(ids) - _merging(tokenizer, str(tokenizer.chat_template))]
 
 
 def encode(tokenizer: Tokenizer, row: dict[str, Any]) -> dict[str, list[int]]:
@@ -73,9 +66,15 @@ def encode(tokenizer: Tokenizer, row: dict[str, Any]) -> dict[str, list[int]]:
 
     Without a chat template, an end token follows the text. This is how synthctx counts tokens.
 
-    Raises: UsageError if the sequence does not begin with the tokens of the prompt.
+    Raises: UsageError if the template changes the answer, or if the sequence does not begin with the tokens of the prompt.
     """
-    ids, start = _row_ids(tokenizer, render_row(tokenizer, row)), prompt_ids(tokenizer, row)
+    text, prompt, answer = render_row(tokenizer, row), render_prompt(tokenizer, row), row["completion"][0]["content"]
+    if text.startswith(prompt) and not text.removeprefix(prompt).lstrip().startswith(answer.strip()):
+        raise UsageError(
+            f"{row['id']}: expected a chat template that keeps an answer as it is, and this model's makes "
+            f"{text.removeprefix(prompt)[: len(answer) + _SHOWN]!r} of {answer!r}; take another"
+        )
+    ids, start = _row_ids(tokenizer, text), prompt_ids(tokenizer, row)
     if ids[: len(start)] != start or len(ids) == len(start):
         same = shared_prefix(start, ids)
         asked, trained = (tokenizer.convert_ids_to_tokens(each[same : same + _SHOWN]) for each in (start, ids))
@@ -98,8 +97,9 @@ def end_of_answer(tokenizer: Tokenizer) -> int:
             )
         return int(tokenizer.eos_token_id)
     behind = _around_answer(tokenizer, "")[1]
-    own = set(tokenizer.added_tokens_decoder)
-    found = next((token for token in tokenizer(behind, add_special_tokens=False)["input_ids"] if token in own), None)
+    ids, added = tokenizer(behind, add_special_tokens=False)["input_ids"], tokenizer.added_tokens_decoder
+    own = [token for token in ids if token in added and str(added[token]).strip()]  # some have tokens for line ends
+    found = next((token for token in own if added[token].special), own[0] if own else None)
     if found is None:
         raise UsageError(
             f"expected a chat template that ends an answer with a special token, and this one's ends it with {behind!r}: a model would "
@@ -154,7 +154,7 @@ def _row_ids(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 @lru_cache(maxsize=8)
-def _merging(tokenizer: Tokenizer, _: str | None) -> int:
+def _merging(tokenizer: Tokenizer, _: str) -> int:
     """The number of tokens at the end of a prompt that may change when an answer follows, under a tokenizer with this template."""
     message = "Answer with a short phrase."
     start = _prompt_ids(tokenizer, _around_answer(tokenizer, message)[0])

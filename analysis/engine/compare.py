@@ -140,7 +140,7 @@ def _require_alike(heads: Mapping[str, HeadScores]) -> None:
     for name, other in heads.items():
         for what, mine, theirs in (
             ("layers and heads", first.values.shape, other.values.shape),
-            ("score", first.about.get("score"), other.about.get("score")),
+            *((name, first.about.get(name), other.about.get(name)) for name in ("score", "span", "calibrate")),
         ):
             if mine != theirs:
                 raise UsageError(
@@ -294,7 +294,7 @@ def show_comparison(found: Mapping[str, object], output: Path) -> None:
     f1: Mapping[str, float] = found["f1"]  # type: ignore[assignment]
     correlations: Mapping[str, Mapping[str, Correlation]] = found["correlations"]  # type: ignore[assignment]
     measured = list(next(iter(models.values()))) if models else []
-    shown = [name for name in measured if name.startswith("recall")] + ["cosine", "spearman"]
+    shown = [name for name in measured if name.startswith("recall@") and ">" not in name] + ["cosine", "spearman"]
     rows = [
         (name, *([f"{f1[name]:.3f}" if name in f1 else "-"] if f1 else []), *(f"{by[m].value:.2f}" for m in shown))
         for name, by in models.items()

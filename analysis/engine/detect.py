@@ -18,6 +18,7 @@ from analysis.interventions import transformers_model
 from analysis.logit_score import logit
 from analysis.options import DetectOptions, ScoreName
 from analysis.qrhead_score import qrhead
+from analysis.self_check import evaluating
 from analysis.spans import Span, Tokens, neutral, tokens_of
 from analysis.wu_score import wu
 from synthctx_data.checks import cites
@@ -83,14 +84,19 @@ def score_rows(
 ) -> Iterator[Scored]:
     """The scores of each row, in order. Consecutive rows that share their documents are read together.
 
-    Raises: UsageError if a row has more tokens than the model reads, or if there is no such score or span.
+    The model is in evaluation while it is scored. Raises: UsageError if a row has more tokens than the model reads, or if there is no
+    such score or span.
     """
     require_choice("score", score, ScoreName)
     require_choice("span", span, Span)
-    window = transformers_model(model).config.get_text_config().max_position_embeddings
+    if score == "qrhead" and not calibrate:
+        raise UsageError("--no-calibrate: qrhead is always calibrated; take --score mass")
+    window = getattr(transformers_model(model).config.get_text_config(), "max_position_embeddings", None)
     encoded = ((row, tokens_of(tokenizer, row, span)) for row in rows)
     for group in _groups(encoded, window, 1 if one_at_a_time(model) else _BRANCHES):
-        yield from _score(model, tokenizer, group, score, calibrate, span)
+        with evaluating(model):
+            scored = _score(model, tokenizer, group, score, calibrate, span)
+        yield from scored
 
 
 def _score(
