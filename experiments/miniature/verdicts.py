@@ -46,7 +46,7 @@ def gates(found: Results) -> Iterator[Gate]:
     plan = found.study.plan
     asked = plan.gates
     exact, short, raw = found.bases(SHORT, "em"), found.bases(SHORT), found.bases(RAW)
-    yield _least("exact match of the bases at their own length, the mean", fmean(exact), asked.base_exact)
+    yield _least("exact match of the bases at their own length, the lowest", min(exact), asked.base_exact)
     guessed = found.guessed("short")
     yield _least("their F1 there over guessing, the lowest", min(short) - guessed, asked.base_over_guessing)
     yield Gate(
