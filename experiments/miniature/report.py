@@ -20,8 +20,8 @@ _HEAD = """# The paper in miniature
 Written by `python experiments/miniature/run.py` from the plan `{name}`. Bases with contexts of {trained} tokens{origin}: {bases}; each
 was tuned on every variant of the plan at {tuned} tokens ({examples} examples; seeds: {seeds}) and evaluated on {evaluated} test
 questions. These are worded as no synthetic needle is, but as the real variant, the haystack of the variants among real passages, and
-part of the bases' own lessons; what is told is drawn anew for every context. Sizes, phases, learning rates, thresholds and gates were
-written down before, in the plan. The rows are those of content version {content}.
+part of the bases' own lessons; what is told is drawn anew for every context. Sizes, phases, learning rates, thresholds, gates and rules for
+verdicts were written down before, in the plan, which names one exception. The rows are those of content version {content}.
 
 Cells of the paper are real, templated_haystack, templated_padding and symbolic_haystack. Ours are symbolic_padding, and the two variants
 among_real: made-up needles among the passages of the real variant."""

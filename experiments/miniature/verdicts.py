@@ -188,10 +188,10 @@ def _related(found: Results, says: str, heads: str, measure: str) -> _Related:
         f"{float(spearman(a[without], b[without])):+.2f}" for a, b in zip(values[known], f1[known], strict=True)
     )
     held = float(partial_spearman(x[without], y[without], z[without]))
+    apart = "cannot be told apart from it" if np.isnan(held) else f"with it held constant {held:+.2f}"
     shows = (
         f"Spearman {one.value:+.2f} [{one.low:+.2f}, {one.high:+.2f}], p {one.p:.3f}; by base {each}; with real "
-        f"{float(spearman(x, y)):+.2f}; the sum of scores alone {float(spearman(z[without], y[without])):+.2f}, with it held constant "
-        f"{held:+.2f}"
+        f"{float(spearman(x, y)):+.2f}; the sum of scores alone {float(spearman(z[without], y[without])):+.2f}, {apart}"
     )
     if not known.all():
         shows += f"; {int(known.sum())} of {len(plan.bases)} references have retrieval heads"
