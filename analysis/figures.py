@@ -109,5 +109,5 @@ def curves(lines: Mapping[str, Mapping[int, Mean]], labels: tuple[str, str], ax:
         axes.fill_between(at, [m.low for m in means], [m.high for m in means], alpha=0.15, linewidth=0)
         axes.plot(at, [m.mean for m in means], marker=_MARKERS[i % len(_MARKERS)], markersize=4, label=name)
     axes.set(ylim=(-0.02, 1.02), xlabel=labels[0], ylabel=labels[1])
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper right")
     return axes

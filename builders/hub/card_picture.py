@@ -22,7 +22,7 @@ def draw_card_picture(survey: Survey, title: str, file: Path) -> None:
     left.set(xlabel="tokens of a row", ylabel="rows")
     left.ticklabel_format(style="plain", useOffset=False)
     left.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    left.legend(frameon=False)
+    left.legend(frameon=False, loc="upper right")  # the best place takes long to find
     depths: dict[int, list[float]] = {}
     for split in survey.splits.values():
         for hop, mine in split.depths.items():
@@ -32,7 +32,7 @@ def draw_card_picture(survey: Survey, title: str, file: Path) -> None:
     right.hist([depths[hop] for hop in hops], bins=_DEPTH_BINS, range=(0, 1), stacked=True, label=labels)
     right.set(xlabel="depth of a needle: 0 first document, 1 last", ylabel="needles")
     if len(hops) > 1:
-        right.legend(frameon=False)
+        right.legend(frameon=False, loc="upper right")
     for axes in (left, right):
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     figure.suptitle(title, fontsize="medium")
