@@ -199,7 +199,7 @@ def score_heads(
     listed = list(rows)
     scoring = score_rows(model, tokenizer, listed, score, calibrate, span)
     scored = list(with_progress(scoring, "scoring heads", len(listed)))
-    return HeadScores.of(scored, {"score": score, "span": span, "kv_heads": kv_heads(model)})
+    return HeadScores.of(scored, {"score": score, "span": span, "calibrate": calibrate, "kv_heads": kv_heads(model)})
 
 
 @_called_from_python
