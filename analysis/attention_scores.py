@@ -165,7 +165,7 @@ def with_ceiling(question: Tokens, one: Scored) -> Scored:
     It is below 1 where the tokenizer writes the answer in other tokens than the needle, without the space before it for example.
     """
     there = {question.ids[i] for needle in question.needles for i in needle}
-    answer = [question.ids[i] for i in question.answer]
+    answer = _answer(question)
     return replace(one, ceiling=sum(token in there for token in answer) / max(len(answer), 1))
 
 

@@ -57,8 +57,7 @@ def prompt_ids(tokenizer: Tokenizer, row: dict[str, Any]) -> list[int]:
 
     Tokens at the end that an answer could merge with are left out.
     """
-    ids = _prompt_ids(tokenizer, render_prompt(tokenizer, row))
-    return ids[: len(ids) - _merging(tokenizer, str(tokenizer.chat_template))]
+    return _asked_ids(tokenizer, render_prompt(tokenizer, row))
 
 
 def encode(tokenizer: Tokenizer, row: dict[str, Any]) -> dict[str, list[int]]:
@@ -74,7 +73,7 @@ def encode(tokenizer: Tokenizer, row: dict[str, Any]) -> dict[str, list[int]]:
             f"{row['id']}: expected a chat template that keeps an answer as it is, and this model's makes "
             f"{text.removeprefix(prompt)[: len(answer) + _SHOWN]!r} of {answer!r}; take another"
         )
-    ids, start = _row_ids(tokenizer, text), prompt_ids(tokenizer, row)
+    ids, start = _row_ids(tokenizer, text), _asked_ids(tokenizer, prompt)
     if ids[: len(start)] != start or len(ids) == len(start):
         same = shared_prefix(start, ids)
         asked, trained = (tokenizer.convert_ids_to_tokens(each[same : same + _SHOWN]) for each in (start, ids))
@@ -138,6 +137,12 @@ def _rendered(tokenizer: Tokenizer, message: str, answer: str) -> str:
         raise UsageError(
             f"expected a chat template that accepts one user and one assistant message, and it raised: {first_line(error)}; mend it"
         ) from error
+
+
+def _asked_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
+    """The tokens of a rendered prompt, without those at its end that an answer could merge with."""
+    ids = _prompt_ids(tokenizer, prompt)
+    return ids[: len(ids) - _merging(tokenizer, str(tokenizer.chat_template))]
 
 
 def _prompt_ids(tokenizer: Tokenizer, text: str) -> list[int]:
