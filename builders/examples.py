@@ -1,15 +1,18 @@
 """The examples of a variant, by split and index. Shards and `datasets` builders are made of them."""
 
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from itertools import chain, islice
 from typing import Any
 
+from builders.arrangement import arrange
 from synthctx_data.assemble import Context, counts_add_up, fit, require_known
-from synthctx_data.distractors import OwnDocuments, model_identity
+from synthctx_data.distractors import OwnDocuments, interleave, model_identity
 from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Example, Page
 from synthctx_data.layout import Layout
+from synthctx_data.matching import comparable, comparables, holds
 from synthctx_data.option_model import flag
 from synthctx_data.options import COMMON, Options, as_dict, fingerprint, parse_depth
 from synthctx_data.seeding import Stream, rng
@@ -17,6 +20,17 @@ from synthctx_data.task import CONTEXTS, ConceptExpression, Setting, Task
 from synthctx_data.tokens import load_counter
 
 _NEAREST = 8  # pages of the expression's own haystack that stand among a user's documents
+_ARRANGED = 32  # contexts whose questions are arranged together
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """The concepts that share a context, by the index of the first row, the row that has the longest text, and the context."""
+
+    first: int
+    concepts: Sequence[Concept]
+    longest: Concept
+    context: Context
 
 
 class Examples:
@@ -31,6 +45,8 @@ class Examples:
         self.sizes = task.sizes(options)
         self.layout = Layout(task.name, load_counter(options.tokenizer))
         self._depths = parse_depth(options.depth)
+        self._shared = lru_cache(maxsize=1)(self._make_shared)
+        self._arranged = lru_cache(maxsize=2)(self._arrange)
 
     @property
     def reads(self) -> frozenset[str]:
@@ -70,8 +86,9 @@ class Examples:
 
     def make(self, split: str, index: int) -> Example:
         """Example `index` of the split."""
-        concept = self.expression.concept(split, index)
-        context = self._context(split, index, concept)
+        shared = self._shared(split, index // self.options.questions)
+        at = index - shared.first
+        concept, context = shared.concepts[at], self._asked(shared, at)
         return Example(
             id=f"{self.task.name}/{self.variant}/{split}/{index:06d}",
             prompt=context.prompt,
@@ -88,23 +105,69 @@ class Examples:
             writer=concept.writer,
         )
 
-    def _context(self, split: str, index: int, concept: Concept) -> Context:
-        depths = [self._depth(split, index, hop) for hop in range(len(concept.needles))]
-        budget = self.options.max_tokens
+    def _make_shared(self, split: str, group: int) -> _Shared:
+        """The context of a group of rows, with the needles of all of them. It keeps the budget under the longest question and answer."""
+        numbers = self._members(split, group)
+        concepts = [self.expression.concept(split, number) for number in numbers]
+        longest = max(concepts, key=lambda concept: self.layout.frame(concept).tokens)
+        joint = longest if len(concepts) == 1 else _joined(concepts, longest)
+        first = group * self.options.questions
+        rows = [(first + at, hop) for at, concept in enumerate(concepts) for hop in range(len(concept.needles))]
+        depths = [self._depth(split, row, hop) for row, hop in rows]
 
         def fillers() -> Iterator[Page]:
-            return self._fillers(split, index, concept)
+            return self._fillers(split, numbers, joint)
 
         def order() -> Stream:
-            return self.expression.rng(split, index, "order")
+            return self.expression.rng(split, first, "order")
 
-        return fit(self.layout, concept, fillers, depths, budget, order, self._counts_add_up)
+        context = fit(self.layout, joint, fillers, depths, self.options.max_tokens, order, self._counts_add_up)
+        return _Shared(first, concepts, longest, context)
 
-    def _fillers(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
-        own = CONTEXTS[self._cell.context](self.expression, split, index, concept)
+    def _asked(self, shared: _Shared, at: int) -> Context:
+        """The shared context, where the question of one row is asked, with the needles of this row alone."""
+        concept, context = shared.concepts[at], shared.context
+        if len(shared.concepts) == 1:
+            return context
+        before = sum(len(other.needles) for other in shared.concepts[:at])
+        own = context.needles[before : before + len(concept.needles)]
+        frame, longest = self.layout.frame(concept), self.layout.frame(shared.longest)
+        prompt = context.prompt.removesuffix(longest.tail) + frame.tail
+        tokens = context.num_tokens - longest.tokens + frame.tokens
+        return replace(
+            context,
+            prompt=prompt,
+            completion=concept.completion,
+            needles=tuple(replace(needle, hop=needle.hop - before) for needle in own),
+            num_tokens=tokens if self._counts_add_up else self.layout.counter.conversation(prompt, concept.completion),
+        )
+
+    def _members(self, split: str, group: int) -> Sequence[int]:
+        """The numbers of the concepts that share the context of a group of rows."""
+        if self.options.questions == 1:
+            return [group]
+        part, at = divmod(group, _ARRANGED)
+        return self._arranged(split, part)[at]
+
+    def _arrange(self, split: str, part: int) -> list[list[int]]:
+        """The numbers of the concepts of each context in a part of a split."""
+        size = _ARRANGED * self.options.questions
+        numbers = range(part * size, min((part + 1) * size, self.sizes[split]))
+        concepts = [self.expression.concept(split, number) for number in numbers]
+
+        def apart(one: int, other: int) -> bool:
+            return self.expression.apart(split, numbers[one], numbers[other])
+
+        return [[numbers[i] for i in group] for group in arrange(concepts, self.options.questions, apart)]
+
+    def _fillers(self, split: str, numbers: Sequence[int], concept: Concept) -> Iterator[Page]:
+        around = CONTEXTS[self._cell.context]
+        own = around(self.expression, split, numbers[0], concept)
+        if len(numbers) > 1 and self._cell.context == "haystack":
+            own = _unlike_needles(interleave(around(self.expression, split, n, concept) for n in numbers), concept)
         if self._documents is None:
             return chain(concept.companions, own)
-        stream = self.expression.rng(split, index, "documents")
+        stream = self.expression.rng(split, numbers[0], "documents")
         return chain(concept.companions, islice(own, _NEAREST), self._documents.pages(concept, stream))
 
     def _depth(self, split: str, index: int, hop: int) -> float:
@@ -123,8 +186,29 @@ class Examples:
     def _counts_add_up(self) -> bool:
         split = next(iter(self.sizes))
         concept = self.expression.concept(split, 0)
-        require_known(self.layout, concept, self._fillers(split, 0, concept))
-        return counts_add_up(self.layout, concept, self._fillers(split, 0, concept))
+        require_known(self.layout, concept, self._fillers(split, [0], concept))
+        return counts_add_up(self.layout, concept, self._fillers(split, [0], concept))
+
+
+def _joined(concepts: Sequence[Concept], longest: Concept) -> Concept:
+    """A concept with the needles, the answers and the companions of several, and the question and completion of the longest."""
+    return replace(
+        longest,
+        answers=tuple(dict.fromkeys(answer for concept in concepts for answer in concept.answers)),
+        needles=tuple(needle for concept in concepts for needle in concept.needles),
+        companions=tuple(interleave(concept.companions for concept in concepts)),
+        apart=True,
+    )
+
+
+def _unlike_needles(pages: Iterator[Page], concept: Concept) -> Iterator[Page]:
+    """The pages that are no needle's and hold no answer of a concept, each once."""
+    seen = {needle.page.document.text for needle in concept.needles}
+    answers = comparables(concept.answers)
+    for page in pages:
+        if page.document.text not in seen and not holds(page.normal or comparable(page.body), answers):
+            seen.add(page.document.text)
+            yield page
 
 
 def check_read(task: Task, variant: str, options: Options) -> None:

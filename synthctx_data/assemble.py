@@ -319,6 +319,8 @@ def _render(
 
 def _place(concept: Concept, fillers: Sequence[Page], depths: Sequence[float]) -> tuple[list[Page], list[int]]:
     """The pages of a context in order, and the index of every needle among them, in hop order."""
+    if concept.apart:
+        return _place_apart(concept, fillers, depths)
     ends = [0, *accumulate(page.tokens for page in fillers)]
     slots = sorted((_slot(ends, d), d, hop) for hop, d in enumerate(depths))
     pages: list[Page] = []
@@ -331,6 +333,14 @@ def _place(concept: Concept, fillers: Sequence[Page], depths: Sequence[float]) -
         pages.append(concept.needles[hop].page)
     pages += fillers[taken:]
     return pages, at
+
+
+def _place_apart(concept: Concept, fillers: Sequence[Page], depths: Sequence[float]) -> tuple[list[Page], list[int]]:
+    """As `_place`, with each needle placed among all pages that are there, the needles before it included."""
+    pages = list(fillers)
+    for needle, depth in zip(concept.needles, depths, strict=True):
+        pages.insert(_slot([0, *accumulate(page.tokens for page in pages)], depth), needle.page)
+    return pages, [next(i for i, page in enumerate(pages) if page is needle.page) for needle in concept.needles]
 
 
 def _slot(ends: Sequence[int], depth: float) -> int:

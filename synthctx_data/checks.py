@@ -27,7 +27,7 @@ FAULT_KINDS = {
     "shortcut": "no document but a hop's own links its subject and its answer",
     "needles": "no two rows ask the same of the same needles",
     "distractors": "no document stands twice in one haystack",
-    "contexts": "no two examples have the same documents",
+    "contexts": "no more examples have the same documents than was asked for",
     "splits": "no fact is asked for in two splits",
     "depth": "the needles' depths are as asked for",
     "fill": "at least 99 % of max_tokens are used, and never more than all",
@@ -51,12 +51,14 @@ class Expected:
     stands_out: the reason why needles stand out by design, so that a rule that never reads the question may find them; empty if
         they must not. In rows of padding they always may.
     counter: the tokenizer that num_tokens was counted with; None means that num_tokens is not checked.
+    questions: the most rows that may share a context.
     """
 
     max_tokens: int | None = None
     depths: tuple[float, ...] = ()
     stands_out: str = ""
     counter: TokenCounter | None = None
+    questions: int = 1
 
 
 @dataclass
@@ -87,8 +89,7 @@ class Checker:
         self._report = Report()
         self._needles: dict[bytes, tuple[str, str]] = {}
         self._facts: dict[bytes, tuple[str, str]] = {}
-        self._contexts: dict[bytes, str] = {}
-        self._tokens: list[tuple[str, int]] = []
+        self._contexts: dict[bytes, list[tuple[str, int]]] = defaultdict(list)  # the ids and tokens of the rows of each
         self._depths = DepthHistogram()
 
     def add(self, split: str, row: Row) -> None:
@@ -101,7 +102,6 @@ class Checker:
         self._leak(row)
         self._shortcut(row)
         self._repetitions(split, row)
-        self._tokens.append((row["id"], row["num_tokens"]))
         self._placed(row)
         self._metric(row)
         self._recount(split, row)
@@ -166,10 +166,10 @@ class Checker:
             (text, times), *_ = Counter(text[len(title_of(text)) :].strip() for text in documents).most_common(1)
             if times > 1:
                 self._fault("distractors", f"{row['id']}: {times} times the document {_short(text)}")
-        context = _digest("\n".join(documents))
-        if context in self._contexts:
-            self._fault("contexts", f"{row['id']}: the same documents as {self._contexts[context]}")
-        self._contexts.setdefault(context, row["id"])
+        context = self._contexts[_digest("\n".join(documents))]
+        if len(context) >= self._expected.questions:
+            self._fault("contexts", f"{row['id']}: the same documents as {context[0][0]}")
+        context.append((row["id"], row["num_tokens"]))
 
     def _once(self, kind: str, known: dict[bytes, tuple[str, str]], split: str, row: Row, text: str) -> None:
         """Reports a text that an earlier row has too: as `splits` if that row is in another split, else as `kind`."""
@@ -200,12 +200,14 @@ class Checker:
             self._fault("tokens", f"{row['id']}: num_tokens is {row['num_tokens']}, the tokenizer counts {tokens}")
 
     def _check_fill(self) -> None:
-        budget = self._expected.max_tokens or max((tokens for _, tokens in self._tokens), default=1)
-        for name, tokens in self._tokens:
-            if not least_tokens(budget) <= tokens <= budget:
-                self._fault("fill", f"{name}: {tokens} tokens, {tokens / budget:.1%} of max_tokens {budget}")
-            tenth = math.floor((tokens / budget - 0.99) * 100 * _FILL_BINS)
-            self._report.fill[min(max(tenth, 0), _FILL_BINS - 1)] += 1
+        most = [max(tokens for _, tokens in rows) for rows in self._contexts.values()]
+        budget = self._expected.max_tokens or max(most, default=1)
+        for rows, longest in zip(self._contexts.values(), most, strict=True):
+            for name, tokens in rows:  # of rows on one context, that with the longest question fills the budget
+                if longest < least_tokens(budget) or tokens > budget:
+                    self._fault("fill", f"{name}: {tokens} tokens, {tokens / budget:.1%} of max_tokens {budget}")
+                tenth = math.floor((tokens / budget - 0.99) * 100 * _FILL_BINS)
+                self._report.fill[min(max(tenth, 0), _FILL_BINS - 1)] += 1
 
     def _placed(self, row: Row) -> None:
         found = places(row)

@@ -37,6 +37,7 @@ def expected(
         parse_depth(depth if depth is not None else manifest.get("depth", UNIFORM)),
         "the haystack is a user's documents, and the needles are made up" if has_own_documents(manifest) else "",
         counter if recount else None,
+        int(manifest.get("questions", 1)),
     )
 
 

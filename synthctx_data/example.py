@@ -77,7 +77,8 @@ class Concept:
     `completion` is the answer that a model is trained to write, and `answers` holds every right answer. A concept that
     *cites* is answered by the numbers of its needles' documents instead, which are known once the needles have their places.
     `steps` holds a step for every hop of a multi-hop question. `companions` are pages that stand in every context of the
-    concept, and that no answer needs. `writer` is the language model that wrote the needles, if any.
+    concept, and that no answer needs. `writer` is the language model that wrote the needles, if any. If the needles are `apart`,
+    each belongs to a question of its own, and for its depth the others count as any document.
     """
 
     question: str
@@ -88,6 +89,7 @@ class Concept:
     cites: bool = False
     writer: str = ""
     companions: tuple[Page, ...] = ()
+    apart: bool = False
 
 
 def cite(documents: Iterable[int]) -> str:

@@ -59,6 +59,9 @@ class Options(OptionModel):
     """How documents of the corpus are ranked as distractors."""
     dense_model: Annotated[str, _CORPUS] = "facebook/contriever"
     """The encoder for --distractors dense: a folder or a Hub id."""
+    questions: Annotated[int, Field(ge=1, le=64), _NEEDLES] = 1
+    """Questions on each context of mdqa_synth: as many rows in turn have the same documents, and each has a needle of its own. Training,
+    evaluation and head scores read such a context once."""
     padding_text: Annotated[Literal["own", "stock"], _NEEDLES] = "own"
     """The sentences that padding variants repeat: this project's own, or the field's stock ones ("The grass is green. ...")."""
     key_style: Annotated[Literal["uuid", "integer", "word"], _NEEDLES] = "uuid"
@@ -155,5 +158,8 @@ def fingerprint(description: dict[str, Any]) -> str:
 
 
 def as_dict(options: Options) -> dict[str, Any]:
-    """The options that decide rows, as JSON values by name. The place of the answer store is left out: it decides none."""
-    return options.model_dump(mode="json", exclude={"store"})
+    """The options that decide rows, as JSON values by name. The place of the answer store is left out: it decides none.
+
+    So is one question on each context: builds from before there could be more have the same fingerprint.
+    """
+    return options.model_dump(mode="json", exclude={"store"} | ({"questions"} if options.questions == 1 else set()))

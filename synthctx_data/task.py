@@ -70,6 +70,10 @@ class ConceptExpression(ABC):
     def keep(self, folder: Path) -> None:  # noqa: B027  # most expressions write nothing
         """Writes files that the rows follow from, and that nobody could make again, into the variant's folder."""
 
+    def apart(self, split: str, one: int, other: int) -> bool:
+        """True if two examples cannot share a context, because they are about different worlds."""
+        return False
+
     @abstractmethod
     def concept(self, split: str, index: int) -> Concept:
         """The concept of example `index` of the split: its question, its answers and its needles."""

@@ -18,7 +18,7 @@ class Symbolic(ConceptExpression):
     """
 
     name = "symbolic"
-    reads = frozenset({"key_style"})
+    reads = frozenset({"key_style", "questions"})
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)

@@ -21,12 +21,16 @@ class Templated(ConceptExpression):
     """
 
     name = "templated"
+    reads = frozenset({"questions"})
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         self._address = f"{setting.task}/{self.name}"
         self._size = world_size(setting.options.max_tokens)
         self._chapter = lru_cache(maxsize=2)(self._make_chapter)
+
+    def apart(self, split: str, one: int, other: int) -> bool:
+        return one // self._size != other // self._size
 
     def concept(self, split: str, index: int) -> Concept:
         chapter, number, relation = self._pick(split, index)
