@@ -58,12 +58,13 @@ def finetune(recipe: Recipe) -> Path:
     """
     output = Path(recipe.output)
 
+    from training.contexts import can_share_context
     from training.identity import identify_data, identify_model
     from training.loss import AnswerTrainer
     from training.memory import check_memory
-    from training.model import load_config, load_model, lora
+    from training.model import MASKABLE, choose_attention, load_config, load_model, lora
     from training.model_card import write_card
-    from training.sequences import encode_all, load_mixture, parse_mixture
+    from training.sequences import collate_branches, encode_all, load_mixture, parse_mixture
     from training.turns import load_tokenizer
 
     if recipe.report_to != "none" and find_spec(recipe.report_to) is None:
@@ -82,10 +83,11 @@ def finetune(recipe: Recipe) -> Path:
     tokens = recipe.max_tokens or config.get_text_config().max_position_embeddings
     with_validation = [part for part in mixture if has_split(part.address, "validation")]
     arguments = _arguments(recipe, bool(with_validation))
+    together = can_share_context(config) and choose_attention(recipe.attention, config) in MASKABLE
     with arguments.main_process_first():
-        train = encode_all(load_mixture(mixture, "train"), tokenizer, tokens)
-        held_out = (
-            encode_all(load_mixture(with_validation, "validation"), tokenizer, tokens) if with_validation else None
+        train, held_out = (
+            encode_all(load_mixture(parts, split), tokenizer, tokens, together) if parts else None
+            for parts, split in ((mixture, "train"), (with_validation, "validation"))
         )
     check_memory(config, recipe, max(map(len, train["labels"])))
     model = load_model(recipe, config)
@@ -95,6 +97,7 @@ def finetune(recipe: Recipe) -> Path:
         train_dataset=train,
         eval_dataset=held_out,
         processing_class=tokenizer,
+        data_collator=collate_branches if any("branches" in one.column_names for one in (train, held_out) if one) else None,
         peft_config=lora(recipe, model),
     )
     if arguments.should_save:

@@ -3,9 +3,11 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from synthctx_data.errors import UsageError
+from training.contexts import can_share_context, documents_of
 from training.options import EvaluateOptions
 
 _Row = dict[str, Any]
@@ -13,18 +15,40 @@ AnswerBatches = Iterator[list[tuple[str, str]]]  # ids and answers, batch by bat
 
 
 def batches(rows: Sequence[_Row], size: int) -> Iterator[Sequence[_Row]]:
-    """The rows in batches of `size`. They are sorted by their number of tokens, for the least padding."""
-    ordered = sorted(rows, key=lambda row: int(row["num_tokens"]))
-    return (ordered[i : i + size] for i in range(0, len(ordered), size))
+    """The rows in batches of at most `size`, sorted by their number of tokens, for the least padding.
+
+    Rows with the same documents are in batches of their own, which read these documents once.
+    """
+    contexts: dict[str, list[_Row]] = {}
+    for row in rows:
+        contexts.setdefault(documents_of(row), []).append(row)
+    shared = [group for group in contexts.values() if len(group) > 1]
+    alone = [row for group in contexts.values() if len(group) == 1 for row in group]
+    for group in [*shared, alone]:
+        ordered = sorted(group, key=lambda row: int(row["num_tokens"]))
+        yield from (ordered[i : i + size] for i in range(0, len(ordered), size))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows that are answered together, the tokens of their prompts, and the `width` in tokens of the left-padded prompts."""
+    """Rows that are answered together, and the tokens of their prompts.
+
+    The prompts are padded to `width` tokens: on the left, or behind the first `shared` tokens, which are the same in all of them.
+    """
 
     rows: Sequence[_Row]
     prompts: Sequence[Sequence[int]]
     width: int
+    shared: int = 0
+
+    def padded(self, prompt: Sequence[int], by: int) -> list[int]:
+        """A prompt, or something for each of its tokens, padded with `by`."""
+        return [*prompt[: self.shared], *[by] * (self.width - len(prompt)), *prompt[self.shared :]]
+
+    def columns(self, row: int, tokens: range) -> list[int]:
+        """The columns of the padded prompts at which some tokens of a row's prompt stand."""
+        padding = self.width - len(self.prompts[row])
+        return [token if token < self.shared else token + padding for token in tokens]
 
 
 def from_model(options: EvaluateOptions) -> Callable[[Sequence[_Row]], AnswerBatches]:
@@ -57,20 +81,22 @@ def answering(
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     window = getattr(model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
     stops = ends(model, tokenizer)
+    can_share = can_share_context(model.config)
 
     def answer(rows: Sequence[_Row]) -> AnswerBatches:
         for part in batches(rows, batch_size):
             prompts = [prompt_ids(tokenizer, row) for row in part]
-            batch = Batch(part, prompts, max(map(len, prompts)))
+            shared = common_context(part, prompts) if can_share else 0
+            batch = Batch(part, prompts, max(map(len, prompts)), shared)
             rooms = [min(max_new_tokens, window - len(prompt)) for prompt in prompts]
             for row, room in zip(part, rooms, strict=True):
                 _require_room(row, room, max_new_tokens, tokenizer)
             arguments = {
-                "input_ids": [[pad] * (batch.width - len(prompt)) + prompt for prompt in prompts],
-                "attention_mask": [[0] * (batch.width - len(prompt)) + [1] * len(prompt) for prompt in prompts],
+                "input_ids": [batch.padded(prompt, pad) for prompt in prompts],
+                "attention_mask": [batch.padded([1] * len(prompt), 0) for prompt in prompts],
             }
             with torch.no_grad():
-                written = (generate or _plainly(model))(
+                written = (generate or partial(generate_batch, model))(
                     batch,
                     **{name: torch.tensor(values, device=model.device) for name, values in arguments.items()},
                     do_sample=False,
@@ -90,8 +116,33 @@ def answering(
     return answer
 
 
-def _plainly(model: Any) -> Callable[..., Any]:
-    return lambda _, **arguments: model.generate(**arguments)
+def generate_batch(model: Any, batch: Batch, adapter_names: list[str] | None = None, **arguments: Any) -> Any:
+    """The tokens (row, token) of prompts and answers, as `model.generate(**arguments)` returns them.
+
+    Tokens that all prompts share are read once. There may be several blocks of the batch's rows, such as one for each adapter;
+    `adapter_names` then has the adapter of each row.
+    """
+    from transformers import DynamicCache
+
+    names = {} if adapter_names is None else {"adapter_names": adapter_names}
+    if not batch.shared:
+        return model.generate(**names, **arguments)
+    cache, rows = DynamicCache(), len(batch.rows)
+    firsts = {name: value[::rows] for name, value in names.items()}
+    context = arguments["input_ids"][::rows, : batch.shared]
+    model(input_ids=context, past_key_values=cache, use_cache=True, logits_to_keep=1, **firsts)
+    cache.batch_repeat_interleave(rows)
+    return model.generate(**names, **arguments, past_key_values=cache)
+
+
+def common_context(rows: Sequence[_Row], prompts: Sequence[Sequence[int]]) -> int:
+    """The number of tokens that the prompts of some rows share, if the rows have the same documents; else 0."""
+    from training.turns import shared_prefix
+
+    if len(rows) < 2 or len({documents_of(row) for row in rows}) > 1:
+        return 0
+    return min(*(shared_prefix(prompts[0], other) for other in prompts[1:]), *(len(prompt) - 1 for prompt in prompts))
+
 
 
 def _require_room(row: _Row, room: int, most: int, tokenizer: Any) -> None:

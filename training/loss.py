@@ -42,6 +42,10 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
 
     _validated = torch.zeros(2)  # the summed loss of a validation, and its labelled tokens
 
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        self._signature_columns = [*dict.fromkeys([*self._signature_columns, "branches"])]
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:

@@ -19,6 +19,8 @@ from training.options import ModelOptions, ReadingOptions, Recipe
 from training.rope import check_positions, extend
 from training.turns import load_tokenizer
 
+MASKABLE = ("sdpa", "eager")  # implementations of attention that take any mask
+
 
 def load_config(recipe: ModelOptions) -> PreTrainedConfig:
     """The configuration of the recipe's model, with the context extended to `max_tokens` tokens.

@@ -1,18 +1,23 @@
 """Rows as training sequences: mixtures of data sets, tokenized, with labels on the answer only."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
 from typing import Any
 
 import datasets
+import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from synthctx_data.dataset import Address, load_rows, parse_variant_address
 from synthctx_data.errors import UsageError
-from training.turns import encode, end_of_answer
+from training.contexts import documents_of
+from training.turns import IGNORED, encode, end_of_answer, shared_prefix
 
+_PADDED = -1  # the branch of padding
 _PART = re.compile(r"(?P<address>.+?)(?:\*(?P<weight>[0-9]{1,9}(?:\.[0-9]{1,9})?))?")
 
 
@@ -68,10 +73,12 @@ def load_mixture(parts: Sequence[MixturePart], split: str) -> datasets.Dataset:
     return datasets.concatenate_datasets(loaded)
 
 
-def encode_all(rows: datasets.Dataset, tokenizer: Tokenizer, max_tokens: int) -> datasets.Dataset:
-    """The training sequences of all rows.
+def encode_all(
+    rows: datasets.Dataset, tokenizer: Tokenizer, max_tokens: int, together: bool = False
+) -> datasets.Dataset:
+    """The training sequences of all rows; with `together`, one sequence for all rows in turn that have the same documents.
 
-    Raises: UsageError if a sequence has more than `max_tokens` tokens, because a cut could remove its needle; or if the chat template
+    Raises: UsageError if a row has more than `max_tokens` tokens, because a cut could remove its needle; or if the chat template
     does not ask a model with the tokens that it is trained on, or does not end its answers.
     """
     end_of_answer(tokenizer)
@@ -86,4 +93,45 @@ def encode_all(rows: datasets.Dataset, tokenizer: Tokenizer, max_tokens: int) ->
             )
         return encoded
 
-    return rows.map(encode_row, remove_columns=rows.column_names, desc="Tokenizing")
+    encoded = rows.map(encode_row, remove_columns=rows.column_names, desc="Tokenizing")
+    groups = [[i for i, _ in group] for _, group in groupby(enumerate(rows), lambda one: documents_of(one[1]))]
+    if not together or len(groups) == len(rows):
+        return encoded
+    indices = datasets.Dataset.from_dict({"rows": groups})
+    return indices.map(
+        lambda group: join([encoded[i] for i in group["rows"]]), remove_columns=["rows"], desc="Joining questions"
+    )
+
+
+def join(rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, list[int]]:
+    """One training sequence for several rows: the tokens that all of them share, and behind these the rest of each row, as a branch.
+
+    `branches` has the number of each token's branch; 0 stands for the shared tokens. A token sees those and its own branch before it, so
+    that each row has the loss that it has alone.
+    """
+    ids, labels = [row["input_ids"] for row in rows], [row["labels"] for row in rows]
+    prompts = [list(one).count(IGNORED) for one in labels]
+    shared = min(*(shared_prefix(ids[0], other) for other in ids), *(prompt - 1 for prompt in prompts))
+    parts = range(1, len(rows) + 1)
+    return {
+        "input_ids": [*ids[0][:shared], *(token for one in ids for token in one[shared:])],
+        "labels": [*labels[0][:shared], *(label for one in labels for label in one[shared:])],
+        "branches": [0] * shared + [part for part, one in zip(parts, ids, strict=True) for _ in one[shared:]],
+    }
+
+
+def collate_branches(items: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, torch.Tensor]:
+    """A batch of sequences, joined or not, with `position_ids` and a mask (sequence, 1, token, token) that hides branches from each other."""
+
+    def padded(values: Sequence[Sequence[int]], by: int) -> torch.Tensor:
+        return pad_sequence([torch.tensor(one) for one in values], batch_first=True, padding_value=by)
+
+    branches = padded([item.get("branches", [0] * len(item["input_ids"])) for item in items], _PADDED)
+    own = branches[:, :, None] == branches[:, None, :]
+    seen = (own | (branches == 0)[:, None, :]).tril()
+    return {
+        "input_ids": padded([item["input_ids"] for item in items], 0),
+        "labels": padded([item["labels"] for item in items], IGNORED),
+        "position_ids": seen.sum(-1) - 1,
+        "attention_mask": seen[:, None],
+    }

@@ -101,10 +101,9 @@ def name_of(heads: Iterable[Head]) -> str:
 def spans(tokenizer: Tokenizer, batch: Batch, part: Callable[[Tokens], Iterable[range]]) -> torch.Tensor:
     """A mask (row, column) over a batch's padded prompts, True where a part of the row stands."""
     columns = torch.zeros(len(batch.rows), batch.width, dtype=torch.bool)
-    for i, (row, prompt) in enumerate(zip(batch.rows, batch.prompts, strict=True)):
-        padding = batch.width - len(prompt)
+    for i, row in enumerate(batch.rows):
         for span in part(tokens_of(tokenizer, row)):
-            columns[i, padding + span.start : padding + span.stop] = True
+            columns[i, batch.columns(i, span)] = True
     return columns
 
 
