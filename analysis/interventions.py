@@ -183,10 +183,13 @@ class Positions:
     prompt: Tensor
     later: bool
 
-    def at(self, call: Call) -> Tensor:
-        """A mask (batch, query), True at the chosen queries of a call."""
+    def at(self, call: Call, blocks: int = 1) -> Tensor:
+        """A mask (batch, query), True at the chosen queries of a call, for a batch of several `blocks` for one of them.
+
+        If a call has fewer sequences, as where a context is read once for all of them, the mask is that of the first ones.
+        """
         columns = torch.arange(call.offset, call.offset + call.query.shape[2], device=call.query.device)
-        known = self.prompt.to(call.query.device)
+        known = self.prompt[: call.query.shape[0] // blocks].to(call.query.device)
         chosen = known[:, columns.clamp(max=known.shape[1] - 1)]
         return torch.where(columns < known.shape[1], chosen, self.later)
 
@@ -333,7 +336,7 @@ class TwinPatch(Intervention):
         if heads is None:
             return output
         donors, recipients = output.chunk(2)
-        rows = self.positions.at(call)[:, :, None, None]
+        rows = self.positions.at(call, 2)[:, :, None, None]
         recipients = recipients.clone()
         recipients[:, :, heads] = torch.where(rows, donors[:, :, heads], recipients[:, :, heads])
         return torch.cat([donors, recipients])

@@ -116,16 +116,18 @@ def answering(
     return answer
 
 
-def generate_batch(model: Any, batch: Batch, adapter_names: list[str] | None = None, **arguments: Any) -> Any:
+def generate_batch(
+    model: Any, batch: Batch, once: bool = True, adapter_names: list[str] | None = None, **arguments: Any
+) -> Any:
     """The tokens (row, token) of prompts and answers, as `model.generate(**arguments)` returns them.
 
-    Tokens that all prompts share are read once. There may be several blocks of the batch's rows, such as one for each adapter;
-    `adapter_names` then has the adapter of each row.
+    With `once`, the tokens that all prompts share are read once. There may be several blocks of the batch's rows; `adapter_names` then
+    has the adapter of each row.
     """
     from transformers import DynamicCache
 
     names = {} if adapter_names is None else {"adapter_names": adapter_names}
-    if not batch.shared:
+    if not once or not batch.shared:
         return model.generate(**names, **arguments)
     cache, rows = DynamicCache(), len(batch.rows)
     firsts = {name: value[::rows] for name, value in names.items()}

@@ -123,6 +123,14 @@ def positions(tokenizer: Tokenizer, batch: Batch, name: str) -> Positions:
     return Positions(columns, name != "prefill")
 
 
+def reads_alike(batch: Batch, where: Positions, hidden: torch.Tensor | None = None) -> bool:
+    """True if an intervention does the same in all rows of a batch while they read what they share, so that it can be read once."""
+    parts = [where.prompt[:, : batch.shared]]
+    if hidden is not None and parts[0].any():
+        parts.append(hidden[:, : batch.shared])
+    return all(bool((part == part[:1]).all()) for part in parts)
+
+
 def draw_heads(heads: Sequence[Head], number: int, *name: str | int) -> list[Head]:
     """A random draw of `number` heads (all if there are fewer), from the random stream with this name."""
     return rng("heads", *name).shuffled(heads)[:number]

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from analysis.engine.conditions import ConditionAnswers, Generate, draw_heads, name_of, positions, spans
+from analysis.engine.conditions import ConditionAnswers, Generate, draw_heads, name_of, positions, reads_alike, spans
 from analysis.figures import curves
 from analysis.heads import Head, HeadScores
 from analysis.interventions import Knockout, intervene
@@ -17,7 +17,7 @@ from synthctx_data.command import err, out, table
 from synthctx_data.errors import UsageError, require_choice
 from training import run_folder
 from training.answer_scores import Mean
-from training.generate import Batch
+from training.generate import Batch, generate_batch
 from training.plots import saved
 
 Control = Literal["same layers", "other layers", "all layers"]
@@ -46,14 +46,15 @@ def knock_out(options: KnockoutOptions) -> Curves:
     answers = ConditionAnswers(options, output, {})
     answers.require_shape(heads, "--heads")
     untouched = answers.mean([answers.f1("none")], "none")
-    found: Curves = {name: {0: untouched} for name in ("highest heads", *CONTROLS)}
-    drawn: dict[str, dict[int, list[float]]] = {control: {} for control in CONTROLS}
+    wanted = [control for control in CONTROLS if control.split()[0] in options.controls]
+    found: Curves = {name: {0: untouched} for name in ("highest heads", *wanted)}
+    drawn: dict[str, dict[int, list[float]]] = {control: {} for control in wanted}
     knocked: dict[str, dict[int, list[list[Head]]]] = {name: {} for name in found}
     for number in sorted(options.top):
         top = ranked[:number]
         knocked["highest heads"][number] = [top]
         found["highest heads"][number], _ = _measure(answers, [top], options, f"{number} highest heads")
-        for control in CONTROLS:
+        for control in wanted:
             sets = [
                 one
                 for seed in range(options.seeds)
@@ -112,8 +113,9 @@ def without(heads: Sequence[Head], options: KnockoutOptions, answers: ConditionA
         means = answers.mean_outputs if options.mode == "mean" else None
         hidden = spans(tokenizer, batch, lambda tokens: tokens.needles) if options.mode == "edge" else None
         where = positions(tokenizer, batch, options.phase)
+        once = reads_alike(batch, where, hidden)
         with intervene(model, Knockout(heads, options.mode, where, means, hidden)):
-            written: torch.Tensor = model.generate(**arguments)
+            written: torch.Tensor = generate_batch(model, batch, once, **arguments)
         return written
 
     return generate

@@ -9,7 +9,7 @@ import torch
 from peft import PeftConfig
 from transformers import AutoConfig, LogitsProcessor, LogitsProcessorList
 
-from analysis.engine.conditions import ConditionAnswers, Generate, draw_heads, name_of, positions
+from analysis.engine.conditions import ConditionAnswers, Generate, draw_heads, name_of, positions, reads_alike
 from analysis.heads import Head, HeadScores
 from analysis.interventions import TwinPatch, intervene, patched
 from analysis.options import PatchOptions
@@ -17,7 +17,7 @@ from synthctx_data.command import out, table
 from synthctx_data.errors import UsageError, first_line
 from training import run_folder
 from training.answer_scores import Mean
-from training.generate import Batch
+from training.generate import Batch, generate_batch
 from training.identity import identify_model
 from training.model import load_for_reading
 from training.plots import bars, bars_size, saved
@@ -111,7 +111,8 @@ class _Twins:
 
     def alone(self, batch: Batch, **arguments: Any) -> torch.Tensor:
         """The prompts with the donor's answers, as tokens (row, token)."""
-        written: torch.Tensor = self._loaded[0].generate(**arguments, adapter_names=["donor"] * len(batch.rows))
+        names = ["donor"] * len(batch.rows)
+        written: torch.Tensor = generate_batch(self._loaded[0], batch, adapter_names=names, **arguments)
         return written
 
     def with_heads(self, heads: Sequence[Head]) -> Generate:
@@ -121,8 +122,12 @@ class _Twins:
             batch: Batch, input_ids: torch.Tensor, attention_mask: torch.Tensor, **arguments: Any
         ) -> torch.Tensor:
             (model, tokenizer), half = self._loaded, len(batch.rows)
-            with intervene(model, TwinPatch(heads, positions(tokenizer, batch, self.options.positions))):
-                written: torch.Tensor = model.generate(
+            where = positions(tokenizer, batch, self.options.positions)
+            with intervene(model, TwinPatch(heads, where)):
+                written: torch.Tensor = generate_batch(
+                    model,
+                    batch,
+                    reads_alike(batch, where),
                     input_ids=input_ids.repeat(2, 1),
                     attention_mask=attention_mask.repeat(2, 1),
                     adapter_names=["donor"] * half + ["default"] * half,
