@@ -60,7 +60,11 @@ class KnockoutOptions(ConditionOptions):
     """How heads are knocked out; see below."""
     phase: Annotated[Literal["prefill", "answer", "both"], _HEADS] = "both"
     """When heads are knocked out: while the model reads, while it answers, or both."""
-    controls: Annotated[list[Literal["same", "other", "all"]], Field(min_length=1), SEVERAL, _HEADS] = ["same", "other", "all"]
+    controls: Annotated[list[Literal["same", "other", "all"]], Field(min_length=1), SEVERAL, _HEADS] = [
+        "same",
+        "other",
+        "all",
+    ]
     """The layers that as many random heads are drawn from: those of the highest heads, others, or all."""
     exclude_layers: Annotated[list[Annotated[int, Field(ge=0)]], SEVERAL, Parameter(show_default=False), _HEADS] = []
     """Layers from which no control head is drawn, e.g. the first, which the model cannot do without."""

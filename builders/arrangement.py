@@ -30,11 +30,12 @@ def arrange(concepts: Sequence[Concept], questions: int, apart: Apart = lambda o
     for one in range(len(concepts)):
         free = [group for group, room in zip(groups, rooms, strict=True) if len(group) < room]
         chosen = next((group for group in free if suits(one, group)), None)
-        if chosen is None:
-            chosen, moved, old = _exchange(one, free, groups, suits)
-            old[old.index(moved)] = one
-            one = moved
-        chosen.append(one)
+        if chosen is not None:
+            chosen.append(one)
+            continue
+        target, moved, group = _exchange(one, free, groups, suits)
+        group[group.index(moved)] = one
+        target.append(moved)
     return groups
 
 

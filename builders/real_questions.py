@@ -19,7 +19,9 @@ from synthctx_data.task import ConceptExpression, Setting
 from synthctx_data.world.entities import RELATIONS
 
 _TENTH = 10  # one question in ten is for validation, as in the paper
-_COVERED = tuple(re.compile(relation.asks) for relation in RELATIONS)
+COVERED = {
+    relation.name: re.compile(relation.asks) for relation in RELATIONS if relation.asks
+}  # "" would cover every question
 
 
 class UnusableError(Exception):
@@ -190,7 +192,7 @@ def set_apart(questions: Sequence[Question], order: Stream) -> tuple[list[Questi
 
 def covered(text: str) -> bool:
     """True if a question asks for a relation that templates cover."""
-    return any(asks.search(text.lower()) for asks in _COVERED)
+    return any(asks.search(text.lower()) for asks in COVERED.values())
 
 
 def find_chain(corpus: Corpus, question: Question) -> tuple[Span, ...]:

@@ -85,10 +85,13 @@ def finetune(recipe: Recipe) -> Path:
     arguments = _arguments(recipe, bool(with_validation))
     together = can_share_context(config) and choose_attention(recipe.attention, config) in MASKABLE
     with arguments.main_process_first():
-        train, held_out = (
-            encode_all(load_mixture(parts, split), tokenizer, tokens, together) if parts else None
-            for parts, split in ((mixture, "train"), (with_validation, "validation"))
+        train = encode_all(load_mixture(mixture, "train"), tokenizer, tokens, together)
+        held_out = (
+            encode_all(load_mixture(with_validation, "validation"), tokenizer, tokens, together)
+            if with_validation
+            else None
         )
+    joined = any("branches" in rows.column_names for rows in (train, held_out) if rows is not None)
     check_memory(config, recipe, max(map(len, train["labels"])))
     model = load_model(recipe, config)
     trainer = AnswerTrainer(
@@ -97,7 +100,7 @@ def finetune(recipe: Recipe) -> Path:
         train_dataset=train,
         eval_dataset=held_out,
         processing_class=tokenizer,
-        data_collator=collate_branches if any("branches" in one.column_names for one in (train, held_out) if one) else None,
+        data_collator=collate_branches if joined else None,
         peft_config=lora(recipe, model),
     )
     if arguments.should_save:

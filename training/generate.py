@@ -146,7 +146,6 @@ def common_context(rows: Sequence[_Row], prompts: Sequence[Sequence[int]]) -> in
     return min(*(shared_prefix(prompts[0], other) for other in prompts[1:]), *(len(prompt) - 1 for prompt in prompts))
 
 
-
 def _require_room(row: _Row, room: int, most: int, tokenizer: Any) -> None:
     needed = min(most, len(tokenizer(row["completion"][0]["content"])["input_ids"]))
     if room < needed:

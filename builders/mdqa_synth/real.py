@@ -1,6 +1,8 @@
 """Real needles: the questions and gold passages of a corpus in the format of Lost in the Middle (Liu et al. 2024)."""
 
-from builders.real_questions import RealQuestions, UnusableError, covered
+from typing import Any
+
+from builders.real_questions import COVERED, RealQuestions, UnusableError, covered
 from synthctx_data.corpora import Question
 from synthctx_data.example import Span
 
@@ -22,6 +24,9 @@ class RealLimited(Real):
     """The concept expression `real_limited` of MDQA: real questions that ask for a relation that templates cover."""
 
     name = "real_limited"
+
+    def sources(self) -> dict[str, Any]:
+        return {**super().sources(), "relations": sorted(COVERED)}
 
     def wants(self, question: Question) -> bool:
         return covered(question.text)

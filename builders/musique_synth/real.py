@@ -4,9 +4,10 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from builders.musique_synth.hops import draw_hops
-from builders.real_questions import RealQuestions, UnusableError, covered
+from builders.real_questions import COVERED, RealQuestions, UnusableError, covered
 from synthctx_data.corpora import Question
 from synthctx_data.example import Span
 
@@ -46,6 +47,9 @@ class RealLimited(Real):
     """The concept expression `real_limited` of MuSiQue: the last hop asks for a relation that templates cover."""
 
     name = "real_limited"
+
+    def sources(self) -> dict[str, Any]:
+        return {**super().sources(), "relations": sorted(COVERED)}
 
     def wants(self, question: Question) -> bool:
         last = question.hops[-1].question

@@ -1,24 +1,19 @@
 """The plan of a run, with all that is decided before it: plan.yaml, read and checked."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from synthctx_data.errors import UsageError
-from synthctx_data.files import read_yaml
+from experiments.plans import Part, Whole, read_plan
 
 HERE = Path(__file__).resolve().parent
 REAL = "real"  # the variant that the synthetic variants stand in for
 REFERENCE = "reference"  # the seed of the real-tuned model that all others are compared with; it is in no mean
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Phase(_Part):
+class Phase(Part):
     """A phase of a base's training: its steps, the tokens of its lessons, the shares of their kinds, and the heads that take part.
 
     It ends early if the mean loss of 100 steps is below `until`, because a model learns some things suddenly and at a random step.
@@ -42,7 +37,7 @@ class Phase(_Part):
         return list(self.kinds)[int(np.searchsorted(ends, at * ends[-1], "right"))]
 
 
-class Base(_Part):
+class Base(Part):
     """The shape and the training of the base models."""
 
     layers: int
@@ -62,14 +57,14 @@ class Base(_Part):
         return [phase.steps for phase in self.phases]
 
 
-class TrainingSet(_Part):
+class TrainingSet(Part):
     """A data set to tune on: the builder's variant. With `among_real`, its haystack is real passages."""
 
     variant: str
     among_real: bool = False
 
 
-class Tuning(_Part):
+class Tuning(Part):
     """The settings of tuning, which are the same for all variants."""
 
     tokens: int
@@ -80,7 +75,7 @@ class Tuning(_Part):
     batch_size: int
 
 
-class Measuring(_Part):
+class Measuring(Part):
     """The settings of the measures, and the number of held-out rows for each."""
 
     evaluated: int
@@ -94,7 +89,7 @@ class Measuring(_Part):
     patched_heads: int
 
 
-class Gates(_Part):
+class Gates(Part):
     """The limits that the results of a run must keep."""
 
     base_exact: float
@@ -107,7 +102,7 @@ class Gates(_Part):
     layer_share: float
 
 
-class Plan(_Part):
+class Plan(Whole):
     """The whole plan. If it has the folder of a trained `checkpoint`, this is the only base."""
 
     bases: tuple[int, ...]
@@ -131,44 +126,11 @@ class Plan(_Part):
             raise ValueError(f"expected one base with a checkpoint, got {len(self.bases)}")
         return self
 
-    def flat(self) -> dict[str, Any]:
-        """All decisions of the plan, by names such as `tuning.epochs`."""
-        parts = self.model_dump(mode="json")
-        return {
-            f"{part}.{name}" if name else part: one
-            for part, value in parts.items()
-            for name, one in (value.items() if isinstance(value, dict) else [("", value)])
-        }
-
 
 def load_plan(file: Path = HERE / "plan.yaml") -> Plan:
-    """The plan in a file. A plan that is `like` another states only the differences, and null for entries to remove.
+    """The plan in a file. The folder of its checkpoint is relative to the file.
 
     Raises: UsageError if the file cannot be read, or holds no valid plan.
     """
-    expected = f"--plan: expected a plan such as {HERE / 'plan.yaml'}"
-    read = read_yaml(file, expected)
-    if "like" in read:
-        read = _patched(read_yaml(file.parent / read.pop("like"), expected), read)
-    if read.get("checkpoint"):
-        read["checkpoint"] = str(file.parent / read["checkpoint"])
-    try:
-        return Plan.model_validate(read)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        got = f", got {first['input']!r}" if where else ""
-        raise UsageError(f"--plan: {where or 'the whole'}: {first['msg']}{got} in {file}") from error
-
-
-def _patched(old: Any, new: Any) -> Any:
-    """The old value under a JSON merge patch (RFC 7396)."""
-    if not isinstance(new, dict):
-        return new
-    kept = dict(old) if isinstance(old, dict) else {}
-    for key, value in new.items():
-        if value is None:
-            kept.pop(key, None)
-        else:
-            kept[key] = _patched(kept.get(key), value)
-    return kept
+    plan = read_plan(file, Plan, HERE / "plan.yaml")
+    return plan.model_copy(update={"checkpoint": str(file.parent / plan.checkpoint)}) if plan.checkpoint else plan

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 
 from analysis.crossed import crossed_mean
+from experiments.claims import row, section
 from experiments.miniature.plan import HERE, REAL
 from experiments.miniature.results import Results, Values
 from experiments.miniature.stages import RAW, SHORT, THETA, Study
@@ -69,10 +70,10 @@ def _lines(found: Results, picture: str, name: str) -> Iterable[str]:
         content=CONTENT_VERSION,
         evaluated=plan.measuring.evaluated,
     )
-    yield from _section("Claims", ("claim", "whose", "what the miniature shows", "n", "verdict"), _CLAIMS)
-    yield from (_row(claim.says, claim.whose, claim.shows, claim.n, claim.verdict) for claim in claims(found))
-    yield from _section("Gates", ("what", "asked", "seen", "met", "bears"))
-    yield from (_row(one.what, one.asked, one.seen, "yes" if one.met else "**no**", one.bears) for one in gates(found))
+    yield from section("Claims", ("claim", "whose", "what the miniature shows", "n", "verdict"), _CLAIMS)
+    yield from (row(claim.says, claim.whose, claim.shows, claim.n, claim.verdict) for claim in claims(found))
+    yield from section("Gates", ("what", "asked", "seen", "met", "bears"))
+    yield from (row(one.what, one.asked, one.seen, "yes" if one.met else "**no**", one.bears) for one in gates(found))
     yield from _f1(found, picture)
     yield from _heads(found)
     yield from _knockout(found)
@@ -83,16 +84,16 @@ def _lines(found: Results, picture: str, name: str) -> Iterable[str]:
 def _f1(found: Results, picture: str) -> Iterable[str]:
     plan, raw, theta = found.study.plan, found.bases(RAW), found.bases(THETA)
     columns = ("tuned on", "F1", "95 %", *(f"base {base}" for base in plan.bases))
-    yield from _section("F1 on the test questions", columns, _F1)
+    yield from section("F1 on the test questions", columns, _F1)
     for variant in (REAL, *found.synthetic):
         values = found.tuned(variant)
         mean = _mean(values)
         interval = "" if isnan(mean.low) else f"[{mean.low:.3f}, {mean.high:.3f}]"
-        yield _row(variant, f"{mean.mean:.3f}", interval, *_each(values.mean(1).tolist()))
-    yield _row("nothing (theta alone)", f"{fmean(theta):.3f}", "", *_each(theta))
-    yield _row("nothing (theta as it was)", f"{fmean(raw):.3f}", "", *_each(raw))
+        yield row(variant, f"{mean.mean:.3f}", interval, *_each(values.mean(1).tolist()))
+    yield row("nothing (theta alone)", f"{fmean(theta):.3f}", "", *_each(theta))
+    yield row("nothing (theta as it was)", f"{fmean(raw):.3f}", "", *_each(raw))
     guessed = f"{found.guessed('test'):.3f}"
-    yield _row("guessing an object of the asked relation", guessed, "", *[""] * len(plan.bases))
+    yield row("guessing an object of the asked relation", guessed, "", *[""] * len(plan.bases))
     yield from ("", f"![F1 on the test questions, by what was tuned on]({picture})", "")
     short = ", ".join(_each(found.bases(SHORT)))
     yield f"At {plan.base.tokens} tokens the bases reach {short}; guessing, {found.guessed('short'):.3f}."
@@ -102,24 +103,24 @@ def _heads(found: Results) -> Iterable[str]:
     study = found.study
     columns = ("model", *(f"layer {layer}" for layer in range(study.plan.base.layers)))
     caption = _HEADS.format_map(study.plan.measuring.model_dump())
-    yield from _section("Retrieval heads of the real-tuned models", columns, caption)
+    yield from section("Retrieval heads of the real-tuned models", columns, caption)
     for folder, scores in zip(found.folders(REAL), found.heads(REAL), strict=True):
         heads = found.retrieval_heads(scores)
-        yield _row(str(folder.relative_to(study.root)), *(" ".join(map(str, one)) or "-" for one in heads))
+        yield row(str(folder.relative_to(study.root)), *(" ".join(map(str, one)) or "-" for one in heads))
 
 
 def _knockout(found: Results) -> Iterable[str]:
     plan = found.study.plan
     numbers = plan.measuring.knocked_out
     columns = ("base", "all heads", *(f"without {number}" for number in numbers), "without layer 0, 1, ...")
-    yield from _section("Knockout", columns, _KNOCKOUT.format_map(plan.measuring.model_dump()))
+    yield from section("Knockout", columns, _KNOCKOUT.format_map(plan.measuring.model_dump()))
     for base in plan.bases:
         one = found.knockout(base)
         cells = [
             f"{one.highest[number].mean():.3f} ({', '.join(_maybe(of.get(number)) for of in one.controls.values())})"
             for number in numbers
         ]
-        yield _row(str(base), f"{one.none.mean():.3f}", *cells, ", ".join(_each(one.layers)))
+        yield row(str(base), f"{one.none.mean():.3f}", *cells, ", ".join(_each(one.layers)))
 
 
 def _maybe(values: Values | None) -> str:
@@ -129,22 +130,11 @@ def _maybe(values: Values | None) -> str:
 def _patching(found: Results) -> Iterable[str]:
     names = ("recipient", "donor", "intersect", "complement", "random")
     caption = _PATCHING.format_map(found.study.plan.measuring.model_dump())
-    yield from _section("Patching from the real-tuned reference", ("tuned on", *names), caption)
+    yield from section("Patching from the real-tuned reference", ("tuned on", *names), caption)
     for (base, variant), one in found.patched.items():
         of = {name: f" (of {number})" for name, number in one.heads.items()}
-        yield _row(f"base {base}, {variant}", *(_maybe(one.f1.get(name)) + of.get(name, "") for name in names))
+        yield row(f"base {base}, {variant}", *(_maybe(one.f1.get(name)) + of.get(name, "") for name in names))
 
 
 def _each(values: Sequence[float]) -> list[str]:
     return [f"{value:.3f}" for value in values]
-
-
-def _section(title: str, columns: Sequence[str], caption: str = "") -> Iterable[str]:
-    yield from ("", f"## {title}", "")
-    if caption:
-        yield from (caption, "")
-    yield from (_row(*columns), _row(*["---"] * len(columns)))
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -8,37 +8,13 @@ import numpy as np
 
 from analysis.correlation import Correlation, correlate, holm, partial_spearman, spearman
 from analysis.crossed import CrossedMean, crossed_mean
+from experiments.claims import FAILS, HOLDS, OURS, UNTESTED, Claim, Gate, at_least, gated, judge, with_interval
 from experiments.miniature.plan import REAL
 from experiments.miniature.results import Results, Values
 from experiments.miniature.stages import RAW, SHORT, THETA
 
 _FEWEST = 4  # the fewest variants that can be correlated
-OURS = "our question"  # the paper found no order of variants that holds for every task and model
-HOLDS, FAILS, UNTESTED = "holds", "not shown", "cannot be tested here"
-OPPOSITE, SAME = "the opposite is shown", "no difference"
 EVERY, HEADS, KNOCKOUT = "every claim", "claims about heads", "the knockout"  # what a gate bears
-
-
-@dataclass(frozen=True)
-class Gate:
-    """A gate: the measured quantity, the required value, the value seen, True if it is met, and the claims that rest on it."""
-
-    what: str
-    asked: str
-    seen: str
-    met: bool
-    bears: str = EVERY
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim, the evidence in the miniature, the sample size, the verdict, and whose claim it is: the paper's or our question."""
-
-    says: str
-    shows: str
-    n: str
-    verdict: str
-    whose: str = "the paper's"
 
 
 def gates(found: Results) -> Iterator[Gate]:
@@ -46,21 +22,24 @@ def gates(found: Results) -> Iterator[Gate]:
     plan = found.study.plan
     asked = plan.gates
     exact, short, raw = found.bases(SHORT, "em"), found.bases(SHORT), found.bases(RAW)
-    yield _least("exact match of the bases at their own length, the lowest", min(exact), asked.base_exact)
+    yield at_least("exact match of the bases at their own length, the lowest", min(exact), asked.base_exact, EVERY)
     guessed = found.guessed("short")
-    yield _least("their F1 there over guessing, the lowest", min(short) - guessed, asked.base_over_guessing)
+    yield at_least("their F1 there over guessing, the lowest", min(short) - guessed, asked.base_over_guessing, EVERY)
     yield Gate(
         "their F1 at 4 times that, the highest",
         f"<= {asked.base_beyond:.2f}",
         f"{max(raw):.3f}",
         max(raw) <= asked.base_beyond,
+        EVERY,
     )
     real, theta = float(found.tuned(REAL).mean()), fmean(found.bases(THETA))
-    yield _least("F1 of real-tuned models over theta alone", real - theta, asked.real_over_theta)
-    yield _least("F1 of real-tuned models over guessing", real - found.guessed("test"), asked.real_over_guessing)
+    yield at_least("F1 of real-tuned models over theta alone", real - theta, asked.real_over_theta, EVERY)
+    yield at_least(
+        "F1 of real-tuned models over guessing", real - found.guessed("test"), asked.real_over_guessing, EVERY
+    )
     layers = [found.retrieval_heads(scores) for scores in found.heads(REAL)]
     fewest = min(sum(map(bool, one)) for one in layers)
-    yield _least("layers with retrieval heads, the fewest", fewest, asked.layers, HEADS)
+    yield at_least("layers with retrieval heads, the fewest", fewest, asked.layers, HEADS)
     fullest = max(len(heads) for one in layers for heads in one)
     yield Gate(
         "heads of a layer that are retrieval heads, the most",
@@ -81,10 +60,6 @@ def gates(found: Results) -> Iterator[Gate]:
         )
 
 
-def _least(what: str, seen: float, asked: float, bears: str = EVERY) -> Gate:
-    return Gate(what, f">= {asked:g}", f"{seen:.3f}".rstrip("0").rstrip("."), seen >= asked, bears)
-
-
 def claims(found: Results) -> Iterator[Claim]:
     """The paper's claims in its order, and our own questions among them."""
     met = list(gates(found))
@@ -102,11 +77,6 @@ def _unmet(seen: Sequence[Gate], *bears: str) -> list[Gate]:
     return [gate for gate in seen if not gate.met and gate.bears in bears]
 
 
-def _gated(verdict: str, unmet: Sequence[Gate]) -> str:
-    """The verdict; where a gate that it rests on is not met, no claim holds."""
-    return f"gate not met: {unmet[0].what}" if verdict == HOLDS and unmet else verdict
-
-
 def _falls_short(found: Results, unmet: Sequence[Gate]) -> Claim:
     real, bound = found.tuned(REAL), found.study.plan.bound
     best = max(found.synthetic, key=lambda variant: float(found.tuned(variant).mean()))
@@ -115,7 +85,7 @@ def _falls_short(found: Results, unmet: Sequence[Gate]) -> Claim:
         "Synthetic data falls short of real data.",
         f"real {real.mean():.3f}, the best synthetic ({best}) {found.tuned(best).mean():.3f}: the difference {_said(gap)}",
         _size(gap),
-        _gated(_difference(gap, bound), unmet),
+        gated(_difference(gap, bound), unmet),
     )
 
 
@@ -135,7 +105,7 @@ def _axes(found: Results, unmet: Sequence[Gate]) -> Iterator[Claim]:
             continue
         gap = crossed_mean(np.mean([found.tuned(one) - found.tuned(other) for one, other in pairs], axis=0))
         each = ", ".join(f"{a} {(found.tuned(a) - found.tuned(b)).mean():+.3f}" for a, b in pairs)
-        verdict = _gated(_difference(gap, found.study.plan.bound), unmet)
+        verdict = gated(_difference(gap, found.study.plan.bound), unmet)
         yield Claim(says, f"{_said(gap)} F1 more ({each})", _size(gap), verdict, OURS)
 
 
@@ -162,7 +132,7 @@ def _correlations(found: Results, unmet: Sequence[Gate]) -> Iterator[Claim]:
             continue
         verdict = HOLDS if one.correlation.value > 0 and p < 0.05 else FAILS
         shows = f"{one.shows}; p corrected for four {p:.3f}"
-        yield Claim(one.says, shows, f"{one.correlation.n} variants", _gated(verdict, unmet))
+        yield Claim(one.says, shows, f"{one.correlation.n} variants", gated(verdict, unmet))
 
 
 def _related(found: Results, says: str, heads: str, measure: str) -> _Related:
@@ -217,7 +187,7 @@ def _necessary(found: Results, unmet: Sequence[Gate]) -> Claim:
         shown.append(f"without {number}: {left:.3f}, without others of the same layers {control:.3f}: {_said(gap)}")
         verdict, size = _difference(gap, plan.bound), _size(gap)
     whole = float(np.mean([one.none for one in knocked]))
-    return Claim(says, f"with all {whole:.3f}; {'; '.join(shown)}", size, _gated(verdict, unmet))
+    return Claim(says, f"with all {whole:.3f}; {'; '.join(shown)}", size, gated(verdict, unmet))
 
 
 def _patched(found: Results, unmet: Sequence[Gate]) -> Iterator[Claim]:
@@ -237,25 +207,22 @@ def _patched(found: Results, unmet: Sequence[Gate]) -> Iterator[Claim]:
     gain, left = crossed_mean(f1["intersect"] - f1["random"]), crossed_mean(f1["donor"] - f1["intersect"])
     gained = ", ".join(f"{name} {(f1[name] - f1['recipient']).mean():+.3f}" for name in ("intersect", "random"))
     size = f"{len(usable)} recipients of {_size(gain)}"
-    yield Claim(helps, f"{gained}: the difference {_said(gain)}", size, _gated(_difference(gain, bound), unmet))
+    yield Claim(helps, f"{gained}: the difference {_said(gain)}", size, gated(_difference(gain, bound), unmet))
     verdict = _difference(left, bound)
     if verdict == HOLDS and left.low <= bound:
         verdict = FAILS  # a gap, but perhaps none that counts
-    yield Claim(falls_short, f"left to the donor {_said(left)}", size, _gated(verdict, unmet))
+    yield Claim(falls_short, f"left to the donor {_said(left)}", size, gated(verdict, unmet))
 
 
 def _difference(mean: CrossedMean, bound: float) -> str:
-    """The verdict on a difference: above 0, below 0, within the bound, or none of these; untested without an interval."""
+    """The verdict on a difference; untested without an interval."""
     if np.isnan(mean.low):
         return f"{UNTESTED}: {mean.models} bases give no interval"
-    if -bound <= mean.low and mean.high <= bound:
-        return f"{SAME} above {bound:g}"
-    return HOLDS if mean.low > 0 else OPPOSITE if mean.high < 0 else FAILS
+    return judge(mean.low, mean.high, bound)
 
 
 def _said(mean: CrossedMean) -> str:
-    interval = "" if np.isnan(mean.low) else f" [{mean.low:+.3f}, {mean.high:+.3f}]"
-    return f"{mean.mean:+.3f}{interval}"
+    return with_interval(mean.mean, mean.low, mean.high)
 
 
 def _size(mean: CrossedMean) -> str:
