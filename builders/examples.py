@@ -20,7 +20,7 @@ from synthctx_data.task import CONTEXTS, ConceptExpression, Setting, Task
 from synthctx_data.tokens import load_counter
 
 _NEAREST = 8  # pages of the expression's own haystack that stand among a user's documents
-_ARRANGED = 32  # contexts whose questions are arranged together
+_ARRANGED = 32  # contexts, full ones, whose questions are arranged together
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Examples:
 
     def make(self, split: str, index: int) -> Example:
         """Example `index` of the split."""
-        shared = self._shared(split, index // self.options.questions)
+        shared = self._shared(split, *self._together(split, index))
         at = index - shared.first
         concept, context = shared.concepts[at], self._asked(shared, at)
         return Example(
@@ -105,13 +105,14 @@ class Examples:
             writer=concept.writer,
         )
 
-    def _make_shared(self, split: str, group: int) -> _Shared:
-        """The context of a group of rows, with the needles of all of them. It keeps the budget under the longest question and answer."""
-        numbers = self._members(split, group)
+    def _make_shared(self, split: str, first: int, numbers: tuple[int, ...]) -> _Shared:
+        """The context of a group of rows, with the needles of all of them. It keeps the budget under the longest question and answer.
+
+        `first` is the index of the first row, and `numbers` are those of the concepts.
+        """
         concepts = [self.expression.concept(split, number) for number in numbers]
         longest = max(concepts, key=lambda concept: self.layout.frame(concept).tokens)
         joint = longest if len(concepts) == 1 else _joined(concepts, longest)
-        first = group * self.options.questions
         rows = [(first + at, hop) for at, concept in enumerate(concepts) for hop in range(len(concept.needles))]
         depths = [self._depth(split, row, hop) for row, hop in rows]
 
@@ -142,14 +143,18 @@ class Examples:
             num_tokens=tokens if self._counts_add_up else self.layout.counter.conversation(prompt, concept.completion),
         )
 
-    def _members(self, split: str, group: int) -> Sequence[int]:
-        """The numbers of the concepts that share the context of a group of rows."""
+    def _together(self, split: str, index: int) -> tuple[int, tuple[int, ...]]:
+        """The index of the first row that shares a row's context, and the numbers of the concepts of all of them."""
         if self.options.questions == 1:
-            return [group]
-        part, at = divmod(group, _ARRANGED)
-        return self._arranged(split, part)[at]
+            return index, (index,)
+        part, at = divmod(index, _ARRANGED * self.options.questions)
+        for group in self._arranged(split, part):
+            if at < len(group):
+                return index - at, group
+            at -= len(group)
+        raise IndexError(f"expected an example below {self.sizes[split]} of {split}, got {index}")
 
-    def _arrange(self, split: str, part: int) -> list[list[int]]:
+    def _arrange(self, split: str, part: int) -> list[tuple[int, ...]]:
         """The numbers of the concepts of each context in a part of a split."""
         size = _ARRANGED * self.options.questions
         numbers = range(part * size, min((part + 1) * size, self.sizes[split]))
@@ -158,7 +163,8 @@ class Examples:
         def apart(one: int, other: int) -> bool:
             return self.expression.apart(split, numbers[one], numbers[other])
 
-        return [[numbers[i] for i in group] for group in arrange(concepts, self.options.questions, apart)]
+        groups = arrange(concepts, self.options.questions, apart)
+        return [tuple(numbers[i] for i in group) for group in groups]
 
     def _fillers(self, split: str, numbers: Sequence[int], concept: Concept) -> Iterator[Page]:
         around = CONTEXTS[self._cell.context]

@@ -60,8 +60,8 @@ class Options(OptionModel):
     dense_model: Annotated[str, _CORPUS] = "facebook/contriever"
     """The encoder for --distractors dense: a folder or a Hub id."""
     questions: Annotated[int, Field(ge=1, le=64), _NEEDLES] = 1
-    """Questions on each context of mdqa_synth: as many rows in turn have the same documents, and each has a needle of its own. Training,
-    evaluation and head scores read such a context once."""
+    """Questions on each context of mdqa_synth, at most: as many rows in turn have the same documents, and each has a needle of its
+    own. Training, evaluation and head scores read such a context once."""
     padding_text: Annotated[Literal["own", "stock"], _NEEDLES] = "own"
     """The sentences that padding variants repeat: this project's own, or the field's stock ones ("The grass is green. ...")."""
     key_style: Annotated[Literal["uuid", "integer", "word"], _NEEDLES] = "uuid"

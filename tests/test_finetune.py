@@ -160,11 +160,11 @@ def test_the_estimate_knows_the_weights(place: Path) -> None:
     config = AutoConfig.from_pretrained(place / "tiny")
     recipe = Recipe(model="tiny", data=["a:b"], dtype="float32")
     model = AutoModelForCausalLM.from_pretrained(place / "tiny")
-    short, long = (estimate_memory(config, recipe, tokens) for tokens in (1000, 4000))
+    short, long = (estimate_memory(config, recipe, tokens, True) for tokens in (1000, 4000))
     assert short.weights == sum(p.numel() * 4 for p in model.parameters())
     assert long.activations == 4 * short.activations
     assert (
         short.total
         < long.total
-        < estimate_memory(config, recipe.model_copy(update={"gradient_checkpointing": False}), 4000).total
+        < estimate_memory(config, recipe, 4000, False).total
     )

@@ -61,7 +61,7 @@ def finetune(recipe: Recipe) -> Path:
     from training.contexts import can_share_context
     from training.identity import identify_data, identify_model
     from training.loss import AnswerTrainer
-    from training.memory import check_memory
+    from training.memory import choose_checkpointing
     from training.model import MASKABLE, choose_attention, load_config, load_model, lora
     from training.model_card import write_card
     from training.sequences import collate_branches, encode_all, load_mixture, parse_mixture
@@ -92,7 +92,7 @@ def finetune(recipe: Recipe) -> Path:
             else None
         )
     joined = any("branches" in rows.column_names for rows in (train, held_out) if rows is not None)
-    check_memory(config, recipe, max(map(len, train["labels"])))
+    arguments.activation_checkpointing = choose_checkpointing(config, recipe, max(map(len, train["labels"])))
     model = load_model(recipe, config)
     trainer = AnswerTrainer(
         model=model,
@@ -143,7 +143,7 @@ def _arguments(recipe: Recipe, validates: bool) -> Any:
         seed=recipe.seed,
         use_cpu=not gpu,
         bf16=gpu and choose_dtype(recipe.dtype) == torch.bfloat16,
-        activation_checkpointing=recipe.gradient_checkpointing,
+        activation_checkpointing=True,  # until the memory that training takes is known
         deepspeed=recipe.deepspeed,
         logging_steps=recipe.logging_steps,
         logging_nan_inf_filter=False,  # it would log a loss that is not finite as 0

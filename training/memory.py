@@ -30,11 +30,12 @@ class Memory:
         return " + ".join(f"{size / _GIB:.1f} GiB of {name}" for name, size in parts)
 
 
-def estimate_memory(config: PreTrainedConfig, recipe: Recipe, tokens: int) -> Memory:
+def estimate_memory(config: PreTrainedConfig, recipe: Recipe, tokens: int, checkpointing: bool) -> Memory:
     """The memory that training on sequences of `tokens` tokens takes on one device, estimated without loading anything.
 
-    For each layer, the kept activations count as its input with gradient checkpointing, and as sixteen times its input without. The
-    layer at work counts as its hidden states, projections and feed-forward states. Memory that the allocator wastes does not count.
+    A layer at work counts as its hidden states, projections and feed-forward states. With gradient checkpointing there is one such
+    layer, and the input of every other one is kept; without, there are as many as layers. Memory that the allocator wastes does not
+    count.
     """
     text = config.get_text_config()
     size = choose_dtype(recipe.dtype).itemsize
@@ -46,25 +47,34 @@ def estimate_memory(config: PreTrainedConfig, recipe: Recipe, tokens: int) -> Me
         if isinstance(module, torch.nn.Linear) and name.rsplit(".", 1)[-1] in recipe.lora_targets
     )
     rows = tokens * recipe.batch_size
-    kept = text.num_hidden_layers * text.hidden_size * (1 if recipe.gradient_checkpointing else 16)
-    at_work = 12 * text.hidden_size + 5 * getattr(text, "intermediate_size", 4 * text.hidden_size)
-    return Memory(model.num_parameters() * size, 16 * recipe.lora_rank * adapted, rows * (kept + at_work) * size)
+    layers, width = text.num_hidden_layers, text.hidden_size
+    at_work = 12 * width + 5 * getattr(text, "intermediate_size", 4 * width)
+    kept = layers * width + at_work if checkpointing else layers * at_work
+    return Memory(model.num_parameters() * size, 16 * recipe.lora_rank * adapted, rows * kept * size)
 
 
-def check_memory(config: PreTrainedConfig, recipe: Recipe, tokens: int) -> None:
-    """Raises: UsageError if training would not fit on this device. The message says what would fit."""
+def choose_checkpointing(config: PreTrainedConfig, recipe: Recipe, tokens: int) -> bool:
+    """True if activations are computed again instead of kept. "auto": unless half of this device's memory holds them.
+
+    Raises: UsageError if training would not fit on this device. The message says what would fit.
+    """
     where, there = _available()
-    needed = estimate_memory(config, recipe, tokens)
+    if recipe.gradient_checkpointing == "auto":
+        free = not recipe.deepspeed and estimate_memory(config, recipe, tokens, False).total <= there / 2
+        if free:
+            return False
+    checkpointing = recipe.gradient_checkpointing is not False
+    needed = estimate_memory(config, recipe, tokens, checkpointing)
     if recipe.deepspeed or needed.total <= there:
-        return
+        return checkpointing
     per_token = needed.activations / tokens
     fitting = int((there - needed.weights - needed.adapter) / per_token)
     advice = f"about {fitting} tokens would fit" if fitting > 0 else "not even its weights fit"
-    checkpointing = "" if recipe.gradient_checkpointing else ", or take --gradient-checkpointing"
+    switch = "" if checkpointing else ", or take --gradient-checkpointing auto"
     gpu = "" if torch.cuda.is_available() else "; there is no GPU here"
     raise UsageError(
         f"{recipe.model} on {tokens} tokens takes about {needed.total / _GIB:.0f} GiB ({needed}), and {where} has "
-        f"{there / _GIB:.0f} GiB: {advice}{gpu}; take a smaller model, fewer --max-tokens{checkpointing}, or --deepspeed on several GPUs"
+        f"{there / _GIB:.0f} GiB: {advice}{gpu}; take a smaller model, fewer --max-tokens{switch}, or --deepspeed on several GPUs"
     )
 
 

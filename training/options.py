@@ -85,8 +85,8 @@ class Recipe(ModelOptions):
     seed: Annotated[int, Field(ge=0, lt=2**32), _SCHEDULE] = 0
     """The seed of the adapter and of the order of the data."""
 
-    gradient_checkpointing: Annotated[bool, _HARDWARE] = True
-    """Compute activations again instead of keeping them."""
+    gradient_checkpointing: Annotated[Literal["auto"] | bool, _HARDWARE] = "auto"
+    """Compute activations again instead of keeping them. auto: if keeping them would take more than half of the memory."""
     deepspeed: Annotated[Name | None, _HARDWARE] = None
     """A DeepSpeed configuration, e.g. training/deepspeed/zero2.json."""
 

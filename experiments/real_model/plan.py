@@ -40,21 +40,23 @@ class Tuning(Part):
 
 
 class Test(Part):
-    """A set of test questions: the task, the tokens of a context, the questions on each, and the rows that are answered."""
+    """A set of test questions: the task, the tokens of a context, the questions on each, and the rows that are answered.
+
+    `models` are asked it; all of them if there are none.
+    """
 
     task: Literal["mdqa_synth", "musique_synth", "summhay_synth"] = "mdqa_synth"
     tokens: int
     questions: int = 1
     rows: int
-    every_model: bool = True
+    models: tuple[str, ...] = ()
     options: dict[str, str] = {}
 
 
 class Heads(Part):
     """The settings of scoring heads, on the first rows of the first test.
 
-    Every model has the score `for_all`. The untuned model and the first model of each variant have all scores. The first real-tuned
-    model is the reference.
+    Every model has the score `for_all`. The untuned model and the first real-tuned one, which is the reference, have all scores.
     """
 
     for_all: ScoreName
@@ -111,6 +113,8 @@ class Plan(Whole):
     def _has_real(self) -> Self:
         if REAL not in self.variants:
             raise ValueError(f"expected {REAL} among the variants, got {', '.join(self.variants)}")
+        if self.tests[self.main_test].models or self.tests[self.main_test].task != "mdqa_synth":
+            raise ValueError(f"expected a first test of mdqa_synth that all models are asked, got {self.main_test}")
         return self
 
     @property

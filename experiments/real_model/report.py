@@ -1,6 +1,6 @@
 """REAL_MODEL.md: the results of the run, in tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -82,15 +82,9 @@ def _f1(found: Results, picture: str) -> Iterable[str]:
     plan, study = found.study.plan, found.study
     yield from section("F1 on the tests", ("tuned on", *plan.tests), _F1)
     for variant in plan.variants:
-        cells = []
-        for test, one in plan.tests.items():
-            models = [f"{variant}/{seed}" for seed in plan.seeds]
-            asked = [model for model in models if found.has(model, test)]
-            values = found.variant(variant, test) if one.every_model else found.model(asked[0], test)
-            each = ", ".join(f"{found.model(model, test).mean():.3f}" for model in asked)
-            cells.append(f"{_said(values, variant, test)}: {each}")
-        yield row(variant, *cells)
-    yield row("nothing", *(_said(found.model(UNTUNED, test), UNTUNED, test) for test in plan.tests))
+        models = [f"{variant}/{seed}" for seed in plan.seeds]
+        yield row(variant, *(_asked(found, [m for m in models if found.has(m, test)], test) for test in plan.tests))
+    yield row("nothing", *(_asked(found, [UNTUNED] if found.has(UNTUNED, test) else [], test) for test in plan.tests))
     rest = [""] * (len(plan.tests) - 1)
     yield from (row(f"rule: {name}", _said(values, name), *rest) for name, values in found.floors.items())
     sizes = ", ".join(f"{name} {len(rows)}" for name, rows in found.tests.items())
@@ -100,6 +94,15 @@ def _f1(found: Results, picture: str) -> Iterable[str]:
         "",
         f"![F1 by the variant tuned on]({picture})",
     )
+
+
+def _asked(found: Results, models: Sequence[str], test: str) -> str:
+    """The mean F1 of some models with its interval, and the F1 of each if there are several."""
+    if not models:
+        return "-"
+    values = [found.model(model, test) for model in models]
+    each = ": " + ", ".join(f"{one.mean():.3f}" for one in values) if len(values) > 1 else ""
+    return _said(np.asarray(np.mean(values, axis=0)), models[0], test) + each
 
 
 def _said(values: Values, *name: str) -> str:

@@ -76,10 +76,10 @@ def _stages(study: Any) -> Iterator[Sequence[Job]]:
         *(job("tune", f"model-{named(m)}", tasks.tune_and_examine, m) for m in study.models[1:]),
         job("untuned", "model-untuned", tasks.examine_untuned),
     ]
-    firsts = [m for m in study.models[1:] if study.is_first(m) and not m.startswith(f"{REAL}/")]
+    recipients = [f"{variant}/{plan.seeds[0]}" for variant in plan.variants if variant != REAL]
     yield [
         *(job("knock", f"knockout-{named(m)}", tasks.knock_out, m) for m in plan.knockout.models),
-        *(job("patch", f"patch-{named(m)}", tasks.patch, m) for m in firsts),
+        *(job("patch", f"patch-{named(m)}", tasks.patch, m) for m in recipients),
         Job("compare", _SECONDS["compare"], tasks.compare_heads, (study,)),
     ]
 

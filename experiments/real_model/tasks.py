@@ -34,10 +34,6 @@ class Study:
         """The real-tuned model that others are compared with, and from which heads are patched."""
         return f"{REAL}/{self.plan.seeds[0]}"
 
-    def is_first(self, model: str) -> bool:
-        """True for the untuned model and for the first model of each variant."""
-        return model == UNTUNED or model.endswith(f"/{self.plan.seeds[0]}")
-
     def at(self, model: str, *names: str) -> Path:
         """The folder of something that belongs to a model."""
         return self.root.joinpath("models", *model.split("/"), *names)
@@ -55,18 +51,18 @@ class Study:
     def scores(self, model: str) -> list[ScoreName]:
         """The scores that a model's heads get."""
         heads = self.plan.heads
-        return list(heads.rows) if self.is_first(model) else [heads.for_all]
+        return list(heads.rows) if model in (UNTUNED, self.reference) else [heads.for_all]
 
 
 def once(study: Study, name: str, call: Callable[..., None], *arguments: Any) -> None:
-    """Does a job, unless it is done. The file that says so has the seconds that it took."""
+    """Does a job, unless it is done. The file that says so has the seconds that its process computed, whatever ran beside it."""
     done = study.root / "done" / f"{name}.json"
     if done.exists():
         return
-    started = time.monotonic()
+    started = time.process_time()
     call(study, *arguments)
     done.parent.mkdir(parents=True, exist_ok=True)
-    write_json(done, {"seconds": round(time.monotonic() - started, 1)})
+    write_json(done, {"seconds": round(time.process_time() - started, 1)})
 
 
 def build_data(study: Study) -> None:
@@ -113,7 +109,7 @@ def examine(study: Study, model: str) -> None:
     """Evaluates a model on the tests, and scores its heads on the first one."""
     plan = study.plan
     for name, test in plan.tests.items():
-        if test.every_model or study.is_first(model):
+        if not test.models or model in test.models:
             _evaluate(study, name, output=str(study.at(model, name)), **study.reads(model))
     for score in study.scores(model):
         _score(study, model, score, study.at(model, "heads", score))
@@ -137,7 +133,6 @@ def tune(study: Study, model: str) -> None:
         learning_rate=tuning.learning_rate,
         epochs=study.plan.variants[variant].epochs,
         accumulation=tuning.accumulation,
-        gradient_checkpointing=False,
         logging_steps=1,
         seed=int(seed),
     )
@@ -284,5 +279,5 @@ def compare_heads(study: Study) -> None:
 
 
 def seconds(study: Study) -> float:
-    """The seconds that all jobs took, each on one core."""
+    """The seconds that all jobs computed, each on one core."""
     return float(sum(json.loads(file.read_text())["seconds"] for file in (study.root / "done").glob("*.json")))

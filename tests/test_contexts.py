@@ -1,0 +1,137 @@
+"""Rows that share a context: training and answering read it once, and nothing else changes."""
+
+import pytest
+import torch
+
+from analysis.engine.conditions import positions, reads_alike, spans
+from analysis.interventions import Knockout, intervene
+from synthctx_data.schema import to_table
+from tests.conftest import examples_for
+from tests.families import FAMILIES, OFTEN, STATEFUL, make
+from training.contexts import can_share_context
+from training.generate import Batch, batches, common_context, generate_batch
+from training.loss import labelled_loss
+from training.sequences import collate_branches, join
+from training.tiny import make_tiny
+from training.turns import IGNORED, load_tokenizer, prompt_ids
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+_END = 96
+ABLE = [family for family in OFTEN if can_share_context(make(family).config)]
+
+
+def rows(shared: int, sizes: list[tuple[int, int]], seed: int = 0) -> list[dict[str, list[int]]]:
+    """Training sequences with a common beginning: each has a question and an answer of these sizes behind it."""
+    drawn = torch.Generator().manual_seed(seed)
+
+    def ids(size: int) -> list[int]:
+        return torch.randint(3, 97, (size,), generator=drawn).tolist()
+
+    context, made = ids(shared), []
+    for question, answer in sizes:
+        asked, answered = ids(question), ids(answer)
+        made.append(
+            {
+                "input_ids": [*context, *asked, *answered],
+                "labels": [IGNORED] * (shared + question) + answered,
+            }
+        )
+    return made
+
+
+@pytest.mark.parametrize("family", ABLE)
+def test_joined_rows_have_the_loss_and_gradient_of_single_ones(family: str) -> None:
+    parts = [rows(40, [(5, 3), (7, 1), (2, 6)]), rows(31, [(4, 2), (3, 3)], 1), rows(20, [(6, 2)], 2)]
+    one, other = make(family), make(family)
+    loss, scored, _ = labelled_loss(one, collate_branches([join(part) for part in parts]))
+    singles = [labelled_loss(other, collate_branches([row])) for part in parts for row in part]
+    assert scored == sum(count for _, count, _ in singles)
+    slow = sum(single * count for single, count, _ in singles) / scored
+    torch.testing.assert_close(loss, slow, rtol=1e-4, atol=1e-5)
+    loss.backward()
+    slow.backward()
+    for (name, mine), theirs in zip(one.named_parameters(), other.parameters(), strict=True):
+        if theirs.grad is not None:
+            torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_joined_rows_read_their_context_once() -> None:
+    part = rows(40, [(5, 3), (7, 1), (2, 6)])
+    assert len(join(part)["input_ids"]) == 40 + 8 + 8 + 8
+
+
+def batch_of(prompts: list[list[int]], shared: int) -> Batch:
+    return Batch([{"id": str(i)} for i in range(len(prompts))], prompts, max(map(len, prompts)), shared)
+
+
+def answers(model, batch: Batch, once: bool) -> list[list[int]]:
+    arguments = {
+        "input_ids": torch.tensor([batch.padded(prompt, 0) for prompt in batch.prompts]),
+        "attention_mask": torch.tensor([batch.padded([1] * len(prompt), 0) for prompt in batch.prompts]),
+    }
+    with torch.no_grad():
+        written = generate_batch(
+            model, batch, once, **arguments, do_sample=False, max_new_tokens=6, eos_token_id=_END, pad_token_id=0
+        )
+    rows = written[:, batch.width :].tolist()
+    return [row[: row.index(_END) + 1] if _END in row else row for row in rows]
+
+
+@pytest.mark.parametrize("family", ABLE)
+def test_answers_are_those_of_rows_alone(family: str) -> None:
+    model = make(family)
+    prompts = [row["input_ids"] for row in rows(40, [(5, 1), (9, 1), (2, 1)])]
+    together = answers(model, batch_of(prompts, 40), True)
+    assert together == answers(model, batch_of(prompts, 40), False)
+    assert together == [answers(model, batch_of([prompt], 0), False)[0] for prompt in prompts]
+
+
+@pytest.mark.parametrize("mode", ["zero", "uniform"])
+def test_a_knockout_does_the_same_where_the_context_is_read_once(mode: str) -> None:
+    model = make("llama")
+    prompts = [row["input_ids"] for row in rows(40, [(5, 1), (9, 1), (2, 1)])]
+    heads = [(0, 1), (1, 0), (1, 2)]
+    with intervene(model, Knockout(heads, mode)):
+        together = answers(model, batch_of(prompts, 40), True)
+        alone = [answers(model, batch_of([prompt], 0), False)[0] for prompt in prompts]
+    assert together == alone
+    assert together != answers(model, batch_of(prompts, 40), True)
+
+
+@pytest.mark.parametrize("family", sorted({*OFTEN, "mistral", *STATEFUL} - set(ABLE)))
+def test_models_with_windows_or_states_read_rows_one_by_one(family: str) -> None:
+    assert {**FAMILIES, **STATEFUL}[family]
+    assert not can_share_context(make(family).config)
+
+
+def table(questions: int) -> list[dict]:
+    examples = examples_for("mdqa_synth", "templated_haystack", questions=questions, train=8)
+    return to_table([examples.make("train", i) for i in range(8)]).to_pylist()
+
+
+def test_batches_keep_rows_on_one_context_together() -> None:
+    found = [[int(row["id"][-1]) for row in batch] for batch in batches(table(4), 3)]
+    assert all(len({number // 4 for number in batch}) == 1 for batch in found)
+    assert sorted(number for batch in found for number in batch) == list(range(8))
+    assert [len(batch) for batch in batches(table(1), 3)] == [3, 3, 2]
+
+
+def test_positions_stand_where_the_tokens_are(tmp_path) -> None:
+    """The needle's and the question's columns of a padded batch hold the tokens that they hold in each row alone."""
+    tokenizer = load_tokenizer(str(make_tiny(tmp_path / "tiny")))
+    some = table(4)[:4]
+    prompts = [prompt_ids(tokenizer, row) for row in some]
+    batch = Batch(some, prompts, max(map(len, prompts)), common_context(some, prompts))
+    assert batch.shared > 100
+    for name in ("needle", "question"):
+        where = positions(tokenizer, batch, name)
+        for i, row in enumerate(some):
+            alone = Batch([row], [prompts[i]], len(prompts[i]))
+            mine = positions(tokenizer, alone, name).prompt[0]
+            ids = torch.tensor(batch.padded(prompts[i], 0))
+            assert ids[where.prompt[i]].tolist() == torch.tensor(prompts[i])[mine].tolist()
+    assert reads_alike(batch, positions(tokenizer, batch, "both"))
+    assert not reads_alike(batch, positions(tokenizer, batch, "needle"))
+    hidden = spans(tokenizer, batch, lambda tokens: tokens.needles)
+    assert not reads_alike(batch, positions(tokenizer, batch, "both"), hidden)
+    assert reads_alike(batch, positions(tokenizer, batch, "answer"), hidden)
