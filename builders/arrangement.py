@@ -8,10 +8,13 @@ from synthctx_data.matching import comparable, comparables, holds
 Apart = Callable[[int, int], bool]  # True if two concepts, by their index in a list, cannot share a context
 
 
-def arrange(concepts: Sequence[Concept], questions: int, apart: Apart = lambda one, other: False) -> list[list[int]]:
+def arrange(
+    concepts: Sequence[Concept], questions: int, room: int, apart: Apart = lambda one, other: False
+) -> list[list[int]]:
     """The indices of the concepts in groups of at most `questions`, each of which can share a context.
 
-    Each concept goes into the first group that has room and suits it, or else into a new one.
+    The needles' pages of a group have at most `room` tokens, if there are several. Each concept goes into the first group that has room
+    and suits it, or else into a new one.
     """
     groups: list[list[int]] = []
     for one in range(len(concepts)):
@@ -19,6 +22,7 @@ def arrange(concepts: Sequence[Concept], questions: int, apart: Apart = lambda o
             group
             for group in groups
             if len(group) < questions
+            and sum(_tokens(concepts[other]) for other in [*group, one]) <= room
             and not any(apart(other, one) or _give_away(concepts[other], concepts[one]) for other in group)
         )
         chosen = next(suiting, None)
@@ -27,6 +31,10 @@ def arrange(concepts: Sequence[Concept], questions: int, apart: Apart = lambda o
         else:
             chosen.append(one)
     return groups
+
+
+def _tokens(concept: Concept) -> int:
+    return sum(needle.page.tokens for needle in concept.needles)
 
 
 def _give_away(one: Concept, other: Concept) -> bool:

@@ -20,6 +20,7 @@ from synthctx_data.task import CONTEXTS, ConceptExpression, Setting, Task
 from synthctx_data.tokens import load_counter
 
 _NEAREST = 8  # pages of the expression's own haystack that stand among a user's documents
+_NEEDLES = 0.75  # the share of a context that the needles of several questions may take
 _ARRANGED = 32  # contexts, full ones, whose questions are arranged together
 
 
@@ -163,7 +164,7 @@ class Examples:
         def apart(one: int, other: int) -> bool:
             return self.expression.apart(split, numbers[one], numbers[other])
 
-        groups = arrange(concepts, self.options.questions, apart)
+        groups = arrange(concepts, self.options.questions, int(_NEEDLES * self.options.max_tokens), apart)
         return [tuple(numbers[i] for i in group) for group in groups]
 
     def _fillers(self, split: str, numbers: Sequence[int], concept: Concept) -> Iterator[Page]:

@@ -163,8 +163,4 @@ def test_the_estimate_knows_the_weights(place: Path) -> None:
     short, long = (estimate_memory(config, recipe, tokens, True) for tokens in (1000, 4000))
     assert short.weights == sum(p.numel() * 4 for p in model.parameters())
     assert long.activations == 4 * short.activations
-    assert (
-        short.total
-        < long.total
-        < estimate_memory(config, recipe, 4000, False).total
-    )
+    assert short.total < long.total < estimate_memory(config, recipe, 4000, False).total

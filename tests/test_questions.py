@@ -77,7 +77,7 @@ def test_an_arrangement_is_whole_and_without_clashes(drawn: list[tuple[int, int]
     """Needles name two of six words; one is the answer. Groups hold all concepts, and nothing is given away."""
     words = ["amber", "birch", "cedar", "delta", "ember", "fjord"]
     concepts = [concept(f"text {i} {words[a]} {words[b]}", words[a]) for i, (a, b) in enumerate(drawn)]
-    groups = arrange(concepts, questions)
+    groups = arrange(concepts, questions, 100)
     assert sorted(i for group in groups for i in group) == list(range(len(concepts)))
     assert all(1 <= len(group) <= questions for group in groups)
     for group in groups:
@@ -88,9 +88,22 @@ def test_an_arrangement_is_whole_and_without_clashes(drawn: list[tuple[int, int]
 
 def test_a_group_is_filled_before_another_begins() -> None:
     words = ("amber", "birch", "cedar", "delta", "ember")
-    assert arrange([concept(f"text {word}", word) for word in words], 2) == [[0, 1], [2, 3], [4]]
+    assert arrange([concept(f"text {word}", word) for word in words], 2, 100) == [[0, 1], [2, 3], [4]]
 
 
 def test_concepts_that_are_apart_are_never_together() -> None:
     concepts = [concept(f"text {word}", word) for word in ("amber", "birch", "cedar", "delta")]
-    assert arrange(concepts, 4, lambda one, other: one // 2 != other // 2) == [[0, 1], [2, 3]]
+    assert arrange(concepts, 4, 100, lambda one, other: one // 2 != other // 2) == [[0, 1], [2, 3]]
+
+
+def test_needles_leave_room_for_others() -> None:
+    """Pages here have a token each."""
+    concepts = [concept(f"text {word}", word) for word in ("amber", "birch", "cedar", "delta", "ember")]
+    assert arrange(concepts, 4, 2) == [[0, 1], [2, 3], [4]]
+    assert arrange(concepts, 4, 0) == [[0], [1], [2], [3], [4]]  # one alone is left to the budget of the context
+
+
+def test_long_passages_share_a_small_context_with_fewer() -> None:
+    examples = examples_for("mdqa_synth", "real_haystack", questions=12, train=36, validation=0)
+    for row in every_example(examples):
+        assert 0.98 * 1024 < row.num_tokens <= 1024

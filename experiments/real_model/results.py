@@ -27,7 +27,7 @@ def read_json(file: Path) -> Any:
 
 @dataclass(frozen=True)
 class Results:
-    """The results of a finished run. F1 is (context): the mean over the questions of each context, which are not independent."""
+    """The results of a finished run. F1 is (context), since questions on one context are not independent: see `by_context`."""
 
     study: Study
 
@@ -47,11 +47,12 @@ class Results:
         return self.study.plan.main_test
 
     def by_context(self, values: Iterable[float], test: str | None = None) -> Values:
-        """Values (question) of the first questions of a test, as means (context)."""
+        """Values (question) of the first questions of a test, as sums (context), scaled so that their mean is that of the questions."""
         contexts: dict[str, list[float]] = {}
         for row, value in zip(self.tests[test or self.main], values, strict=False):
             contexts.setdefault(documents_of(row), []).append(value)
-        return np.array([np.mean(each) for each in contexts.values()])
+        questions = sum(map(len, contexts.values()))
+        return np.array([sum(each) for each in contexts.values()]) * len(contexts) / questions
 
     def f1(self, folder: Path, test: str | None = None) -> Values:
         """The F1 (context) of the answers in a folder to the first questions of a test."""
