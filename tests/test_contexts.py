@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from datasets import Dataset
 
 from analysis.engine.conditions import positions, reads_alike, spans
 from analysis.interventions import Knockout, intervene
@@ -11,7 +12,7 @@ from tests.families import FAMILIES, OFTEN, STATEFUL, make
 from training.contexts import can_share_context
 from training.generate import Batch, batches, common_context, generate_batch
 from training.loss import labelled_loss
-from training.sequences import collate_branches, join
+from training.sequences import collate_branches, join, with_skips
 from training.tiny import make_tiny
 from training.turns import IGNORED, load_tokenizer, prompt_ids
 
@@ -58,6 +59,37 @@ def test_joined_rows_have_the_loss_and_gradient_of_single_ones(family: str) -> N
 def test_joined_rows_read_their_context_once() -> None:
     part = rows(40, [(5, 3), (7, 1), (2, 6)])
     assert len(join(part)["input_ids"]) == 40 + 8 + 8 + 8
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_skipped_positions_are_those_of_a_long_row(joined: bool) -> None:
+    """The loss is that of the row in a longer one, in which other text stands in the gap and is hidden."""
+    part = rows(40, [(5, 3), (7, 2)])
+    items = [join(part)] if joined else part
+    made = list(with_skips(Dataset.from_list(items), 200, seed=3))
+    model, drawn = make("llama"), [row["skip"] for row in made]
+    batch = collate_branches(made)
+    assert batch["position_ids"].max() < 200
+    for at, (item, (cut, by)) in enumerate(zip(made, drawn, strict=True)):
+        assert 0 < cut < (40 if joined else 48)
+        loss, scored, _ = labelled_loss(model, {name: value[at : at + 1] for name, value in batch.items()})
+        slow = 0.0
+        for row in part if joined else [item]:
+            ids = [*row["input_ids"][:cut], *[9] * by, *row["input_ids"][cut:]]
+            mask = torch.tensor([[1] * cut + [0] * by + [1] * (len(row["input_ids"]) - cut)])
+            logits = model(torch.tensor([ids]), attention_mask=mask).logits[0].log_softmax(-1)
+            size = len(row["labels"]) - row["labels"].count(IGNORED)
+            slow -= sum(float(logits[i - 1, ids[i]]) for i in range(len(ids) - size, len(ids)))
+        assert float(loss) * scored == pytest.approx(slow, rel=1e-3)
+
+
+def test_skips_reach_the_whole_target_and_are_the_same_each_time() -> None:
+    items = Dataset.from_list(rows(40, [(5, 3)]) * 300)
+    skips = with_skips(items, 200, seed=3)["skip"]
+    assert skips == with_skips(items, 200, seed=3)["skip"] != with_skips(items, 200, seed=4)["skip"]
+    cuts, by = zip(*skips, strict=True)
+    assert (min(by), max(by)) == (0, 200 - 48)
+    assert (min(cuts), max(cuts)) == (1, 44)
 
 
 def batch_of(prompts: list[list[int]], shared: int) -> Batch:

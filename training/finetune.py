@@ -64,7 +64,7 @@ def finetune(recipe: Recipe) -> Path:
     from training.memory import choose_checkpointing
     from training.model import MASKABLE, choose_attention, load_config, load_model, lora
     from training.model_card import write_card
-    from training.sequences import collate_branches, encode_all, load_mixture, parse_mixture
+    from training.sequences import collate_branches, encode_all, load_mixture, parse_mixture, with_skips
     from training.turns import load_tokenizer
 
     if recipe.report_to != "none" and find_spec(recipe.report_to) is None:
@@ -84,6 +84,11 @@ def finetune(recipe: Recipe) -> Path:
     with_validation = [part for part in mixture if has_split(part.address, "validation")]
     arguments = _arguments(recipe, bool(with_validation))
     together = can_share_context(config) and choose_attention(recipe.attention, config) in MASKABLE
+    if recipe.positions == "skip" and not together:
+        raise UsageError(
+            f"--positions skip: expected a model whose tokens see all tokens before them, with --attention sdpa or eager, and "
+            f"{recipe.model} has a window or a state, or its attention takes no mask; leave it out, or take another --attention"
+        )
     with arguments.main_process_first():
         train = encode_all(load_mixture(mixture, "train"), tokenizer, tokens, together)
         held_out = (
@@ -91,7 +96,9 @@ def finetune(recipe: Recipe) -> Path:
             if with_validation
             else None
         )
-    joined = any("branches" in rows.column_names for rows in (train, held_out) if rows is not None)
+        if recipe.positions == "skip":
+            train = with_skips(train, tokens, recipe.seed)
+    masked = any({"branches", "skip"} & {*rows.column_names} for rows in (train, held_out) if rows is not None)
     arguments.activation_checkpointing = choose_checkpointing(config, recipe, max(map(len, train["labels"])))
     model = load_model(recipe, config)
     trainer = AnswerTrainer(
@@ -100,7 +107,7 @@ def finetune(recipe: Recipe) -> Path:
         train_dataset=train,
         eval_dataset=held_out,
         processing_class=tokenizer,
-        data_collator=collate_branches if joined else None,
+        data_collator=collate_branches if masked else None,
         peft_config=lora(recipe, model),
     )
     if arguments.should_save:

@@ -44,7 +44,7 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        self._signature_columns: list[str] = [*dict.fromkeys([*self._signature_columns, "branches"])]
+        self._signature_columns: list[str] = [*dict.fromkeys([*self._signature_columns, "branches", "skip"])]
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

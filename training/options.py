@@ -18,7 +18,7 @@ _SCHEDULE = panel("Schedule", 4)
 _HARDWARE = panel("Hardware", 5)
 _LOG = panel("Log and checkpoints", 6)
 ANSWERS_PANEL = panel("Answers", 3)
-_IDLE = {"output", "logging_steps", "save_steps", "report_to", "push_to"}
+_IDLE = {"output", "gradient_checkpointing", "logging_steps", "save_steps", "report_to", "push_to"}
 
 
 class ModelOptions(OptionModel):
@@ -49,6 +49,10 @@ class Recipe(ModelOptions):
     """Data sets as PLACE:VARIANT, with @REVISION or *WEIGHT behind it if need be."""
     output: Annotated[Name, Parameter(show_default=False), DATA_PANEL] = "runs/finetune"
     """The folder of the adapter. Default: runs/RECIPE, or runs/finetune without a recipe."""
+
+    positions: Annotated[Literal["whole", "skip"], DATA_PANEL] = "whole"
+    """The positions of a row's tokens. whole: one after the other. skip: in two chunks, the second later by a random number of
+    positions, up to --max-tokens (PoSE): so that short rows train for long contexts."""
 
     lora_rank: Annotated[Positive, _ADAPTER] = 8
     """The rank of the adapter."""

@@ -1,6 +1,7 @@
 """Rows as training sequences: mixtures of data sets, tokenized, with labels on the answer only."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +15,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from synthctx_data.dataset import Address, load_rows, parse_variant_address
 from synthctx_data.errors import UsageError
+from synthctx_data.seeding import rng
 from training.contexts import documents_of
 from training.turns import IGNORED, encode, end_of_answer, shared_prefix
 
@@ -120,8 +122,32 @@ def join(rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, list[int]]:
     }
 
 
+def with_skips(rows: datasets.Dataset, target: int, seed: int) -> datasets.Dataset:
+    """The training sequences with positions up to `target`, in two chunks: the second, cut off anywhere in the context, begins later.
+
+    `skip` has the first token of the second chunk, and the number of positions that are skipped before it. Both are drawn for each row.
+    So a model sees distances as long as `target` on short rows.
+
+    Source: PoSE (Zhu et al. 2024, arXiv 2309.10400), with two chunks.
+    """
+
+    def skip(row: dict[str, Any], index: int) -> dict[str, list[int]]:
+        branches = Counter(row.get("branches") or [0] * row["labels"].count(IGNORED))
+        context, longest = (
+            branches.pop(0),
+            max(branches.values(), default=len(row["labels"]) - row["labels"].count(IGNORED)),
+        )
+        stream = rng(seed, "training", "skip", index)
+        return {"skip": [1 + stream.below(max(context - 1, 1)), stream.below(target - context - longest + 1)]}
+
+    return rows.map(skip, with_indices=True, desc="Skipping positions")
+
+
 def collate_branches(items: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, torch.Tensor]:
-    """A batch of sequences, joined or not, with `position_ids` and a mask (sequence, 1, token, token) that hides branches from others."""
+    """A batch of sequences, joined or not, with positions skipped or not: with `position_ids` and a mask (sequence, 1, token, token).
+
+    The mask hides branches from each other. It is there for a single one too, since transformers would take a skip for a border.
+    """
 
     def padded(values: Sequence[Sequence[int]], by: int) -> torch.Tensor:
         return pad_sequence([torch.tensor(one) for one in values], batch_first=True, padding_value=by)
@@ -129,9 +155,10 @@ def collate_branches(items: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, 
     branches = padded([item.get("branches", [0] * len(item["input_ids"])) for item in items], _PADDED)
     own = branches[:, :, None] == branches[:, None, :]
     seen = (own | (branches == 0)[:, None, :]).tril()
+    cuts, skipped = torch.tensor([item.get("skip", (0, 0)) for item in items])[:, :, None].unbind(1)
     return {
         "input_ids": padded([item["input_ids"] for item in items], 0),
         "labels": padded([item["labels"] for item in items], IGNORED),
-        "position_ids": seen.sum(-1) - 1,
+        "position_ids": seen.sum(-1) - 1 + skipped * (torch.arange(seen.shape[-1]) >= cuts),
         "attention_mask": seen[:, None],
     }
