@@ -61,6 +61,7 @@ def test_joined_rows_read_their_context_once() -> None:
     assert len(join(part)["input_ids"]) == 40 + 8 + 8 + 8
 
 
+@torch.no_grad()
 @pytest.mark.parametrize("joined", [True, False])
 def test_skipped_positions_are_those_of_a_long_row(joined: bool) -> None:
     """The loss is that of the row in a longer one, in which other text stands in the gap and is hidden."""

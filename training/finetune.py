@@ -20,6 +20,8 @@ For example:
   python training/finetune.py \\
       --config training/recipes/llama3_mdqa_symbolic.yaml --learning-rate 2e-4 \\
       --output runs/warmer
+  python training/finetune.py \\
+      --config training/recipes/llama3_mdqa_symbolic.yaml --dry-run
 """
 _NOTES = """\
 Data sets:
@@ -45,6 +47,11 @@ def main(recipe: Recipe, config: str) -> None:
     """Fine-tunes with a recipe."""
     if config and "output" not in recipe.model_fields_set:
         recipe = recipe.model_copy(update={"output": str(Path("runs") / config)})
+    if recipe.dry_run:
+        from training.dry_run import forecast, show_forecast
+
+        show_forecast(recipe, forecast(recipe))
+        return
     output = finetune(recipe)
     out.print(f"{output}: adapter, run.json, README.md", soft_wrap=True)
     data = recipe.data[0].split("*")[0]

@@ -10,7 +10,7 @@ from synthctx_data.errors import UsageError
 from training.model import choose_dtype
 from training.options import Recipe
 
-_GIB = 2**30
+GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Memory:
 
     def __str__(self) -> str:
         parts = ("weights", self.weights), ("adapter and optimizer", self.adapter), ("activations", self.activations)
-        return " + ".join(f"{size / _GIB:.1f} GiB of {name}" for name, size in parts)
+        return " + ".join(f"{size / GIB:.1f} GiB of {name}" for name, size in parts)
 
 
 def estimate_memory(config: PreTrainedConfig, recipe: Recipe, tokens: int, checkpointing: bool) -> Memory:
@@ -73,8 +73,8 @@ def choose_checkpointing(config: PreTrainedConfig, recipe: Recipe, tokens: int) 
     switch = "" if checkpointing else ", or take --gradient-checkpointing auto"
     gpu = "" if torch.cuda.is_available() else "; there is no GPU here"
     raise UsageError(
-        f"{recipe.model} on {tokens} tokens takes about {needed.total / _GIB:.0f} GiB ({needed}), and {where} has "
-        f"{there / _GIB:.0f} GiB: {advice}{gpu}; take a smaller model, fewer --max-tokens{switch}, or --deepspeed on several GPUs"
+        f"{recipe.model} on {tokens} tokens takes about {needed.total / GIB:.0f} GiB ({needed}), and {where} has "
+        f"{there / GIB:.0f} GiB: {advice}{gpu}; take a smaller model, fewer --max-tokens{switch}, or --deepspeed on several GPUs"
     )
 
 

@@ -18,7 +18,7 @@ _SCHEDULE = panel("Schedule", 4)
 _HARDWARE = panel("Hardware", 5)
 _LOG = panel("Log and checkpoints", 6)
 ANSWERS_PANEL = panel("Answers", 3)
-_IDLE = {"output", "gradient_checkpointing", "logging_steps", "save_steps", "report_to", "push_to"}
+_IDLE = {"output", "dry_run", "gradient_checkpointing", "logging_steps", "save_steps", "report_to", "push_to"}
 
 
 class ModelOptions(OptionModel):
@@ -93,6 +93,8 @@ class Recipe(ModelOptions):
     """Compute activations again instead of keeping them. auto: if keeping them would take more than half of the memory."""
     deepspeed: Annotated[Name | None, _HARDWARE] = None
     """A DeepSpeed configuration, e.g. training/deepspeed/zero2.json."""
+    dry_run: Annotated[bool, Parameter(negative=()), _HARDWARE] = False
+    """Only say how many rows, tokens and steps there are, and what memory and time one H100 would take. No weights are loaded."""
 
     logging_steps: Annotated[Positive, _LOG] = 10
     """Steps between two lines of the log."""
