@@ -2,12 +2,12 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.heads import HeadScores
+from analysis.heads import HeadScores, Scores
 from training.answer_scores import Mean
 from training.plots import COLOURS, Size, axes_for
 
@@ -38,14 +38,13 @@ def map_size(heads: HeadScores) -> Size:
     return min(2.4 + 0.22 * count, 11), max(min(1.2 + 0.2 * layers, 9), 2.6)
 
 
-def heatmap(heads: HeadScores, ax: "Axes | None" = None) -> "Axes":
-    """The axes, with a map of the scores of all heads, one row for each layer. If scores are signed, 0 is white."""
-    values = heads.values
-    layers, count = values.shape
+def plain_map(values: Scores, axes: "Axes") -> Any:
+    """The image of scores (layer, head) in axes, without a scale. If scores are signed, 0 is white."""
     signed = bool(np.nanmin(values) < 0)
     most = float(np.nanmax(np.abs(values))) or 1.0
-    axes = axes_for(ax, map_size(heads))
-    image = axes.imshow(
+    axes.set(xlabel="head", ylabel="layer", xticks=_ticks(values.shape[1]), yticks=_ticks(values.shape[0]))
+    axes.spines[:].set_visible(False)
+    return axes.imshow(
         values,
         cmap="PuOr_r" if signed else "cividis",
         vmin=-most if signed else 0,
@@ -53,8 +52,12 @@ def heatmap(heads: HeadScores, ax: "Axes | None" = None) -> "Axes":
         aspect="auto",
         interpolation="none",
     )
-    axes.set(xlabel="head", ylabel="layer", xticks=_ticks(count), yticks=_ticks(layers))
-    axes.spines[:].set_visible(False)
+
+
+def heatmap(heads: HeadScores, ax: "Axes | None" = None) -> "Axes":
+    """The axes, with a map of the scores of all heads, one row for each layer. If scores are signed, 0 is white."""
+    axes = axes_for(ax, map_size(heads))
+    image = plain_map(heads.values, axes)
     label = "\n".join(textwrap.wrap(meaning(heads), 28))
     axes.get_figure().colorbar(image, ax=axes, label=label, shrink=0.9)  # type: ignore[union-attr]
     return axes

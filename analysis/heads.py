@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Scores = NDArray[np.float32]
 Head = tuple[int, int]  # layer, head
 SCORES_FILE = "heads.safetensors"
+ATLAS = Path(__file__).resolve().parent / "atlas"  # scores of the heads of some models: MODEL/SCORE/TOKENS.safetensors
+_ATLAS = "atlas:"
 _LEVEL = 0.95
 _RESAMPLES = 1000
 _SHOWN = 10  # heads that a notebook shows
@@ -147,11 +149,15 @@ class HeadScores:
 
     @classmethod
     def load(cls, place: str | Path) -> "HeadScores":
-        """The scores in a file, or in a folder that `python analysis/detect.py` wrote.
+        """The scores in a file, in a folder that `python analysis/detect.py` wrote, or in the atlas.
+
+        In the atlas, the place is "atlas:MODEL", "atlas:MODEL/SCORE" or "atlas:MODEL/SCORE/TOKENS", such as
+        "atlas:smollm2-135m/logit/4096". Default: wu_forced, in the shortest contexts.
 
         Raises: DatasetError if there are no scores.
         """
-        file = Path(place) / SCORES_FILE if Path(place).is_dir() else Path(place)
+        file = in_atlas(place) if isinstance(place, str) and place.startswith(_ATLAS) else Path(place)
+        file = file / SCORES_FILE if file.is_dir() else file
         try:
             with safe_open(file, "np") as arrays:
                 about = json.loads(arrays.metadata()["about"])
@@ -187,6 +193,23 @@ class HeadScores:
         groups = int(self.about.get("kv_heads", heads))
         shared = self.values.reshape(layers, groups, heads // groups).max(2)
         return [[round(float(value), 6) for value in layer] for layer in np.nan_to_num(shared)]
+
+
+def in_atlas(address: str) -> Path:
+    """The file of scores that an address such as "atlas:smollm2-135m/logit/4096" names.
+
+    Raises: DatasetError if there is none. The message says what there is.
+    """
+    name, *rest = address.removeprefix(_ATLAS).split("/")
+    score, tokens = [*rest, *("wu_forced", "")[len(rest) :]][:2]
+    there = sorted((ATLAS / name / score).glob(f"{tokens or '*'}.safetensors"), key=lambda file: int(file.stem))
+    if not there or len(rest) > 2 or not name:
+        known = sorted(str(file.relative_to(ATLAS).with_suffix("")) for file in ATLAS.glob("*/*/*.safetensors"))
+        raise DatasetError(
+            f"expected an entry of the atlas, such as atlas:{known[0] if known else 'MODEL'}, got {address!r}; there are "
+            f"{', '.join(known) or 'none'}; others are made by analysis/add_to_atlas.py"
+        )
+    return there[0]
 
 
 def _ceiling(counted: Sequence[Scored]) -> dict[str, float]:

@@ -1,12 +1,12 @@
 """The options of finding, knocking out, patching and comparing heads, and of ranking data sets."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from cyclopts import Parameter
 from pydantic import Field
 
 from synthctx_data.option_model import SEVERAL, OptionModel, panel
-from training.options import ANSWERS_PANEL, DATA_PANEL, Name, Positive, ReadingOptions, Recipe
+from training.options import ANSWERS_PANEL, DATA_PANEL, ModelOptions, Name, Positive, ReadingOptions, Recipe
 
 ScoreName = Literal["wu", "wu_forced", "mass", "qrhead", "logit", "edge", "ablate"]
 
@@ -30,6 +30,27 @@ class DetectOptions(ReadingOptions):
     def decisive(self) -> dict[str, Any]:
         """The options that decide the scores of a row."""
         return self.model_dump(exclude={"output", "limit", "top"})
+
+
+class AtlasOptions(ModelOptions):
+    """The options of a model's entry in the atlas."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$"), _HEADS]
+    """The model's name in the atlas, such as smollm2-135m."""
+    data: Annotated[list[Name], Field(min_length=1), SEVERAL, DATA_PANEL]
+    """Data sets, as PLACE:VARIANT, one for each number of tokens."""
+    split: Annotated[Name, DATA_PANEL] = "validation"
+    """The split whose rows are read."""
+    limit: Annotated[Positive, DATA_PANEL] = 20
+    """Rows of each data set to score heads on."""
+    slow_limit: Annotated[Positive, DATA_PANEL] = 8
+    """Rows for the scores edge and ablate, which take longest."""
+    scores: Annotated[list[ScoreName], Field(min_length=1), SEVERAL, _HEADS] = list(get_args(ScoreName))
+    """The scores of a head; see analysis/detect.py --help."""
+    output: Annotated[Name, DATA_PANEL] = "analysis/atlas"
+    """The folder of the atlas."""
+    work: Annotated[Name, DATA_PANEL] = "heads/atlas"
+    """The folder of unfinished work."""
 
 
 class ConditionOptions(ReadingOptions):

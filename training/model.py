@@ -63,12 +63,14 @@ def load_model(recipe: ModelOptions, config: PreTrainedConfig) -> PreTrainedMode
 def load_for_reading(options: ReadingOptions) -> tuple[PreTrainedModel, Tokenizer]:
     """The model of the options, with its adapter if it has one, ready to read, and the tokenizer.
 
+    The tokenizer is that of the adapter. If a folder of an adapter has none, it is that of the model.
+
     Raises: UsageError if one of them cannot be loaded.
     """
     model = load_adapted(options).eval()
-    if options.adapter:
+    if options.adapter and not (Path(options.adapter).is_dir() and not any(Path(options.adapter).glob("tokenizer*"))):
         return model, load_tokenizer(options.adapter)
-    return model, load_tokenizer(str(options.model), options.model_revision)
+    return model, load_tokenizer(_base_of(options), options.model_revision)
 
 
 def load_config_of(options: ReadingOptions) -> PreTrainedConfig:
@@ -103,12 +105,17 @@ def load_adapted(options: ReadingOptions) -> PreTrainedModel:
             )
     config = load_config_of(options)
     try:
-        base = options.model or PeftConfig.from_pretrained(options.adapter).base_model_name_or_path
+        base = _base_of(options)
         _require_same_shape(config, AutoConfig.from_pretrained(base, revision=options.model_revision))
         model = load_model(options.model_copy(update={"model": base}), config)
         return PeftModel.from_pretrained(model, options.adapter).to(_device())
     except (OSError, ValueError) as error:
         raise UsageError(_no_adapter(options.adapter, error)) from error
+
+
+def _base_of(options: ReadingOptions) -> str:
+    """The model of the options, or else the one that their adapter was trained on."""
+    return str(options.model or PeftConfig.from_pretrained(options.adapter).base_model_name_or_path)
 
 
 def _no_adapter(adapter: str, error: Exception) -> str:

@@ -36,17 +36,25 @@ _LETTER = 0.07  # the mean width of a letter in inches
 @contextmanager
 def saved(file: Path, size: Size, title: str = "") -> Iterator["Axes"]:
     """Axes that are saved as FILE.svg and FILE.png at the end of `with`. The backend of matplotlib stays as it is."""
+    with saved_grid(file, (1, 1), size, title) as grid:
+        yield grid[0][0]
+
+
+@contextmanager
+def saved_grid(file: Path, shape: tuple[int, int], size: Size, title: str = "") -> Iterator[list[list["Axes"]]]:
+    """A grid of axes (row, column), each of this size, that are saved as `saved` does."""
     import matplotlib as mpl
     from cycler import cycler
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with mpl.rc_context({**_STYLE, "axes.prop_cycle": cycler(color=COLOURS)}):  # type: ignore[dict-item]
-        figure = Figure(figsize=size, layout="constrained")
+        width = shape[1] * size[0]
+        figure = Figure(figsize=(width, shape[0] * size[1]), layout="constrained")
         FigureCanvasAgg(figure)
-        lines = [part for line in title.split("\n") for part in textwrap.wrap(line, int(size[0] / _LETTER)) or [""]]
+        lines = [part for line in title.split("\n") for part in textwrap.wrap(line, int(width / _LETTER)) or [""]]
         figure.suptitle("\n".join(lines), fontsize=8)
-        yield figure.add_subplot()
+        yield figure.subplots(*shape, squeeze=False).tolist()
         file.parent.mkdir(parents=True, exist_ok=True)
         for kind, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 200})):
             with whole(file.with_name(f"{file.name}.{kind}")) as aside:

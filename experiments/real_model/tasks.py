@@ -217,7 +217,6 @@ def knock_out(study: Study, model: str) -> None:
         **_answers(study, plan.main_test),
         **study.reads(model),
     )
-    _complete(study, model)
     knock_out_heads(options)
 
 
@@ -228,8 +227,6 @@ def patch(study: Study, model: str) -> None:
     plan = study.plan
     if read_f1(study, model) > read_f1(study, study.reference) - plan.patching.below:
         return
-    for one in (model, study.reference):
-        _complete(study, one)
     options = PatchOptions(
         data=study.data(plan.main_test),
         split="train",
@@ -244,15 +241,6 @@ def patch(study: Study, model: str) -> None:
         **_answers(study, plan.main_test),
     )
     patch_heads(options)
-
-
-def _complete(study: Study, model: str) -> None:
-    """Puts the tokenizer back beside a kept adapter. All adapters have that of the model."""
-    from training.turns import load_tokenizer
-
-    folder = study.at(model, "adapter")
-    if model != UNTUNED and not (folder / "tokenizer.json").exists():
-        load_tokenizer(study.plan.model).save_pretrained(folder)
 
 
 def read_f1(study: Study, model: str) -> float:
