@@ -10,6 +10,7 @@ import torch
 
 from analysis.heads import HeadScores, Scored
 from builders.mdqa_synth import MdqaSynth
+from experiments.claims import FAILS, HOLDS, OPPOSITE, SAME, UNTESTED
 from experiments.miniature import base as bases
 from experiments.miniature.corpus import guessing, write_corpus
 from experiments.miniature.lessons import ANSWER, ELSEWHERE, FIRST, WRITERS, conversation, copying
@@ -18,7 +19,7 @@ from experiments.miniature.plan import HERE, REAL, REFERENCE, Base, load_plan
 from experiments.miniature.results import Results
 from experiments.miniature.stages import Study, compare_heads
 from experiments.miniature.tokenizer import PHRASES, make_tokenizer
-from experiments.miniature.verdicts import FAILS, HOLDS, OPPOSITE, SAME, UNTESTED, claims
+from experiments.miniature.verdicts import claims
 from synthctx_data.errors import UsageError
 from synthctx_data.files import write_json
 from synthctx_data.matching import comparable

@@ -172,6 +172,7 @@ def _arguments(recipe: Recipe, validates: bool) -> Any:
 
 
 def _push(output: Path, repository: str) -> None:
+    from httpx2 import HTTPError
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -179,7 +180,7 @@ def _push(output: Path, repository: str) -> None:
     try:
         api.create_repo(repository, exist_ok=True)
         api.upload_folder(folder_path=output, repo_id=repository, ignore_patterns=["checkpoint-*", "runs/*", ".*"])
-    except (OSError, HfHubHTTPError, HFValidationError) as error:
+    except (OSError, HTTPError, HfHubHTTPError, HFValidationError) as error:
         reason = first_line(error)
         raise UsageError(
             f"--push-to {repository}: the adapter is finished in {output}, but the Hub says: {reason}; call again"

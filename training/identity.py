@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from httpx2 import HTTPError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
@@ -33,7 +34,7 @@ def identify_data(address: Address) -> dict[str, str]:
             "address": str(address),
             "revision": str(HfApi().dataset_info(address.place, revision=address.revision).sha),
         }
-    except (OSError, ValueError, HfHubHTTPError) as error:
+    except (OSError, ValueError, HTTPError, HfHubHTTPError) as error:
         reason = first_line(error)
         raise UsageError(f"--data: expected a folder or a Hub id of a data set, got {address}: {reason}") from error
 

