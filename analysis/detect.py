@@ -7,10 +7,10 @@ _HELP = """\
 Finds the retrieval heads of a model on a data set.
 
 For example:
-  python analysis/detect.py --adapter runs/tiny_mdqa_symbolic_padding \\
-      --data synthctx/mdqa_synth:symbolic_padding --output heads/tiny
-  python analysis/detect.py --model models/tiny --max-tokens 600 \\
-      --score wu_forced --data synthctx/mdqa_synth:symbolic_padding
+  python analysis/detect.py --adapter runs/smollm2_mdqa_real \\
+      --data synthctx/mdqa_synth:real_haystack --output heads/smollm2
+  python analysis/detect.py --model models/smollm2 --score wu_forced \\
+      --data synthctx/mdqa_synth:real_haystack
 """
 _NOTES = """\
 Scores of a head:

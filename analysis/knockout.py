@@ -7,10 +7,11 @@ _HELP = """\
 Knocks out heads and measures the F1 that is left.
 
 For example:
-  python analysis/knockout.py --adapter runs/tiny_mdqa_symbolic_padding \\
-      --data synthctx/mdqa_synth:symbolic_padding --heads heads/tiny --top 1 3 5
-  python analysis/knockout.py --adapter runs/tiny_mdqa_symbolic_padding \\
-      --data synthctx/mdqa_synth:symbolic_padding --heads heads/tiny --mode edge
+  python analysis/knockout.py --adapter runs/smollm2_mdqa_real \\
+      --data synthctx/mdqa_synth:real_haystack --heads heads/smollm2 \\
+      --top 10 20 --controls same --batch-size 5
+  python analysis/knockout.py --adapter runs/smollm2_mdqa_real \\
+      --data synthctx/mdqa_synth:real_haystack --heads heads/smollm2 --mode edge
 """
 _NOTES = """\
 Modes:

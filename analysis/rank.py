@@ -9,9 +9,9 @@ _HELP = """\
 Says which data to train on, by what a short tuning on each does to the heads.
 
 For example:
-  python analysis/rank.py --model models/tiny --max-tokens 600 \\
-      --data A/mdqa_synth:symbolic_haystack B/mdqa_synth:symbolic_padding \\
-      --target synthctx/mdqa_synth:symbolic_padding --learning-rate 1e-2
+  python analysis/rank.py --model models/smollm2 --learning-rate 3e-3 \\
+      --data A/mdqa_synth:symbolic_haystack B/mdqa_synth:templated_haystack \\
+      --target synthctx/mdqa_synth:real_haystack
   python analysis/rank.py --config ranking.yaml
 """
 _NOTES = """\

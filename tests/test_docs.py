@@ -27,6 +27,7 @@ FULL = os.environ.get("SYNTHCTX_DOCS") == "full"
 SMALLER = {
     "make data ": "make data MAX_TOKENS=1024 ",
     "training/evaluate.py": "training/evaluate.py --limit 8",
+    "training/finetune.py --config training/recipes/smollm2_": "training/finetune.py --max-steps 2 --config training/recipes/smollm2_",
     "analysis/detect.py": "analysis/detect.py --limit 8",
     "analysis/knockout.py": "analysis/knockout.py --limit 4 --seeds 1",
     "analysis/patch.py": "analysis/patch.py --limit 4 --seeds 1",

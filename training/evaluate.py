@@ -1,4 +1,4 @@
-"""Evaluates a model or an adapter on a data set: python training/evaluate.py --adapter runs/tiny_mdqa_symbolic_padding --data ..."""
+"""Evaluates a model or an adapter on a data set: python training/evaluate.py --adapter runs/smollm2_mdqa_real --data ..."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +20,10 @@ _HELP = """\
 Evaluates a model or an adapter on a data set.
 
 For example:
-  python training/evaluate.py --model models/tiny --max-tokens 600 \\
-      --data synthctx/mdqa_synth:symbolic_padding
-  python training/evaluate.py --adapter runs/tiny_mdqa_symbolic_padding \\
-      --data synthctx/mdqa_synth:symbolic_padding
+  python training/evaluate.py --model models/smollm2 \\
+      --data synthctx/mdqa_synth:real_haystack --batch-size 5
+  python training/evaluate.py --adapter runs/smollm2_mdqa_real \\
+      --data synthctx/mdqa_synth:real_haystack --batch-size 5
 """
 _NOTES = """\
 The groups of the table are depths in tenths, numbers of hops (or cited

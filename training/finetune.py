@@ -1,4 +1,4 @@
-"""Fine-tunes attention heads with LoRA: python training/finetune.py --config training/recipes/tiny_mdqa_symbolic_padding.yaml"""
+"""Fine-tunes attention heads with LoRA: python training/finetune.py --config training/recipes/smollm2_mdqa_real.yaml"""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +16,7 @@ Fine-tunes attention heads with LoRA.
 
 For example:
   python training/finetune.py \\
-      --config training/recipes/tiny_mdqa_symbolic_padding.yaml
+      --config training/recipes/smollm2_mdqa_real.yaml
   python training/finetune.py \\
       --config training/recipes/llama3_mdqa_symbolic.yaml --learning-rate 2e-4 \\
       --output runs/warmer
