@@ -1,11 +1,13 @@
 """The jobs of an experiment, in stages, in a pool of processes that ends with the run and shows its progress."""
 
 import contextlib
+import json
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from synthctx_data.command import err
 from synthctx_data.errors import ConflictError
+from synthctx_data.files import write_json
 
 _TOLD: list[Any] = []  # in a worker, the queue for its progress
 
@@ -55,6 +58,23 @@ def run_stages(stages: Sequence[Sequence[Job]], output: Path, workers: int | Non
     ):
         for stage in stages:
             _finish([pool.submit(_work, job, output / "logs") for job in stage], stage, told, advance)
+
+
+def once(root: Path, name: str, call: Callable[..., None], *arguments: Any) -> None:
+    """Does a job, unless it is done. A file in `root`/done says so, with the seconds that the process computed, whatever ran beside it."""
+    done = root / "done" / f"{name}.json"
+    if done.exists():
+        return
+    started = time.process_time()
+    call(*arguments)
+    done.parent.mkdir(parents=True, exist_ok=True)
+    write_json(done, {"seconds": round(time.process_time() - started, 1)})
+
+
+def seconds(root: Path) -> float:
+    """The seconds that all jobs of a run computed, each on one core. A job within another counts with it."""
+    files = [file for file in (root / "done").glob("*.json") if not file.stem.startswith("tune-")]
+    return float(sum(json.loads(file.read_text())["seconds"] for file in files))
 
 
 @contextlib.contextmanager

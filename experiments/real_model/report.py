@@ -7,9 +7,10 @@ import numpy as np
 
 from analysis.correlation import spearman
 from experiments.claims import row, section
+from experiments.jobs import seconds
 from experiments.real_model.plan import REAL
 from experiments.real_model.results import Results, Values, interval
-from experiments.real_model.tasks import UNTUNED, Study, seconds
+from experiments.real_model.tasks import UNTUNED, Study
 from experiments.real_model.verdicts import claims, gates
 from synthctx_data import CONTENT_VERSION
 from synthctx_data.files import write_text
@@ -64,7 +65,7 @@ def _lines(found: Results, picture: str, name: str) -> Iterable[str]:
         questions=plan.tuning.questions,
         tokens=plan.tuning.tokens,
         seeds=len(plan.seeds),
-        minutes=seconds(found.study) / 60,
+        minutes=seconds(found.study.root) / 60,
         content=CONTENT_VERSION,
     )
     yield from section("Claims", ("claim", "whose", "what the run shows", "n", "verdict"), _CLAIMS)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from pydantic import Field
 
-from experiments.jobs import Job, run_stages
+from experiments.jobs import Job, once, run_stages
 from experiments.real_model.plan import HERE, REAL, load_plan
 from synthctx_data.command import run, script
 from synthctx_data.option_model import OptionModel
@@ -66,7 +66,7 @@ def _stages(study: Any) -> Iterator[Sequence[Job]]:
 
     def job(kind: str, name: str, call: Any, *arguments: Any) -> Job:
         done = (study.root / "done" / f"{name}.json").exists()
-        return Job(name, 1 if done else _SECONDS[kind], tasks.once, (study, name, call, *arguments))
+        return Job(name, 1 if done else _SECONDS[kind], once, (study.root, name, call, study, *arguments))
 
     def named(model: str) -> str:
         return str(model).replace("/", "-")

@@ -1,13 +1,12 @@
 """The work of the jobs, as calls of the product. What is done is not done again, even if only the small files of it are left."""
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from analysis.options import CompareOptions, DetectOptions, KnockoutOptions, PatchOptions, ScoreName
+from experiments.jobs import once
 from experiments.real_model.floors import closed_book, floors
 from experiments.real_model.plan import REAL, Plan
 from experiments.real_model.questions import QUESTIONS, divide
@@ -54,17 +53,6 @@ class Study:
         return list(heads.rows) if model in (UNTUNED, self.reference) else [heads.for_all]
 
 
-def once(study: Study, name: str, call: Callable[..., None], *arguments: Any) -> None:
-    """Does a job, unless it is done. The file that says so has the seconds that its process computed, whatever ran beside it."""
-    done = study.root / "done" / f"{name}.json"
-    if done.exists():
-        return
-    started = time.process_time()
-    call(study, *arguments)
-    done.parent.mkdir(parents=True, exist_ok=True)
-    write_json(done, {"seconds": round(time.process_time() - started, 1)})
-
-
 def build_data(study: Study) -> None:
     """Makes the model, and builds every variant and test. It is quick, and its output is not kept: so each run does it anew."""
     from training.smollm2 import make_smollm2
@@ -76,10 +64,11 @@ def build_data(study: Study) -> None:
     parts = divide(study.root, plan.held_out)
     tuning = plan.tuning
     for name, one in plan.variants.items():
-        _build(
-            study,
-            name,
+        build_variant_at(
+            study.root / "data" / name,
+            "mdqa_synth",
             one.variant,
+            plan.model,
             max_tokens=tuning.tokens,
             questions=one.questions or tuning.questions,
             train=one.examples or tuning.examples,
@@ -88,10 +77,12 @@ def build_data(study: Study) -> None:
     for name, test in plan.tests.items():
         corpus = QUESTIONS / _CORPORA[test.task] if test.task in _CORPORA else parts["test"]
         sizes = {"max_tokens": test.tokens, "questions": test.questions, "train": test.rows}
-        _build(study, name, "real_haystack", test.task, corpus=str(corpus), **sizes, **test.options)
+        place = study.root / "data" / name
+        build_variant_at(place, test.task, "real_haystack", plan.model, str(corpus), **sizes, **test.options)
 
 
-def _build(study: Study, name: str, variant: str, task: str = "mdqa_synth", corpus: str = "", **options: Any) -> None:
+def build_variant_at(folder: Path, task: str, variant: str, tokenizer: str, corpus: str = "", **options: Any) -> None:
+    """Builds a variant without validation rows into a folder. Distractors of a corpus are drawn at random."""
     from builders import find_task
     from builders.build import build_variant
     from builders.hub.card import update_card
@@ -99,8 +90,8 @@ def _build(study: Study, name: str, variant: str, task: str = "mdqa_synth", corp
     from synthctx_data.options import Options
 
     real = {"corpus": (corpus,), "distractors": "random"} if corpus else {}
-    chosen = Options(**{"tokenizer": study.plan.model, "validation": 0, **real, **options})
-    job = Build(task, variant, chosen, study.root / "data" / name / task)
+    chosen = Options(**{"tokenizer": tokenizer, "validation": 0, **real, **options})
+    job = Build(task, variant, chosen, folder / task)
     build_variant(job)
     update_card(find_task(job.task), job)
 
@@ -145,7 +136,7 @@ def tune(study: Study, model: str) -> None:
 
 def tune_and_examine(study: Study, model: str) -> None:
     """Tunes a model and examines it."""
-    once(study, f"tune-{model.replace('/', '-')}", tune, model)
+    once(study.root, f"tune-{model.replace('/', '-')}", tune, study, model)
     examine(study, model)
 
 
@@ -264,8 +255,3 @@ def compare_heads(study: Study) -> None:
         output=str(study.root / "compared"),
     )
     compare(options)
-
-
-def seconds(study: Study) -> float:
-    """The seconds that all jobs computed, each on one core."""
-    return float(sum(json.loads(file.read_text())["seconds"] for file in (study.root / "done").glob("*.json")))
