@@ -84,6 +84,24 @@ def test_every_score_finds_them(score: str) -> None:
         assert len(set(heads.top(5)) & set(INDUCTION)) >= 4  # tuning leaves one of them weaker than the others
 
 
+def test_the_atlas_holds_what_was_found(place: Path) -> None:
+    asked = ("--model", "tiny", "--max-tokens", 600, "--name", "tiny", "--data", DATA, "--limit", 4, "--slow-limit", 2)
+    scores = ("--scores", "wu_forced", "mass", "edge", "--output", "atlas")
+    ran = call(script("analysis/add_to_atlas.py"), *asked, *scores, cwd=place)
+    assert ran.returncode == 0, ran.stderr
+    found = {
+        score: HeadScores.load(place / "atlas" / "tiny" / score / "768.safetensors") for score in ("wu_forced", "edge")
+    }
+    assert set(found["wu_forced"].top(5)) == set(INDUCTION)
+    assert {score: len(heads.examples) for score, heads in found.items()} == {"wu_forced": 4, "edge": 2}
+    page = (place / "atlas" / "tiny" / "README.md").read_text()
+    assert "python analysis/add_to_atlas.py --model tiny" in page
+    assert page.count("| 768 |") == 3
+    assert (place / "atlas" / "tiny" / "heads.png").exists()
+    twice = call(script("analysis/add_to_atlas.py"), *asked, *scores, "--data", DATA, DATA, cwd=place)
+    assert "expected data sets of different lengths" in twice.stderr
+
+
 def test_a_killed_detection_goes_on_where_it_was(place: Path) -> None:
     asked = ("--adapter", "runs/learnt", "--data", DATA, "--output", "heads/killed")
     rows = place / "heads" / "killed" / "rows"

@@ -10,11 +10,17 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
+from builders import TASKS
+from builders.build import build_variant
+from builders.hub.card import update_card
+from builders.shards import Build
 from synthctx_data.errors import UsageError
+from synthctx_data.options import Options
 from synthctx_data.tokens import BUNDLED
 from tests.commands import ROOT, call, process, script, started, wait_until
 from tests.tiny import DATA, free_port, make_place
 from training.checkpoints import last_checkpoint
+from training.dry_run import forecast
 from training.finetune import finetune
 from training.memory import estimate_memory
 from training.options import Recipe
@@ -164,3 +170,33 @@ def test_the_estimate_knows_the_weights(place: Path) -> None:
     assert short.weights == sum(p.numel() * 4 for p in model.parameters())
     assert long.activations == 4 * short.activations
     assert short.total < long.total < estimate_memory(config, recipe, 4000, False).total
+
+
+def test_a_dry_run_says_what_training_will_be_and_makes_nothing(place: Path) -> None:
+    asked = (*TINY, "--epochs", 2, "--batch-size", 8, "--output", "runs/dry", "--dry-run")
+    ran = call(script("training/finetune.py"), *asked, cwd=place)
+    assert ran.returncode == 0, ran.stderr
+    assert not (place / "runs" / "dry").exists()
+    assert "40 in 40 sequences" in ran.stdout
+    assert "steps      10 of 8 sequences" in ran.stdout  # 40 rows twice
+    found = forecast(Recipe(model=str(place / "tiny"), data=[f"{place}/{DATA}"], max_tokens=1024))
+    least, _, most = found.tokens
+    assert 590 <= least <= most <= 600
+    assert found.fits
+
+
+def test_rows_of_one_context_are_one_sequence_and_skips_need_room(place: Path) -> None:
+    options = Options(
+        max_tokens=600, tokenizer=str(place / "tiny"), key_style="word", train=8, validation=4, questions=4
+    )
+    job = Build("mdqa_synth", "symbolic_padding", options, place / "shared" / "mdqa_synth")
+    build_variant(job)
+    update_card(TASKS["mdqa_synth"], job)
+    data = "shared/mdqa_synth:symbolic_padding"
+    asked = ("--model", "tiny", "--data", data, "--max-tokens", 2400, "--max-steps", 2, "--accumulation", 1)
+    ran = call(script("training/finetune.py"), *asked, "--positions", "skip", "--output", "runs/skip", cwd=place)
+    assert ran.returncode == 0, ran.stderr
+    state = json.loads((place / "runs" / "skip" / "trainer_state.json").read_text())
+    assert state["epoch"] == 1  # two steps of one context each: all eight rows
+    ran = call(script("training/finetune.py"), *asked, "--output", "runs/skip", cwd=place)
+    assert "positions was 'skip' and is 'whole'" in ran.stderr

@@ -24,9 +24,9 @@ _HEAD = """# Beyond the window of a real model
 
 Written by `python experiments/window/run.py` from the plan `{name}`. SmolLM2-135M-Instruct reads {window:,} tokens. It was asked {rows}
 questions of each kind at each length: Natural Questions among real passages, and keys among random keys. Theta and YaRN extend its
-positions to {target:,} tokens. Both tuned models have that theta and saw {examples} rows of each kind, of {tokens:,} tokens: one at their own
-positions, and one at skipped positions up to {target:,}. All jobs together took {minutes:.0f} minutes of one core. Intervals are for other
-contexts, of which there are few."""
+positions to {target:,} tokens. Both tuned models have that theta and saw {examples} rows of each kind, of {tokens:,} tokens: one at
+their own positions, and one at skipped positions up to {target:,}. All jobs together took {minutes:.0f} minutes of one core. Intervals are
+for other contexts, of which there are few."""
 _QUESTIONS = (
     ("A raised theta helps beyond the window, without tuning.", "theta", "as it was"),
     ("YaRN helps beyond the window, without tuning.", "yarn", "as it was"),
