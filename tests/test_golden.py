@@ -10,7 +10,7 @@ from tests.conftest import IDS, VARIANTS, every_example, examples_for
 
 GOLDEN = {
     "mdqa_synth/real_haystack": "8e8281503520de50",
-    "mdqa_synth/real_limited": "2b43fa49a912dd79",
+    "mdqa_synth/real_limited": "1c92211a1cb6e0a7",
     "mdqa_synth/llm_haystack": "74892e91bab92612",
     "mdqa_synth/llm_padding": "3bad4f83044822cd",
     "mdqa_synth/templated_haystack": "07a1291f342fc951",
@@ -18,7 +18,7 @@ GOLDEN = {
     "mdqa_synth/symbolic_haystack": "454d4e431b10e992",
     "mdqa_synth/symbolic_padding": "dcf47f08c702b385",
     "musique_synth/real_haystack": "47e3208d0195c79a",
-    "musique_synth/real_limited": "cbe8c74b58235f99",
+    "musique_synth/real_limited": "a23672494c8e2723",
     "musique_synth/llm_haystack": "b759e1b360f6e54c",
     "musique_synth/llm_padding": "4aa1c56f85168183",
     "musique_synth/templated_haystack": "86bf4551cb43eb96",
