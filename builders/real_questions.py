@@ -19,9 +19,8 @@ from synthctx_data.task import ConceptExpression, Setting
 from synthctx_data.world.entities import RELATIONS
 
 _TENTH = 10  # one question in ten is for validation, as in the paper
-COVERED = {
-    relation.name: re.compile(relation.asks) for relation in RELATIONS if relation.asks
-}  # "" would cover every question
+# The relations that real questions ask for. The others have no expression to find questions with.
+COVERED = {relation.name: re.compile(relation.asks) for relation in RELATIONS if relation.asks}
 
 
 class UnusableError(Exception):

@@ -23,9 +23,10 @@ _USED = 0.4  # the share of them that training is taken to reach
 
 @dataclass(frozen=True)
 class Forecast:
-    """The size of a training run: `rows`, `sequences` (rows on one context are one) and steps of all epochs, and the tokens of a sequence.
+    """The size of a training run: `rows`, `sequences` (rows on one context are one), the steps of all epochs, and tokens.
 
-    `memory` and `hours` are those on one H100, with `checkpointing` or without.
+    `tokens` are the fewest, the mean and the most of a sequence. `memory` and `hours` are those on one H100, with `checkpointing` or
+    without.
     """
 
     rows: int
@@ -74,9 +75,8 @@ def _operations(config: PreTrainedConfig, tokens: int) -> float:
         model = AutoModelForCausalLM.from_config(config)
     weights = model.base_model.num_parameters() - model.get_input_embeddings().weight.numel()
     size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    attention = (
-        2 * text.num_hidden_layers * text.num_attention_heads * size * tokens
-    )  # a token sees half of them, in two products
+    # A token sees half of the tokens on average, in two products.
+    attention = 2 * text.num_hidden_layers * text.num_attention_heads * size * tokens
     return float(tokens * (2 * weights + attention))
 
 

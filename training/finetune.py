@@ -9,7 +9,7 @@ from synthctx_data.dataset import has_split
 from synthctx_data.errors import UsageError, first_line
 from training import run_folder
 from training.checkpoints import last_checkpoint
-from training.options import Recipe
+from training.options import FinetuneOptions, Recipe
 
 _HELP = """\
 Fine-tunes attention heads with LoRA.
@@ -43,8 +43,8 @@ weights.
 """
 
 
-def main(recipe: Recipe, config: str) -> None:
-    """Fine-tunes with a recipe."""
+def main(recipe: FinetuneOptions, config: str) -> None:
+    """Fine-tunes with a recipe, or says what that would take."""
     if config and "output" not in recipe.model_fields_set:
         recipe = recipe.model_copy(update={"output": str(Path("runs") / config)})
     if recipe.dry_run:
@@ -187,7 +187,7 @@ def _push(output: Path, repository: str) -> None:
         ) from error
 
 
-app = script("finetune", Recipe, main, _HELP, _NOTES)
+app = script("finetune", FinetuneOptions, main, _HELP, _NOTES)
 
 if __name__ == "__main__":
     run(app)

@@ -93,8 +93,6 @@ class Recipe(ModelOptions):
     """Compute activations again instead of keeping them. auto: if keeping them would take more than half of the memory."""
     deepspeed: Annotated[Name | None, _HARDWARE] = None
     """A DeepSpeed configuration, e.g. training/deepspeed/zero2.json."""
-    dry_run: Annotated[bool, Parameter(negative=()), _HARDWARE] = False
-    """Only say how many rows, tokens and steps there are, and what memory and time one H100 would take. No weights are loaded."""
 
     logging_steps: Annotated[Positive, _LOG] = 10
     """Steps between two lines of the log."""
@@ -110,6 +108,13 @@ class Recipe(ModelOptions):
     def decisive(self) -> dict[str, Any]:
         """The options that decide the trained weights. A run resumes only with the same ones."""
         return self.model_dump(exclude=_IDLE)
+
+
+class FinetuneOptions(Recipe):
+    """The options of the command that fine-tunes: those of a recipe, and whether to do it."""
+
+    dry_run: Annotated[bool, Parameter(negative=()), _HARDWARE] = False
+    """Only say how many rows, tokens and steps there are, and what memory and time one H100 would take. No weights are loaded."""
 
 
 class ReadingOptions(ModelOptions):

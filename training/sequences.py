@@ -96,8 +96,11 @@ def encode_all(
         return encoded
 
     encoded = rows.map(encode_row, remove_columns=rows.column_names, desc="Tokenizing")
-    groups = [[i for i, _ in group] for _, group in groupby(enumerate(rows), lambda one: documents_of(one[1]))]
-    if not together or len(groups) == len(rows):
+    if not together:
+        return encoded
+    contexts = map(documents_of, rows.select_columns(["prompt", "documents"]))
+    groups = [[i for i, _ in group] for _, group in groupby(enumerate(contexts), lambda one: one[1])]
+    if len(groups) == len(rows):
         return encoded
     indices = datasets.Dataset.from_dict({"rows": groups})
     return indices.map(
