@@ -9,7 +9,7 @@ Knocks out heads and measures the F1 that is left.
 For example:
   python analysis/knockout.py --adapter runs/smollm2_mdqa_real \\
       --data synthctx/mdqa_synth:real_haystack --heads heads/smollm2 \\
-      --top 5 10 --controls same --batch-size 5
+      --top 5 10 --controls same
   python analysis/knockout.py --adapter runs/smollm2_mdqa_real \\
       --data synthctx/mdqa_synth:real_haystack --heads heads/smollm2 --mode edge
 """

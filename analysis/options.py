@@ -56,8 +56,8 @@ class AtlasOptions(ModelOptions):
 class ConditionOptions(ReadingOptions):
     """The options that all experiments with answers under several conditions share."""
 
-    batch_size: Annotated[Positive, ANSWERS_PANEL] = 1
-    """Rows that are answered at once."""
+    batch_size: Annotated[Positive | None, ANSWERS_PANEL] = None
+    """Rows that are answered at once. Default: those on one context, at most 16, else one."""
     max_new_tokens: Annotated[Positive, ANSWERS_PANEL] = 64
     """Tokens of an answer at most."""
     seeds: Annotated[Positive, _HEADS] = 3

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from datasets import Dataset
+from peft import LoraConfig, get_peft_model
 
 from analysis.engine.conditions import positions, reads_alike, spans
-from analysis.interventions import Knockout, intervene
+from analysis.interventions import Knockout, TwinPatch, intervene
 from synthctx_data.schema import to_table
 from tests.conftest import examples_for
 from tests.families import FAMILIES, OFTEN, STATEFUL, make
@@ -131,6 +132,29 @@ def test_a_knockout_does_the_same_where_the_context_is_read_once(mode: str) -> N
     assert together != answers(model, batch_of(prompts, 40), True)
 
 
+def test_patching_between_adapters_does_the_same_where_the_context_is_read_once() -> None:
+    torch.manual_seed(0)
+    settings = LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False, lora_alpha=32)
+    model = get_peft_model(make("llama"), settings)
+    model.add_adapter("donor", settings)
+    model.eval()
+    prompts = [row["input_ids"] for row in rows(40, [(5, 1), (9, 1), (2, 1)])]
+    batch = batch_of(prompts, 40)
+    ids = torch.tensor([batch.padded(prompt, 0) for prompt in prompts] * 2)
+    mask = torch.tensor([batch.padded([1] * len(prompt), 0) for prompt in prompts] * 2)
+    names = ["donor"] * 3 + ["default"] * 3
+    settings = {"do_sample": False, "max_new_tokens": 5, "min_new_tokens": 5, "eos_token_id": _END, "pad_token_id": 0}
+
+    def written(once: bool, heads: list[tuple[int, int]]) -> list[list[int]]:
+        asked = {"input_ids": ids, "attention_mask": mask, "adapter_names": names, **settings}
+        with torch.no_grad(), intervene(model, TwinPatch(heads)):
+            return generate_batch(model, batch, once, **asked)[:, batch.width :].tolist()
+
+    every = [(layer, head) for layer in range(2) for head in range(4)]
+    assert written(True, every) == written(False, every) != written(True, [(0, 0)])
+    assert written(True, [(0, 0)]) == written(False, [(0, 0)])
+
+
 @pytest.mark.parametrize("family", sorted({*OFTEN, "mistral", *STATEFUL} - set(ABLE)))
 def test_models_with_windows_or_states_read_rows_one_by_one(family: str) -> None:
     assert {**FAMILIES, **STATEFUL}[family]
@@ -147,6 +171,9 @@ def test_batches_keep_rows_on_one_context_together() -> None:
     assert all(len({number // 4 for number in batch}) == 1 for batch in found)
     assert sorted(number for batch in found for number in batch) == list(range(8))
     assert [len(batch) for batch in batches(table(1), 3)] == [3, 3, 2]
+    assert [len(batch) for batch in batches(table(4), None, 16)] == [4, 4]
+    assert [len(batch) for batch in batches(table(4), None)] == [1] * 8
+    assert [len(batch) for batch in batches(table(1), None, 16)] == [1] * 8
 
 
 def test_positions_stand_where_the_tokens_are(tmp_path) -> None:

@@ -62,8 +62,9 @@ def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[_Row]], Answer
             return _reply(row)
 
     def answer(rows: Sequence[_Row]) -> AnswerBatches:
-        with ThreadPoolExecutor(options.batch_size) as pool:
-            for batch in batches(rows, options.batch_size):
+        together = options.batch_size or 1
+        with ThreadPoolExecutor(together) as pool:
+            for batch in batches(rows, together):
                 replies = list(zip(batch, pool.map(ask, batch), strict=True))
                 yield [(row["id"], reply) for row, reply in replies if isinstance(reply, str)]
                 for row, reply in replies:

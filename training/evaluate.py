@@ -21,9 +21,9 @@ Evaluates a model or an adapter on a data set.
 
 For example:
   python training/evaluate.py --model models/smollm2 \\
-      --data synthctx/mdqa_synth:real_haystack --batch-size 5
+      --data synthctx/mdqa_synth:real_haystack
   python training/evaluate.py --adapter runs/smollm2_mdqa_real \\
-      --data synthctx/mdqa_synth:real_haystack --batch-size 5
+      --data synthctx/mdqa_synth:real_haystack
 """
 _NOTES = """\
 The groups of the table are depths in tenths, numbers of hops (or cited

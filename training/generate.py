@@ -10,23 +10,25 @@ from synthctx_data.errors import UsageError
 from training.contexts import can_share_context, documents_of
 from training.options import EvaluateOptions
 
+_TOGETHER = 16  # rows on one context that are answered at once, if nothing else is asked for
 _Row = dict[str, Any]
 AnswerBatches = Iterator[list[tuple[str, str]]]  # ids and answers, batch by batch
 
 
-def batches(rows: Sequence[_Row], size: int) -> Iterator[Sequence[_Row]]:
+def batches(rows: Sequence[_Row], size: int | None, together: int = 1) -> Iterator[Sequence[_Row]]:
     """The rows in batches of at most `size`, sorted by their number of tokens, for the least padding.
 
-    Rows with the same documents are in batches of their own, which read these documents once.
+    Rows with the same documents are in batches of their own, which can read these documents once. Without a size, there are at most
+    `together` rows in such a batch, and one in others.
     """
     contexts: dict[str, list[_Row]] = {}
     for row in rows:
         contexts.setdefault(documents_of(row), []).append(row)
-    shared = [group for group in contexts.values() if len(group) > 1]
+    shared = [(group, size or together) for group in contexts.values() if len(group) > 1]
     alone = [row for group in contexts.values() if len(group) == 1 for row in group]
-    for group in [*shared, alone]:
+    for group, most in [*shared, (alone, size or 1)]:
         ordered = sorted(group, key=lambda row: int(row["num_tokens"]))
-        yield from (ordered[i : i + size] for i in range(0, len(ordered), size))
+        yield from (ordered[i : i + most] for i in range(0, len(ordered), most))
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,11 @@ def from_model(options: EvaluateOptions) -> Callable[[Sequence[_Row]], AnswerBat
 def answering(
     model: Any,
     tokenizer: Any,
-    batch_size: int,
+    batch_size: int | None,
     max_new_tokens: int,
     generate: Callable[..., Any] | None = None,
 ) -> Callable[[Sequence[_Row]], AnswerBatches]:
-    """A function that answers rows greedily with a loaded model.
+    """A function that answers rows greedily with a loaded model, `batch_size` at once (None: those that share a context).
 
     `generate(batch, **arguments)` replaces the model's own `generate(**arguments)` and returns the tokens (row, token) of prompts and
     answers. It can intervene in the model while the model answers.
@@ -84,7 +86,7 @@ def answering(
     can_share = can_share_context(model.config)
 
     def answer(rows: Sequence[_Row]) -> AnswerBatches:
-        for part in batches(rows, batch_size):
+        for part in batches(rows, batch_size, _TOGETHER if can_share else 1):
             prompts = [prompt_ids(tokenizer, row) for row in part]
             shared = common_context(part, prompts) if can_share else 0
             batch = Batch(part, prompts, max(map(len, prompts)), shared)

@@ -137,8 +137,8 @@ class EvaluateOptions(ReadingOptions):
 
     output: Annotated[Name | None, DATA_PANEL] = None
     """The folder of predictions, scores and plot. Default: evaluations/MODEL/DATA_SPLIT."""
-    batch_size: Annotated[Positive, ANSWERS_PANEL] = 1
-    """Rows that are answered at once."""
+    batch_size: Annotated[Positive | None, ANSWERS_PANEL] = None
+    """Rows that are answered at once. Default: those on one context, at most 16, else one."""
     max_new_tokens: Annotated[Positive, ANSWERS_PANEL] = 64
     """Tokens of an answer at most."""
     endpoint: Annotated[Name | None, ANSWERS_PANEL] = None
