@@ -72,7 +72,9 @@ def histogram(heads: HeadScores, ax: "Axes | None" = None) -> "Axes":
     axes = axes_for(ax, (4, 2.6))
     axes.hist(heads.values[~np.isnan(heads.values)], bins=40)
     axes.set_yscale("log")
-    axes.set(xlabel=meaning(heads), ylabel="heads")
+    axes.yaxis.set_major_formatter("{x:g}")  # the usual one writes powers as mathematics, which is switched off
+    axes.yaxis.set_minor_formatter("")
+    axes.set(xlabel="\n".join(textwrap.wrap(meaning(heads), 40)), ylabel="heads")
     return axes
 
 

@@ -224,6 +224,5 @@ def check_read(task: Task, variant: str, options: Options) -> None:
         if name not in COMMON and name not in task.variant(variant).reads:
             who = [v for v, cell in task.variants.items() if name in cell.reads]
             others = f"only {', '.join(who)} do" if who else f"no variant of {task.name} does"
-            raise UsageError(
-                f"{flag(name)}: {variant} does not read it, {others}; leave it out, or build {variant} in a call of its own"
-            )
+            apart = f", or build {variant} in a call of its own" if who else ""
+            raise UsageError(f"{flag(name)}: {variant} does not read it, {others}; leave it out{apart}")

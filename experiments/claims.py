@@ -37,8 +37,8 @@ def at_least(what: str, seen: float, asked: float, bears: str) -> Gate:
 
 
 def gated(verdict: str, unmet: Sequence[Gate]) -> str:
-    """The verdict; where a gate that it rests on is not met, no claim holds."""
-    return f"gate not met: {unmet[0].what}" if verdict == HOLDS and unmet else verdict
+    """The verdict; or the gate that it rests on and that is not met. Then only what cannot be tested at all keeps its verdict."""
+    return f"gate not met: {unmet[0].what}" if unmet and not verdict.startswith(UNTESTED) else verdict
 
 
 def judge(low: float, high: float, bound: float) -> str:

@@ -11,13 +11,14 @@ from synthctx_data.checks import Row, cites
 from synthctx_data.depths import places
 from synthctx_data.metrics import answer_f1, best_subspan_em, citation_score, exact_match
 from synthctx_data.seeding import rng
+from training.contexts import documents_of
 
 _LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over rows with its 95 % bootstrap interval."""
+    """A mean over rows with its 95 % bootstrap interval, for other rows or other contexts."""
 
     mean: float
     low: float
@@ -59,28 +60,43 @@ GROUPS: Mapping[str, Callable[[Row], str]] = {"depth": depth, "hops": hops, "tok
 def summarise(
     rows: Sequence[Row], predictions: Mapping[str, str], resamples: int
 ) -> dict[str, dict[str, dict[str, Mean]]]:
-    """The means, by grouping ("all", depth, hops, tokens), then by group, then by metric."""
-    members: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
+    """The means, by grouping ("all", depth, hops, tokens), then by group, then by metric. Intervals are for other contexts."""
+    members: dict[str, dict[str, list[tuple[str, dict[str, float]]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        scores = score(row, predictions[row["id"]])
-        members["all"]["all"].append(scores)
+        scored = documents_of(row), score(row, predictions[row["id"]])
+        members["all"]["all"].append(scored)
         for name, group in GROUPS.items():
-            members[name][group(row)].append(scores)
+            members[name][group(row)].append(scored)
     return {
         name: {
-            group: {
-                metric: mean([s[metric] for s in groups[group]], resamples, (name, group, metric))
-                for metric in groups[group][0]
-            }
+            group: _means(groups[group], resamples, (name, group))
             for group in sorted(groups, key=lambda group: (len(group), group))
         }
         for name, groups in members.items()
     }
 
 
-def mean(values: Sequence[float], resamples: int, name: tuple[str, ...] = ()) -> Mean:
-    """The mean of the values, with its 95 % bootstrap interval. `name` names the random stream of the resamples."""
-    drawn = rng("bootstrap", *name).integers(len(values), len(values) * resamples)
-    means = np.asarray(values)[np.asarray(drawn).reshape(resamples, -1)].mean(1)
+def _means(members: Sequence[tuple[str, dict[str, float]]], resamples: int, name: tuple[str, ...]) -> dict[str, Mean]:
+    """The means of each metric, from the context and the scores of each row."""
+    contexts = [context for context, _ in members]
+    return {
+        metric: mean([scores[metric] for _, scores in members], resamples, (*name, metric), contexts)
+        for metric in members[0][1]
+    }
+
+
+def mean(
+    values: Sequence[float], resamples: int, name: tuple[str, ...] = (), contexts: Sequence[str] | None = None
+) -> Mean:
+    """The mean of the values, with its 95 % bootstrap interval. `name` names the random stream of the resamples.
+
+    Rows with the same context are not independent: they are drawn together, if `contexts` has the context of each value.
+    """
+    numbers = {context: i for i, context in enumerate(dict.fromkeys(contexts))} if contexts else {}
+    clusters = [numbers[context] for context in contexts] if contexts else range(len(values))
+    sums, sizes = np.bincount(clusters, values), np.bincount(clusters)
+    drawn = rng("bootstrap", *name).integers(len(sums), len(sums) * resamples)
+    chosen = np.asarray(drawn).reshape(resamples, -1)
+    means = sums[chosen].sum(1) / sizes[chosen].sum(1)
     low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return Mean(float(np.mean(values)), float(low), float(high), len(values))

@@ -12,10 +12,10 @@ from training.contexts import can_share_context
 from training.memory import GIB, Memory, estimate_memory
 from training.model import load_config
 from training.options import Recipe
-from training.sequences import encode_all, load_mixture, parse_mixture
+from training.sequences import contexts, encode_all, load_mixture, parse_mixture
 from training.turns import load_tokenizer
 
-_ROWS = 16  # rows that are counted
+_SEQUENCES = 16  # that are counted
 _H100 = 79 * GIB  # the memory of an H100 with 80 GB
 _FLOPS = 989e12  # its floating-point operations a second in bfloat16, without sparsity
 _USED = 0.4  # the share of them that training is taken to reach
@@ -51,11 +51,12 @@ def forecast(recipe: Recipe) -> Forecast:
     config = load_config(recipe)
     tokenizer = load_tokenizer(recipe.model, recipe.model_revision)
     rows = load_mixture(parse_mixture(recipe.data), "train")
-    some = rows.select(range(min(_ROWS, len(rows))))
+    together = can_share_context(config)
+    groups = contexts(rows) if together else [[i] for i in range(len(rows))]
+    counted = [i for group in groups[:_SEQUENCES] for i in group]
     most = recipe.max_tokens or config.get_text_config().max_position_embeddings
-    encoded = encode_all(some, tokenizer, most, can_share_context(config))
-    sizes = [len(labels) for labels in encoded["labels"]]
-    sequences = ceil(len(rows) * len(sizes) / len(some))
+    sizes = [len(one) for one in encode_all(rows.select(counted), tokenizer, most, together)["labels"]]
+    sequences = len(groups)
     steps = recipe.max_steps or ceil(ceil(sequences / recipe.batch_size / recipe.accumulation) * recipe.epochs)
     on_gpu = recipe.model_copy(update={"dtype": "bfloat16" if recipe.dtype == "auto" else recipe.dtype})
     kept = estimate_memory(config, on_gpu, max(sizes), False)
@@ -84,12 +85,12 @@ def show_forecast(recipe: Recipe, found: Forecast) -> None:
     """Prints a forecast."""
     least, mean, most = found.tokens
     how = "activations computed again" if found.checkpointing else "all activations kept"
-    time = f"{found.hours:.1f} hours" if found.hours >= 1 else f"{max(60 * found.hours, 1):.0f} minutes"
+    time = f"{found.hours:.1f} hours" if found.hours >= 1 else f"{60 * found.hours:.1f} minutes"
     for line in (
-        f"rows       {found.rows:,} in {found.sequences:,} sequences",
-        f"tokens     {least:,} to {most:,} a sequence, {mean:,} on average, over the first {min(_ROWS, found.rows)} rows",
+        f"rows       {found.rows:,} in {found.sequences:,} sequences; rows on one context are one sequence",
+        f"tokens     {least:,} to {most:,} a sequence, {mean:,} on average, in the first {min(_SEQUENCES, found.sequences)}",
         f"steps      {found.steps:,} of {recipe.batch_size * recipe.accumulation} sequences",
-        f"one H100   {found.memory.total / GIB:.0f} GiB of {_H100 / GIB:.0f}, {how}: {found.memory}",
+        f"one H100   {found.memory.total / GIB:.1f} GiB of {_H100 / GIB:.0f}, {how}: {found.memory}",
         f"           about {time}, if it reaches {_USED:.0%} of its {_FLOPS / 1e12:.0f} TFLOP/s",
     ):
         out.print(line, soft_wrap=True)

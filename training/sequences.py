@@ -98,14 +98,19 @@ def encode_all(
     encoded = rows.map(encode_row, remove_columns=rows.column_names, desc="Tokenizing")
     if not together:
         return encoded
-    contexts = map(documents_of, rows.select_columns(["prompt", "documents"]))
-    groups = [[i for i, _ in group] for _, group in groupby(enumerate(contexts), lambda one: one[1])]
+    groups = contexts(rows)
     if len(groups) == len(rows):
         return encoded
     indices = datasets.Dataset.from_dict({"rows": groups})
     return indices.map(
         lambda group: join([encoded[i] for i in group["rows"]]), remove_columns=["rows"], desc="Joining questions"
     )
+
+
+def contexts(rows: datasets.Dataset) -> list[list[int]]:
+    """The indices of the rows of each context: of rows in turn that have the same documents."""
+    found = map(documents_of, rows.select_columns(["prompt", "documents"]))
+    return [[i for i, _ in group] for _, group in groupby(enumerate(found), lambda one: one[1])]
 
 
 def join(rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, list[int]]:

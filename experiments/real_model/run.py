@@ -18,7 +18,8 @@ Tunes a real model on each variant and asks it real questions, on two cores.
 
 For example:
   python experiments/real_model/run.py
-  python experiments/real_model/run.py --plan experiments/real_model/smoke.yaml \\
+  python experiments/real_model/run.py \\
+      --plan experiments/real_model/smoke.yaml \\
       --output real/smoke --report real/smoke.md
 """
 _NOTES = """\

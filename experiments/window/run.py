@@ -18,7 +18,8 @@ Asks a real model beyond its window, extended in several ways.
 
 For example:
   python experiments/window/run.py
-  python experiments/window/run.py --plan experiments/window/smoke.yaml \\
+  python experiments/window/run.py \\
+      --plan experiments/window/smoke.yaml \\
       --output real/window --report real/window.md
 """
 _NOTES = """\
