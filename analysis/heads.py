@@ -202,9 +202,14 @@ def in_atlas(address: str) -> Path:
     """
     name, *rest = address.removeprefix(_ATLAS).split("/")
     score, tokens = [*rest, *("wu_forced", "")[len(rest) :]][:2]
-    there = sorted((ATLAS / name / score).glob(f"{tokens or '*'}.safetensors"), key=lambda file: int(file.stem))
-    if not there or len(rest) > 2 or not name:
-        known = sorted(str(file.relative_to(ATLAS).with_suffix("")) for file in ATLAS.glob("*/*/*.safetensors"))
+    files = sorted(file for file in ATLAS.glob("*/*/*.safetensors") if file.stem.isdecimal())
+    there = [
+        file
+        for file in sorted(files, key=lambda file: int(file.stem))
+        if (file.parts[-3], file.parts[-2]) == (name, score) and tokens in ("", file.stem)
+    ]
+    if not there or len(rest) > 2:
+        known = [str(file.relative_to(ATLAS).with_suffix("")) for file in files]
         raise DatasetError(
             f"expected an entry of the atlas, such as atlas:{known[0] if known else 'MODEL'}, got {address!r}; there are "
             f"{', '.join(known) or 'none'}; others are made by analysis/add_to_atlas.py"

@@ -256,7 +256,7 @@ class Knockout(Intervention):
         if self.hidden is None:
             return call.value.new_zeros(())
         columns = torch.arange(call.key.shape[2], device=heads.device) + call.first_key
-        known = self.hidden.to(heads.device)
+        known = self.hidden[: call.query.shape[0]].to(heads.device)
         hidden = known[:, columns.clamp(max=known.shape[1] - 1)] & (columns < known.shape[1])
         some, queries = call.of_heads(heads), rows.any(0).nonzero().flatten()
 

@@ -21,6 +21,8 @@ from synthctx_data.tokens import load_counter
 
 _NEAREST = 8  # pages of the expression's own haystack that stand among a user's documents
 _NEEDLES = 0.75  # the share of a context that the needles of several questions may take
+_REST = 32  # tokens for other documents, at least
+_NUMBER = 98  # the index of a document whose number has two digits
 _ARRANGED = 32  # contexts, full ones, whose questions are arranged together
 
 
@@ -164,8 +166,14 @@ class Examples:
         def apart(one: int, other: int) -> bool:
             return self.expression.apart(split, numbers[one], numbers[other])
 
-        groups = arrange(concepts, self.options.questions, int(_NEEDLES * self.options.max_tokens), apart)
+        groups = arrange(concepts, self.options.questions, self._room(concepts), apart)
         return [tuple(numbers[i] for i in group) for group in groups]
+
+    def _room(self, concepts: Sequence[Concept]) -> int:
+        """The tokens that the needles of one context may have: three quarters, or less where a small budget must hold the rest too."""
+        frame = max(self.layout.frame(concept).tokens for concept in concepts)
+        numbers = self.options.questions * self.layout.number_tokens(_NUMBER)
+        return min(int(_NEEDLES * self.options.max_tokens), self.options.max_tokens - frame - numbers - _REST)
 
     def _fillers(self, split: str, numbers: Sequence[int], concept: Concept) -> Iterator[Page]:
         around = CONTEXTS[self._cell.context]

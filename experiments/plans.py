@@ -36,17 +36,27 @@ def read_plan(file: Path, kind: type[AnyPlan], example: Path) -> AnyPlan:
 
     Raises: UsageError if the file cannot be read, or holds no valid plan. It names the `example`.
     """
-    expected = f"--plan: expected a plan such as {example}"
-    read = read_yaml(file, expected)
-    if "like" in read:
-        read = _patched(read_yaml(file.parent / read.pop("like"), expected), read)
     try:
-        return kind.model_validate(read)
+        return kind.model_validate(_read(file, f"--plan: expected a plan such as {example}"))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        got = f", got {first['input']!r}" if where else ""
+        got = f", got {first['input']!r}" if where and not isinstance(first["input"], dict) else ""
         raise UsageError(f"--plan: {where or 'the whole'}: {first['msg']}{got} in {file}") from error
+
+
+def _read(file: Path, expected: str, known: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values of a plan, with those of the plan that it is like, which may be like another."""
+    if file in known:
+        raise UsageError(f"{expected}, and {file} is like itself")
+    read = read_yaml(file, expected)
+    if "like" not in read:
+        return read
+    like = read.pop("like")
+    if not isinstance(like, str):
+        raise UsageError(f"{expected}, and `like` in {file} is {like!r}: expected the name of a plan beside it")
+    patched: dict[str, Any] = _patched(_read(file.parent / like, expected, (*known, file)), read)
+    return patched
 
 
 def _patched(old: Any, new: Any) -> Any:

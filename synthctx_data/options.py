@@ -100,6 +100,10 @@ class Options(OptionModel):
             raise UsageError("--model: expected the name of a model, got none")
         if (self.train, self.validation) == (0, 0):
             raise UsageError("--train and --validation: expected at least one example, got 0 of both")
+        if self.questions > 1 and self.depth != UNIFORM:
+            raise UsageError(
+                "--questions: the needles of one context cannot all stand at the depths of --depth; leave out one of the two"
+            )
         if self.distractors != "dense" and "dense_model" in self.changed():
             raise UsageError("--dense-model: it is read with --distractors dense only; add that or leave it out")
         return self

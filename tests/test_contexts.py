@@ -13,6 +13,8 @@ from tests.families import FAMILIES, OFTEN, STATEFUL, make
 from training.contexts import can_share_context
 from training.generate import Batch, batches, common_context, generate_batch
 from training.loss import labelled_loss
+from training.model import shares_contexts
+from training.options import Recipe
 from training.sequences import collate_branches, join, with_skips
 from training.tiny import make_tiny
 from training.turns import IGNORED, load_tokenizer, prompt_ids
@@ -153,6 +155,13 @@ def test_patching_between_adapters_does_the_same_where_the_context_is_read_once(
     every = [(layer, head) for layer in range(2) for head in range(4)]
     assert written(True, every) == written(False, every) != written(True, [(0, 0)])
     assert written(True, [(0, 0)]) == written(False, [(0, 0)])
+
+
+def test_only_sdpa_takes_the_masks_of_training() -> None:
+    """Eager attention adds a mask of booleans to its logits, which hides nothing."""
+    config = make("llama").config
+    for attention, shares in (("auto", True), ("sdpa", True), ("eager", False)):
+        assert shares_contexts(Recipe(model="m", data=["a:b"], attention=attention), config) is shares
 
 
 @pytest.mark.parametrize("family", sorted({*OFTEN, "mistral", *STATEFUL} - set(ABLE)))

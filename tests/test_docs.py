@@ -31,7 +31,8 @@ SMALLER = {
     "analysis/detect.py": "analysis/detect.py --limit 8",
     "analysis/knockout.py": "analysis/knockout.py --limit 4 --seeds 1",
     "analysis/patch.py": "analysis/patch.py --limit 4 --seeds 1",
-    "analysis/rank.py": "analysis/rank.py --limit 4 --max-steps 4",
+    "analysis/rank.py": "analysis/rank.py --limit 4",
+    "--max-steps 15": "--max-steps 2",
 }
 ALWAYS = {"make test ": "make --dry-run test "}  # it would run this test
 

@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.arrangement import arrange
+from builders.hub.versions import differences
 from synthctx_data.checks import Checker, Expected
 from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Document, Needle, Page, Span
 from synthctx_data.matching import comparable, comparables, holds
+from synthctx_data.options import Options
 from synthctx_data.schema import to_table
 from synthctx_data.tokens import load_counter
 from tests.conftest import IDS, VARIANTS, every_example, examples_for
@@ -107,3 +109,25 @@ def test_long_passages_share_a_small_context_with_fewer() -> None:
     examples = examples_for("mdqa_synth", "real_haystack", questions=12, train=36, validation=0)
     for row in every_example(examples):
         assert 0.98 * 1024 < row.num_tokens <= 1024
+
+
+@pytest.mark.parametrize("key_style", ["integer", "word", "uuid"])
+@pytest.mark.parametrize(("max_tokens", "questions"), [(600, 64), (1023, 64), (256, 5)])
+def test_where_one_question_fits_so_do_several(key_style: str, max_tokens: int, questions: int) -> None:
+    options = {"key_style": key_style, "max_tokens": max_tokens, "train": 40, "validation": 0}
+    for number in (1, questions):
+        rows = every_example(examples_for("mdqa_synth", "symbolic_haystack", questions=number, **options))
+        assert max(row.num_tokens for row in rows) <= max_tokens
+
+
+def test_given_depths_and_several_questions_are_refused_together() -> None:
+    with pytest.raises(UsageError, match="--questions: the needles of one context cannot all stand at the depths"):
+        Options(questions=2, depth="0.5")
+
+
+def test_more_rows_of_shared_contexts_are_other_rows() -> None:
+    alone = {"variant": "v", "content": "2.0.0", "train": 10}
+    shared = {**alone, "questions": 5}
+    for before, part in ((alone, "grown"), (shared, "replaced")):
+        (found,) = differences({"v": before}, {"v": {**before, "train": 20}})
+        assert str(found).startswith(f"`v` {part}")

@@ -78,9 +78,10 @@ def test_without_a_network_it_says_what_to_do(tmp_path: Path, weights: str, advi
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ConflictError, match="is there already"):
         make_smollm2(tmp_path)
-    (tmp_path / SOURCE).write_text('{"weights": "hub"}')
-    with pytest.raises(ConflictError, match="weights from hub"):
-        make_smollm2(tmp_path)
+    for text in ("{}", "[]", '{"weights": "package"}'):
+        (tmp_path / SOURCE).write_text(text)
+        with pytest.raises(ConflictError, match="is there already"):
+            make_smollm2(tmp_path)
 
 
 def test_too_little_memory_is_said_before_anything_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +111,9 @@ def test_no_passage_of_a_test_is_trained_on(tmp_path: Path) -> None:
         ("like: plan.yaml\ntests: {nq_1024: {models: [untuned]}}", "a first test of mdqa_synth that all models are asked"),
         ("like: plan.yaml\nseeds: []", "--plan: seeds: "),
         ("like: absent.yaml", "expected a plan such as"),
+        ("like: [1]", r"`like` in .* is \[1\]: expected the name of a plan"),
+        ("like: mine.yaml", "is like itself"),
+        ("like: plan.yaml\nknockout: {models: [foo/1]}", "expected models such as real/1, got foo/1"),
     ],
 )  # fmt: skip
 def test_a_plan_that_cannot_be_run_says_why(tmp_path: Path, text: str, message: str) -> None:

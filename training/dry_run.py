@@ -8,14 +8,13 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from synthctx_data.command import out
-from training.contexts import can_share_context
 from training.memory import GIB, Memory, estimate_memory
-from training.model import load_config
+from training.model import load_config, shares_contexts
 from training.options import Recipe
 from training.sequences import contexts, encode_all, load_mixture, parse_mixture
 from training.turns import load_tokenizer
 
-_SEQUENCES = 16  # that are counted
+_SEQUENCES = 16  # that are counted, at most
 _H100 = 79 * GIB  # the memory of an H100 with 80 GB
 _FLOPS = 989e12  # its floating-point operations a second in bfloat16, without sparsity
 _USED = 0.4  # the share of them that training is taken to reach
@@ -44,16 +43,17 @@ class Forecast:
 
 
 def forecast(recipe: Recipe) -> Forecast:
-    """The size of the training that a recipe asks for, from its first rows.
+    """The size of the training that a recipe asks for, from some of its rows.
 
     Raises: UsageError if the configuration, the tokenizer or the data cannot be loaded, or if a row is too long.
     """
     config = load_config(recipe)
     tokenizer = load_tokenizer(recipe.model, recipe.model_revision)
     rows = load_mixture(parse_mixture(recipe.data), "train")
-    together = can_share_context(config)
+    together = shares_contexts(recipe, config)
     groups = contexts(rows) if together else [[i] for i in range(len(rows))]
-    counted = [i for group in groups[:_SEQUENCES] for i in group]
+    apart = ceil(len(groups) / _SEQUENCES)
+    counted = [i for group in groups[::apart] for i in group]  # from all data sets of a mixture
     most = recipe.max_tokens or config.get_text_config().max_position_embeddings
     sizes = [len(one) for one in encode_all(rows.select(counted), tokenizer, most, together)["labels"]]
     sequences = len(groups)
@@ -88,7 +88,7 @@ def show_forecast(recipe: Recipe, found: Forecast) -> None:
     time = f"{found.hours:.1f} hours" if found.hours >= 1 else f"{60 * found.hours:.1f} minutes"
     for line in (
         f"rows       {found.rows:,} in {found.sequences:,} sequences; rows on one context are one sequence",
-        f"tokens     {least:,} to {most:,} a sequence, {mean:,} on average, in the first {min(_SEQUENCES, found.sequences)}",
+        f"tokens     {least:,} to {most:,} a sequence, {mean:,} on average, in {min(_SEQUENCES, found.sequences)} of them",
         f"steps      {found.steps:,} of {recipe.batch_size * recipe.accumulation} sequences",
         f"one H100   {found.memory.total / GIB:.1f} GiB of {_H100 / GIB:.0f}, {how}: {found.memory}",
         f"           about {time}, if it reaches {_USED:.0%} of its {_FLOPS / 1e12:.0f} TFLOP/s",

@@ -65,11 +65,10 @@ def finetune(recipe: Recipe) -> Path:
     """
     output = Path(recipe.output)
 
-    from training.contexts import can_share_context
     from training.identity import identify_data, identify_model
     from training.loss import AnswerTrainer
     from training.memory import choose_checkpointing
-    from training.model import MASKABLE, choose_attention, load_config, load_model, lora
+    from training.model import load_config, load_model, lora, shares_contexts
     from training.model_card import write_card
     from training.sequences import collate_branches, encode_all, load_mixture, parse_mixture, with_skips
     from training.turns import load_tokenizer
@@ -90,11 +89,11 @@ def finetune(recipe: Recipe) -> Path:
     tokens = recipe.max_tokens or config.get_text_config().max_position_embeddings
     with_validation = [part for part in mixture if has_split(part.address, "validation")]
     arguments = _arguments(recipe, bool(with_validation))
-    together = can_share_context(config) and choose_attention(recipe.attention, config) in MASKABLE
+    together = shares_contexts(recipe, config)
     if recipe.positions == "skip" and not together:
         raise UsageError(
-            f"--positions skip: expected a model whose tokens see all tokens before them, with --attention sdpa or eager, and "
-            f"{recipe.model} has a window or a state, or its attention takes no mask; leave it out, or take another --attention"
+            f"--positions skip: expected --attention sdpa, and a model whose tokens see all tokens before them: {recipe.model} has a "
+            "window or a state, or another --attention is asked for, or taken since there is a GPU; take --attention sdpa, or leave it out"
         )
     with arguments.main_process_first():
         train = encode_all(load_mixture(mixture, "train"), tokenizer, tokens, together)

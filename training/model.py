@@ -15,11 +15,10 @@ from transformers import (
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from synthctx_data.errors import UsageError, first_line
+from training.contexts import can_share_context
 from training.options import ModelOptions, ReadingOptions, Recipe
 from training.rope import check_positions, extend
 from training.turns import load_tokenizer
-
-MASKABLE = ("sdpa", "eager")  # implementations of attention that take any mask
 
 
 def load_config(recipe: ModelOptions) -> PreTrainedConfig:
@@ -167,6 +166,14 @@ def choose_attention(name: str, config: PreTrainedConfig) -> str:
     if flash and getattr(kind, "_supports_flash_attn", True):
         return "flash_attention_2"
     return "sdpa" if getattr(kind, "_supports_sdpa", True) else "eager"
+
+
+def shares_contexts(recipe: Recipe, config: PreTrainedConfig) -> bool:
+    """True if training reads a context once for all of its rows, and can give tokens other positions: with sdpa, whose masks are free.
+
+    Eager attention adds its mask, so a mask of booleans would hide nothing.
+    """
+    return can_share_context(config) and choose_attention(recipe.attention, config) == "sdpa"
 
 
 def lora(recipe: Recipe, model: PreTrainedModel) -> LoraConfig:

@@ -60,7 +60,9 @@ def _free_memory() -> int:
 def _known(folder: Path, weights: Weights) -> dict[str, str]:
     try:
         source: dict[str, str] = json.loads((folder / SOURCE).read_text())
-    except (OSError, ValueError) as error:
+        if not (folder / "model.safetensors").is_file() or not {"weights", "name", "file", "sha256"} <= source.keys():
+            raise ValueError("parts are missing")
+    except (OSError, ValueError, AttributeError) as error:
         raise ConflictError(f"{folder} is there already, and is not from this command; give another folder") from error
     if source["weights"] != weights:
         raise ConflictError(f"{folder} holds the weights from {source['weights']}; give another folder, or remove it")

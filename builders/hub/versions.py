@@ -77,7 +77,7 @@ def _difference(variant: str, before: Manifest | None, after: Manifest | None) -
     if _same(before, after, ()):
         return Difference(variant, "written anew, with the same rows", _PATCH)
     sizes = f"{rows(before)} before, {rows(after)} now"
-    if _same(before, after, _SIZES) and not _from_answers(after):
+    if _same(before, after, _SIZES) and not _from_answers(after) and after.get("questions", 1) == 1:
         if _grown(before, after):
             return Difference(variant, f"grown: {sizes}, the old ones as they were", _MINOR)
         return Difference(variant, f"cut: {sizes}, those that are left as they were", _MAJOR)

@@ -115,6 +115,10 @@ class Plan(Whole):
             raise ValueError(f"expected {REAL} among the variants, got {', '.join(self.variants)}")
         if self.tests[self.main_test].models or self.tests[self.main_test].task != "mdqa_synth":
             raise ValueError(f"expected a first test of mdqa_synth that all models are asked, got {self.main_test}")
+        known = ["untuned", *(f"{variant}/{seed}" for variant in self.variants for seed in self.seeds)]
+        named = [*self.knockout.models, *(model for test in self.tests.values() for model in test.models)]
+        if unknown := [model for model in named if model not in known]:
+            raise ValueError(f"expected models such as {known[1]}, got {', '.join(unknown)}")
         return self
 
     @property
