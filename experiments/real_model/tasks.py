@@ -135,8 +135,11 @@ def tune(study: Study, model: str) -> None:
 
 
 def tune_and_examine(study: Study, model: str) -> None:
-    """Tunes a model and examines it."""
-    once(study.root, f"tune-{model.replace('/', '-')}", tune, study, model)
+    """Tunes a model and examines it. It is tuned again if its adapter is not kept, as those of further seeds are not."""
+    name = f"tune-{model.replace('/', '-')}"
+    if not (study.at(model, "adapter") / "adapter_model.safetensors").exists():
+        (study.root / "done" / f"{name}.json").unlink(missing_ok=True)
+    once(study.root, name, tune, study, model)
     examine(study, model)
 
 
