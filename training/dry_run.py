@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from synthctx_data.command import out
-from training.memory import GIB, Memory, estimate_memory
+from training.memory import GIB, Memory, computes_again, estimate_memory
 from training.model import load_config, shares_contexts
 from training.options import Recipe
 from training.sequences import contexts, encode_all, load_mixture, parse_mixture
@@ -59,10 +59,8 @@ def forecast(recipe: Recipe) -> Forecast:
     sequences = len(groups)
     steps = recipe.max_steps or ceil(ceil(sequences / recipe.batch_size / recipe.accumulation) * recipe.epochs)
     on_gpu = recipe.model_copy(update={"dtype": "bfloat16" if recipe.dtype == "auto" else recipe.dtype})
-    kept = estimate_memory(config, on_gpu, max(sizes), False)
-    asked = recipe.gradient_checkpointing
-    checkpointing = kept.total > _H100 / 2 if asked == "auto" else bool(asked)
-    memory = estimate_memory(config, on_gpu, max(sizes), True) if checkpointing else kept
+    checkpointing = computes_again(config, on_gpu, max(sizes), _H100)
+    memory = estimate_memory(config, on_gpu, max(sizes), checkpointing)
     read = steps * recipe.batch_size * recipe.accumulation
     seconds = read * fmean(_operations(config, size) for size in sizes) * (3 if checkpointing else 2) / (_FLOPS * _USED)
     tokens = (min(sizes), round(fmean(sizes)), max(sizes))

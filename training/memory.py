@@ -53,17 +53,20 @@ def estimate_memory(config: PreTrainedConfig, recipe: Recipe, tokens: int, check
     return Memory(model.num_parameters() * size, 16 * recipe.lora_rank * adapted, rows * kept * size)
 
 
+def computes_again(config: PreTrainedConfig, recipe: Recipe, tokens: int, there: int) -> bool:
+    """True if activations are computed again instead of kept on a device with `there` bytes. "auto": unless half of them hold them."""
+    if recipe.gradient_checkpointing != "auto":
+        return recipe.gradient_checkpointing
+    return bool(recipe.deepspeed) or estimate_memory(config, recipe, tokens, False).total > there / 2
+
+
 def choose_checkpointing(config: PreTrainedConfig, recipe: Recipe, tokens: int) -> bool:
-    """True if activations are computed again instead of kept. "auto": unless half of this device's memory holds them.
+    """True if activations are computed again instead of kept on this device.
 
     Raises: UsageError if training would not fit on this device. The message says what would fit.
     """
     where, there = _available()
-    if recipe.gradient_checkpointing == "auto":
-        free = not recipe.deepspeed and estimate_memory(config, recipe, tokens, False).total <= there / 2
-        if free:
-            return False
-    checkpointing = recipe.gradient_checkpointing is not False
+    checkpointing = computes_again(config, recipe, tokens, there)
     needed = estimate_memory(config, recipe, tokens, checkpointing)
     if recipe.deepspeed or needed.total <= there:
         return checkpointing
