@@ -18,9 +18,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from experiments.plans import Whole
 from synthctx_data.command import err
 from synthctx_data.errors import ConflictError
 from synthctx_data.files import write_json
+from training import run_folder
 
 _TOLD: list[Any] = []  # in a worker, the queue for its progress
 
@@ -58,6 +60,15 @@ def run_stages(stages: Sequence[Sequence[Job]], output: Path, workers: int | Non
     ):
         for stage in stages:
             _finish([pool.submit(_work, job, output / "logs") for job in stage], stage, told, advance)
+
+
+def begin(root: Path, plan: Whole, holding: str) -> None:
+    """Records the plan of a run in its folder, unless the run is finished there. `holding` is a pattern of what a run leaves there.
+
+    Raises: ConflictError if the folder holds a run of another plan.
+    """
+    if not run_folder.is_finished(root, plan.flat(), holding):
+        run_folder.record(root, plan.flat())
 
 
 def once(root: Path, name: str, call: Callable[..., None], *arguments: Any) -> None:

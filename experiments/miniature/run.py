@@ -7,11 +7,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from pydantic import Field
 
-from experiments.jobs import Job, run_stages
+from experiments.jobs import Job, begin, run_stages
 from experiments.miniature.plan import HERE, REAL, REFERENCE, load_plan
 from synthctx_data.command import run, script
 from synthctx_data.option_model import OptionModel
-from training import run_folder
 
 _HELP = """\
 Runs the paper in miniature, on two cores in an hour.
@@ -50,11 +49,9 @@ def main(options: MiniatureOptions, _: str) -> None:
     from experiments.miniature.report import write_report
     from experiments.miniature.stages import Study
 
-    output = options.output
-    study = Study(output, load_plan(options.plan))
-    if not run_folder.is_finished(output, study.plan.flat(), "base-*"):
-        run_folder.record(output, study.plan.flat())
-    run_stages(list(_stages(study)), output, options.workers)
+    study = Study(options.output, load_plan(options.plan))
+    begin(study.root, study.plan, "base-*")
+    run_stages(list(_stages(study)), study.root, options.workers)
     print(write_report(study, options.report, options.plan))
 
 

@@ -7,11 +7,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from pydantic import Field
 
-from experiments.jobs import Job, once, run_stages
+from experiments.jobs import Job, begin, once, run_stages
 from experiments.real_model.plan import HERE, REAL, load_plan
 from synthctx_data.command import run, script
 from synthctx_data.option_model import OptionModel
-from training import run_folder
 
 _HELP = """\
 Tunes a real model on each variant and asks it real questions, on two cores.
@@ -53,8 +52,7 @@ def main(options: RealModelOptions, _: str) -> None:
     from experiments.real_model.tasks import Study
 
     study = Study(options.output, load_plan(options.plan))
-    if not run_folder.is_finished(study.root, study.plan.flat(), "done"):
-        run_folder.record(study.root, study.plan.flat())
+    begin(study.root, study.plan, "done")
     run_stages(list(_stages(study)), study.root, options.workers)
     print(write_report(study, options.report, options.plan))
 
