@@ -1,12 +1,16 @@
 """Plans of experiments: YAML files with all that is decided before the numbers, read and checked."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synthctx_data.errors import UsageError
 from synthctx_data.files import read_yaml
+
+DTYPE: Literal["float32"] = (
+    "float32"  # of all models, on a GPU too, so that what is found does not depend on the machine
+)
 
 
 class Part(BaseModel):

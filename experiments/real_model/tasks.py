@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis.options import CompareOptions, DetectOptions, KnockoutOptions, PatchOptions, ScoreName
 from experiments.jobs import once
+from experiments.plans import DTYPE
 from experiments.real_model.floors import closed_book, floors
 from experiments.real_model.plan import REAL, Plan
 from experiments.real_model.questions import QUESTIONS, divide
@@ -44,8 +45,9 @@ class Study:
         return f"{self.root / 'data' / name / task}:{variant}"
 
     def reads(self, model: str) -> dict[str, Any]:
-        """The options that name a model."""
-        return {"model": self.plan.model} if model == UNTUNED else {"adapter": str(self.at(model, "adapter"))}
+        """The options that name a model, and its numbers' type."""
+        named = {"model": self.plan.model} if model == UNTUNED else {"adapter": str(self.at(model, "adapter"))}
+        return {**named, "dtype": DTYPE}
 
     def scores(self, model: str) -> list[ScoreName]:
         """The scores that a model's heads get."""
@@ -119,6 +121,7 @@ def tune(study: Study, model: str) -> None:
     folder = study.at(model, "adapter")
     recipe = Recipe(
         model=study.plan.model,
+        dtype=DTYPE,
         data=[study.data(variant)],
         output=str(folder),
         learning_rate=tuning.learning_rate,
@@ -154,7 +157,7 @@ def examine_untuned(study: Study) -> None:
     rows = [closed_book(row) for row in test_rows(study, study.plan.main_test)]
     folder = study.at(UNTUNED, "closed_book")
     folder.mkdir(parents=True, exist_ok=True)
-    options = EvaluateOptions(data=study.data(study.plan.main_test), model=study.plan.model)
+    options = EvaluateOptions(data=study.data(study.plan.main_test), model=study.plan.model, dtype=DTYPE)
     (folder / "predictions.jsonl").unlink(missing_ok=True)
     predict(answering(*load_for_reading(options), 8, study.plan.new_tokens), rows, folder / "predictions.jsonl")
     found = [floors(row) for row in test_rows(study, study.plan.main_test)]
@@ -226,6 +229,7 @@ def patch(study: Study, model: str) -> None:
         split="train",
         limit=plan.patching.rows,
         adapter=str(study.at(model, "adapter")),
+        dtype=DTYPE,
         donor_adapter=str(study.at(study.reference, "adapter")),
         heads=str(study.at(model, "heads", plan.heads.for_all)),
         donor_heads=str(study.at(study.reference, "heads", plan.heads.for_all)),

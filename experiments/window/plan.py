@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from experiments.plans import Part, Whole, read_plan
+from experiments.plans import DTYPE, Part, Whole, read_plan
 
 HERE = Path(__file__).resolve().parent
 KINDS = {"real": "real_haystack", "symbolic": "symbolic_haystack"}
@@ -42,7 +42,7 @@ class Plan(Whole):
         """The options that extend the positions of a model that is not tuned."""
         trained = self.target if model == AS_IT_WAS else self.window
         rope = {} if model == AS_IT_WAS else {"rope": model}
-        return {"model": self.model, "max_tokens": self.target, "trained_tokens": trained, **rope}
+        return {"model": self.model, "dtype": DTYPE, "max_tokens": self.target, "trained_tokens": trained, **rope}
 
 
 def load_plan(file: Path = HERE / "plan.yaml") -> Plan:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.plans import DTYPE
 from experiments.real_model.questions import divide
 from experiments.real_model.tasks import build_variant_at
 from experiments.window.plan import KINDS, TUNED, Plan
@@ -74,7 +75,7 @@ def ask(study: Study, model: str) -> None:
     reads: dict[str, Any] = {}
     if model in TUNED:
         tune(study, model)
-        reads = {"adapter": str(study.at(model, "adapter"))}
+        reads = {"adapter": str(study.at(model, "adapter")), "dtype": DTYPE}
     else:
         reads = plan.extension(model)
     for length in plan.lengths:
