@@ -23,8 +23,8 @@ class _Means(Probe):
     """
 
     def __init__(self, rows: Tensor, owner: Tensor, columns: Tensor) -> None:
-        self.rows, self.owner, self.columns = rows, owner, columns
-        self.shares = 1 / torch.bincount(owner)
+        self.rows, self.owner, self.columns = rows, owner.to(rows.device), columns
+        self.shares = 1 / torch.bincount(self.owner)
         self.means: dict[int, Tensor] = {}
 
     def read(self, call: Call, rows: Tensor, weights: Tensor) -> None:

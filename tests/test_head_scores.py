@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from analysis.causal_scores import causal
 from analysis.engine.detect import score_rows
 from analysis.interventions import Intervention, Knockout, Positions, intervene
 from analysis.logit_score import logit
+from analysis.options import ScoreName
 from analysis.qrhead_score import qrhead
 from analysis.spans import Tokens, neutral, tokens_of
 from analysis.writing_paths import find_paths
@@ -242,6 +244,16 @@ def test_questions_on_one_context_score_together_as_they_do_alone(score: str, to
         (alone,) = run([question], nothing[i : i + 1])
         np.testing.assert_allclose(together[i].steps, alone.steps, atol=1e-4)
         np.testing.assert_allclose(together[i].needles, alone.needles, atol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("score", get_args(ScoreName))
+def test_scores_on_a_gpu_are_those_on_a_cpu(score: ScoreName, tokenizer, rows: list[dict]) -> None:
+    model = random_model("llama", tokenizer)
+    here, there = (list(score_rows(model.to(device), tokenizer, rows[:4], score)) for device in ("cpu", "cuda"))
+    for one, other in zip(here, there, strict=True):
+        np.testing.assert_allclose(one.steps, other.steps, atol=1e-4)
+        np.testing.assert_allclose(one.needles, other.needles, atol=1e-4)
 
 
 def test_a_model_that_keeps_a_state_is_scored_one_branch_at_a_time(tokenizer, rows: list[dict]) -> None:

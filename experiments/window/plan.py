@@ -25,13 +25,12 @@ class Tuning(Part):
 
 
 class Plan(Whole):
-    """The whole plan. Lengths, the window and the target are in tokens."""
+    """The whole plan. The window and the target are in tokens. `rows` are asked, of each kind, at each number of tokens."""
 
     model: str
     window: int
     target: int
-    lengths: tuple[int, ...]
-    rows: int
+    rows: dict[int, int]
     questions: int
     new_tokens: int
     held_out: int

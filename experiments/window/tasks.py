@@ -18,7 +18,7 @@ class Study:
     plan: Plan
 
     def data(self, kind: str, name: str | int) -> str:
-        """The address of a kind's training rows ("train"), or of its test rows of a length."""
+        """The address of a kind's training rows ("train"), or of its test rows of some tokens."""
         return f"{self.root / 'data' / f'{kind}_{name}' / 'mdqa_synth'}:{KINDS[kind]}"
 
     def at(self, model: str, *names: str) -> Path:
@@ -27,7 +27,10 @@ class Study:
 
 
 def build_data(study: Study) -> None:
-    """Makes the model, and builds the rows of both kinds: those to tune on, and those of each length."""
+    """Makes the model, and builds the rows of both kinds: those to tune on, and as many of each number of tokens, whatever is asked.
+
+    So a plan that asks more rows goes on with the same data.
+    """
     from training.smollm2 import make_smollm2
 
     plan, tuning = study.plan, study.plan.tuning
@@ -36,7 +39,7 @@ def build_data(study: Study) -> None:
     study.root.mkdir(parents=True, exist_ok=True)
     parts = divide(study.root, plan.held_out)
     sizes = {"train": (tuning.tokens, tuning.questions, tuning.examples)}
-    sizes |= {str(length): (length, plan.questions, plan.rows) for length in plan.lengths}
+    sizes |= {str(tokens): (tokens, plan.questions, max(plan.rows.values())) for tokens in plan.rows}
     for kind, variant in KINDS.items():
         for name, (tokens, questions, rows) in sizes.items():
             corpus = parts["train" if name == "train" else "test"]
@@ -67,7 +70,7 @@ def tune(study: Study, model: str) -> None:
 
 
 def ask(study: Study, model: str) -> None:
-    """Asks a model the test rows of both kinds at every length; a tuned one after it is tuned."""
+    """Asks a model the test rows of both kinds of all numbers of tokens; a tuned one after it is tuned."""
     from training.evaluate import evaluate
     from training.options import EvaluateOptions
 
@@ -78,14 +81,15 @@ def ask(study: Study, model: str) -> None:
         reads = {"adapter": str(study.at(model, "adapter")), "dtype": DTYPE}
     else:
         reads = plan.extension(model)
-    for length in plan.lengths:
+    for tokens, rows in plan.rows.items():
         for kind in KINDS:
             options = EvaluateOptions(
-                data=study.data(kind, length),
+                data=study.data(kind, tokens),
                 split="train",
+                limit=rows,
                 max_new_tokens=plan.new_tokens,
                 batch_size=plan.questions,
-                output=str(study.at(model, f"{kind}_{length}")),
+                output=str(study.at(model, f"{kind}_{tokens}")),
                 **reads,
             )
             evaluate(options)
