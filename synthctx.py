@@ -191,6 +191,7 @@ def score_heads(
     from analysis.engine.detect import kv_heads, score_rows
     from analysis.heads import HeadScores
     from synthctx_data.command import with_progress
+    from training.contexts import documents_of
 
     if isinstance(rows, Mapping):
         raise UsageError(
@@ -199,7 +200,8 @@ def score_heads(
     listed = list(rows)
     scoring = score_rows(model, tokenizer, listed, score, calibrate, span)
     scored = list(with_progress(scoring, "scoring heads", len(listed)))
-    return HeadScores.of(scored, {"score": score, "span": span, "calibrate": calibrate, "kv_heads": kv_heads(model)})
+    about = {"score": score, "span": span, "calibrate": calibrate, "kv_heads": kv_heads(model)}
+    return HeadScores.of(scored, about, list(map(documents_of, listed)))
 
 
 @_called_from_python

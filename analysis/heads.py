@@ -50,7 +50,8 @@ class HeadScores:
     """The scores of a model's heads on a data set: `examples` (example, layer, head), with their origin in `about`.
 
     `steps` (step, layer, head) and `needles` (needle, layer, head) are means over the examples that have that step or needle. A step
-    is a token of the answer. A needle is a hop or a cited document.
+    is a token of the answer. A needle is a hop or a cited document. `contexts` has the number of each example's context: examples on one
+    context are not independent. Without it, each example has its own.
     """
 
     examples: Scores
@@ -58,15 +59,17 @@ class HeadScores:
     needles: Scores
     ids: tuple[str, ...]
     about: Mapping[str, Any] = field(default_factory=dict)
+    contexts: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, scored: Sequence[Scored], about: Mapping[str, Any]) -> "HeadScores":
-        """The scores of the examples that count.
+    def of(cls, scored: Sequence[Scored], about: Mapping[str, Any], contexts: Sequence[str] = ()) -> "HeadScores":
+        """The scores of the examples that count. Examples of equal `contexts` are on one; without any, each has its own.
 
         Raises: DatasetError if no example counts.
         """
         if not scored:
             raise DatasetError("expected rows to score heads on, got none")
+        on = {one.id: context for one, context in zip(scored, contexts or [one.id for one in scored], strict=True)}
         counted = [one for one in scored if not np.isnan(one.total).all()]
         if not counted:
             raise DatasetError(
@@ -79,6 +82,7 @@ class HeadScores:
             _mean_of_ragged([one.needles for one in counted]),
             tuple(one.id for one in counted),
             {**about, "asked": len(scored), "counted": len(counted), **_ceiling(counted)},
+            _numbered([on[one.id] for one in counted]),
         )
 
     @property
@@ -87,18 +91,20 @@ class HeadScores:
         return np.asarray(self.examples.mean(0))
 
     def resampled(self, *name: str | int) -> Scores:
-        """The means (resample, layer, head) of 1000 bootstrap resamples of the examples.
+        """The means (resample, layer, head) of 1000 bootstrap resamples of the contexts, each with all of its examples.
 
-        The same `name` draws the same examples from all scores with the same number of examples.
+        The same `name` draws the same contexts from all scores with the same number of contexts.
         """
-        count = len(self.examples)
+        contexts = np.asarray(self.contexts or range(len(self.examples)))
+        count = int(contexts.max()) + 1
         drawn = np.asarray(rng("bootstrap", *name).integers(count, count * _RESAMPLES)).reshape(_RESAMPLES, count)
-        shares = np.stack([np.bincount(row, minlength=count) for row in drawn]) / count
-        means = shares.astype(np.float32) @ self.examples.reshape(count, -1)
+        times = np.stack([np.bincount(row, minlength=count) for row in drawn])[:, contexts]
+        shares = times / times.sum(1, keepdims=True)
+        means = shares.astype(np.float32) @ self.examples.reshape(len(contexts), -1)
         return np.asarray(means.reshape(_RESAMPLES, *self.values.shape))
 
     def intervals(self) -> tuple[Scores, Scores]:
-        """The lower and the upper end (layer, head) of the 95 % bootstrap interval of each mean."""
+        """The lower and the upper end (layer, head) of the 95 % bootstrap interval of each mean, for other contexts."""
         low, high = np.quantile(self.resampled("heads"), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
         return low, high
 
@@ -141,7 +147,7 @@ class HeadScores:
         """The file, after the scores are written into it as safetensors, whole or not at all."""
         file = Path(file)
         arrays = {"examples": self.examples, "steps": self.steps, "needles": self.needles}
-        described = {"about": json.dumps({**self.about, "ids": self.ids})}
+        described = {"about": json.dumps({**self.about, "ids": self.ids, "contexts": self.contexts})}
         file.parent.mkdir(parents=True, exist_ok=True)
         with whole(file) as aside:
             aside.write_bytes(save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, metadata=described))
@@ -161,11 +167,11 @@ class HeadScores:
         try:
             with safe_open(file, "np") as arrays:
                 about = json.loads(arrays.metadata()["about"])
-                ids = tuple(about.pop("ids"))
+                ids, contexts = tuple(about.pop("ids")), tuple(about.pop("contexts", ()))
                 examples, steps, needles = (arrays.get_tensor(name) for name in ("examples", "steps", "needles"))
                 if examples.ndim != 3 or not examples.size or np.isnan(examples).all():
                     raise ValueError(f"expected scores (example, layer, head), got {examples.shape}")
-                return cls(examples, steps, needles, ids, about)
+                return cls(examples, steps, needles, ids, about, contexts)
         except (OSError, SafetensorError, AttributeError, TypeError, KeyError, ValueError) as error:
             raise DatasetError(
                 f"expected scores of heads in {file}: {error}; make them:  python analysis/detect.py --help"
@@ -215,6 +221,12 @@ def in_atlas(address: str) -> Path:
             f"{', '.join(known) or 'none'}; others are made by analysis/add_to_atlas.py"
         )
     return there[0]
+
+
+def _numbered(names: Sequence[str]) -> tuple[int, ...]:
+    """The number of each name, in the order in which they first come."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return tuple(numbers[name] for name in names)
 
 
 def _ceiling(counted: Sequence[Scored]) -> dict[str, float]:

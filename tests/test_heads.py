@@ -67,6 +67,15 @@ def test_intervals_hold_the_mean_and_narrow_with_more_examples() -> None:
     assert widths[1] < widths[0] / 3
 
 
+def test_examples_on_one_context_do_not_narrow_intervals(tmp_path: Path) -> None:
+    alone = HeadScores.of([scored(i) for i in range(10)], {})
+    many = [replace(scored(i), id=f"{i}-{j}") for i in range(10) for j in range(4)]
+    together = HeadScores.of(many, {}, [one.id.split("-")[0] for one in many])
+    np.testing.assert_allclose(together.intervals(), alone.intervals(), atol=1e-6)
+    kept = HeadScores.load(together.save(tmp_path / SCORES_FILE))
+    np.testing.assert_array_equal(kept.intervals(), together.intervals())
+
+
 def test_exports_hold_every_head_and_every_group() -> None:
     heads = HeadScores.of([scored(i) for i in range(3)], {"kv_heads": 2})
     by_head = json.loads(json.dumps(heads.by_head()))

@@ -30,6 +30,7 @@ from synthctx_data.metrics import answer_recall, citation_score
 from training import run_folder
 from training.answer_scores import depth, mean
 from training.answer_text import first_of_answer
+from training.contexts import documents_of
 from training.generate import ends
 from training.identity import identify
 from training.model import load_for_reading
@@ -62,7 +63,8 @@ def find_heads(options: DetectOptions) -> HeadScores:
         for i, one in zip(missing, with_progress(scored, "scoring heads", len(missing)), strict=True):
             _keep(_file(output, i), one)
     about = {name: value for name, value in run_folder.read(output).items() if name != "finished"}
-    heads = HeadScores.of([_kept(_file(output, i)) for i in range(len(rows))], about)
+    kept = [_kept(_file(output, i)) for i in range(len(rows))]
+    heads = HeadScores.of(kept, about, list(map(documents_of, rows)))
     write_scores(heads, output)
     draw_scores(heads, rows, options, output)
     run_folder.record(output, about, finished=True)
@@ -226,11 +228,14 @@ def draw_scores(heads: HeadScores, rows: Sequence[dict[str, Any]], options: Dete
     retrieving = [head for head in heads.top(options.top) if heads.values[head] > 0] or heads.top(1)
     layers, numbers = np.array(retrieving).T
     of_row = dict(zip(heads.ids, heads.examples[:, layers, numbers].mean(1).tolist(), strict=True))
-    groups: dict[str, list[float]] = {}
+    groups: dict[str, list[tuple[float, str]]] = {}
     for row in rows:
         if row["id"] in of_row:
-            groups.setdefault(depth(row), []).append(of_row[row["id"]])
-    means = {name: mean(groups[name], 1000, ("heads", name)) for name in sorted(groups)}
+            groups.setdefault(depth(row), []).append((of_row[row["id"]], documents_of(row)))
+    means = {}
+    for name in sorted(groups):
+        scores, contexts = zip(*groups[name], strict=True)
+        means[name] = mean(scores, 1000, ("heads", name), contexts)
     with saved(output / "depth", (4.4, 3), title) as axes:
         depths(means, f"{options.score}, mean of {len(layers)} heads", axes)
 

@@ -115,9 +115,6 @@ def _said(values: Values, *name: str) -> str:
 def _heads(found: Results) -> Iterable[str]:
     plan, study = found.study.plan, found.study
     heads = plan.heads
-    measures = [
-        name for name in next(iter(found.compared["models"].values())) if not name.startswith("recall@1") or ">" in name
-    ]
     every = next(iter(found.compared["models"].values()))
     measures = [name for name in every if name.startswith(("recall@>", "overlap", "cosine", "spearman"))]
     caption = _HEADS.format(
