@@ -9,12 +9,12 @@ import pytest
 from filelock import FileLock
 
 from builders.writing.batch import BatchWriter
-from builders.writing.concept import LlmConcept
 from builders.writing.endpoint import Endpoint
 from builders.writing.options import WritingOptions
 from builders.writing.prices import Price, Spending
 from builders.writing.requests import Pass
 from builders.writing.store import AnswerStore
+from builders.writing.written import WrittenExpression
 from synthctx_data.errors import WriterError
 from tests.llm_server import LlmServer, Reply, completion, llm_server, well
 from tests.test_writer import KEY, by, examples, expected, key, once, written
@@ -44,7 +44,7 @@ def batch(
         store = AnswerStore(folder / "answers.sqlite")
         try:
             expression = examples(folder, **changes).expression
-            assert isinstance(expression, LlmConcept)
+            assert isinstance(expression, WrittenExpression)
             return await BatchWriter(endpoint, store, "m", spending, watch, seconds=0.01).write(expression.units)
         finally:
             await endpoint.close()

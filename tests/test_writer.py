@@ -18,7 +18,6 @@ import pytest
 
 from builders import TASKS
 from builders.examples import Examples
-from builders.writing.concept import LlmConcept
 from builders.writing.endpoint import Endpoint
 from builders.writing.options import WritingOptions
 from builders.writing.prices import Spending
@@ -26,6 +25,7 @@ from builders.writing.requests import Pass
 from builders.writing.run import estimate_writing, write_missing
 from builders.writing.store import AnswerStore, Request, export, exported
 from builders.writing.writer import Status, Writer
+from builders.writing.written import WrittenExpression
 from synthctx_data.checks import Checker, Expected
 from synthctx_data.errors import DatasetError, UsageError, WriterError
 from synthctx_data.options import Options
@@ -61,8 +61,8 @@ def by(
 
 
 def written(one: Examples) -> str:
-    assert isinstance(one.expression, LlmConcept)
-    return one.expression.written.identity
+    assert isinstance(one.expression, WrittenExpression)
+    return one.expression.results.identity
 
 
 @pytest.fixture(scope="module")

@@ -1,26 +1,21 @@
 """The part of the concept expression `llm` that all tasks share: needles and haystacks that a language model wrote."""
 
-import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import accumulate, chain
-from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from builders.writing.briefs import Brief, Briefs
 from builders.writing.checks import Form, Written, WrittenDocuments, check_documents
-from builders.writing.requests import AnswerLookup, Asking, Editor, Pass, Stage, Unit
-from builders.writing.sample import SAMPLE_MODEL, load_sample, refusal
-from builders.writing.store import ANSWERS, Answer, AnswerStore, export
+from builders.writing.requests import Asking, Editor, Stage, Unit
+from builders.writing.written import WrittenExpression
 from synthctx_data.distractors import Pool
-from synthctx_data.errors import WriterError
 from synthctx_data.example import Concept, Document, Page
-from synthctx_data.options import CORPUS_OPTIONS, Options, pool_documents
+from synthctx_data.options import CORPUS_OPTIONS, pool_documents
 from synthctx_data.prompts import render
-from synthctx_data.task import ConceptExpression, Setting
+from synthctx_data.task import Setting
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Form)
@@ -59,21 +54,13 @@ class WrittenExample(Generic[F]):
 
 @dataclass(frozen=True)
 class WrittenVariant(Generic[F]):
-    """Everything that was written for a variant: haystack documents, and examples by split.
-
-    identity: a hash of the texts.
-    rejected: the number of rejected answers, by the kind of fault.
-    used: the keys of the answers that were used.
-    """
+    """Everything that was written for a variant: haystack documents, and examples by split."""
 
     pool: Sequence[Document]
     examples: Mapping[str, Sequence[WrittenExample[F]]]
-    identity: str
-    rejected: dict[str, int]
-    used: Sequence[str]
 
 
-class LlmConcept(ConceptExpression, Generic[F]):
+class LlmConcept(WrittenExpression, Generic[F]):
     """The concept expression `llm`: needles about made-up subjects, and distractors for each, which a language model wrote.
 
     The haystack of an example is its own distractors, and then haystack documents and the needles of earlier examples of its
@@ -88,7 +75,6 @@ class LlmConcept(ConceptExpression, Generic[F]):
 
     stages: ClassVar[tuple[Stage, ...]]
     name = "llm"
-    reads = frozenset({"model", "store"})
     haystack_reads = CORPUS_OPTIONS | {"pool_size"}
     needs = "nothing for a few (a sample is built in); for more, --model and an endpoint"
 
@@ -128,34 +114,19 @@ class LlmConcept(ConceptExpression, Generic[F]):
 
         Raises: WriterError if something is missing.
         """
-        editor = Editor(asked_model(self.setting.options))
         pool: list[Document] = []
         examples: dict[str, list[WrittenExample[F]]] = {split: [] for split in self.setting.sizes}
-        digest = hashlib.sha256()
-        with stored_answers(self.setting.options) as answers:
-            used = _Used(answers)
-            for draft in Pass(editor, used).drafts(self.units()):
-                if draft.result is None:
-                    raise WriterError(self._missing(draft.unit.name, given_up=draft.request is None))
-                digest.update(_hashed(draft.result).encode())
-                if isinstance(draft.result, WrittenExample):
-                    examples[draft.unit.name.split("/")[1]].append(draft.result)
-                else:
-                    pool += [document.document for document in draft.result]
-        return WrittenVariant(pool, examples, digest.hexdigest(), dict(sorted(editor.rejected.items())), used.keys)
+        for unit, result in self.results.of.items():
+            if isinstance(result, WrittenExample):
+                examples[unit.split("/")[1]].append(result)
+            else:
+                pool += [document.document for document in result]
+        return WrittenVariant(pool, examples)
 
-    def sources(self) -> dict[str, Any]:
-        return {
-            "model": asked_model(self.setting.options),
-            "answers": self.written.identity,
-            "rejected_answers": self.written.rejected,
-        }
-
-    def keep(self, folder: Path) -> None:
-        """Writes the answers that were used, unless they come with this package."""
-        if self.setting.options.model is not None:
-            with stored_answers(self.setting.options) as answers:
-                export(filter(None, map(answers.get, self.written.used)), folder / ANSWERS)
+    def hashed(self, result: Any) -> str:
+        if not isinstance(result, WrittenExample):
+            return repr(result)
+        return f"Told(form={result.form!r}, brief={result.brief!r}, distractors={result.distractors!r}, writer={result.writer!r})"
 
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
         written = self.written_example(split, index)
@@ -255,61 +226,7 @@ class LlmConcept(ConceptExpression, Generic[F]):
 
         return Unit(name, (_POOL_STAGE,), asking, lambda documents: {"pool": passage_texts(documents)})
 
-    def _missing(self, unit: str, given_up: bool) -> str:
-        options = self.setting.options
-        if given_up:
-            return f"{unit}: none of the stored answers of {options.model} to its requests can be used; take another --seed or --model"
-        if options.model is None:
-            return refusal(self.setting.task, unit)
-        return (
-            f"{unit}: {options.answer_store} has no answer of {options.model} to one of its requests; import the answers that "
-            "the variant was built from, or have them written by synthctx build, with an --output that does not hold the variant yet"
-        )
-
-
-class _Used:
-    """A lookup of answers that remembers the keys of those that were found, in the order of their first use."""
-
-    def __init__(self, answers: AnswerLookup) -> None:
-        self._answers = answers
-        self._keys: dict[str, None] = {}
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return tuple(self._keys)
-
-    def get(self, key: str) -> Answer | None:
-        answer = self._answers.get(key)
-        if answer is not None:
-            self._keys[key] = None
-        return answer
-
-
-def _hashed(result: Any) -> str:
-    """The text that hashes of a result are made of. It must not change within a content version, even if classes are renamed."""
-    if not isinstance(result, WrittenExample):
-        return repr(result)
-    return f"Told(form={result.form!r}, brief={result.brief!r}, distractors={result.distractors!r}, writer={result.writer!r})"
-
 
 def passage_texts(documents: Iterable[Written]) -> list[str]:
     """The passages of documents."""
     return [document.passage for document in documents]
-
-
-def asked_model(options: Options) -> str:
-    """The model that requests are addressed to."""
-    return options.model or SAMPLE_MODEL
-
-
-@contextmanager
-def stored_answers(options: Options) -> Iterator[AnswerLookup]:
-    """The stored answers: those of the sample, or those in the user's store."""
-    file = Path(options.answer_store).expanduser()
-    if options.model is None:
-        yield load_sample()
-    elif not file.exists():
-        yield {}
-    else:
-        with closing(AnswerStore(file)) as store:
-            yield store

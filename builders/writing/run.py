@@ -1,4 +1,4 @@
-"""The writing that `llm` variants need before they can be built: an estimate of its cost, and the writing itself."""
+"""The writing by a language model that some variants need before they are built: an estimate of its cost, and the writing itself."""
 
 import asyncio
 from collections import Counter
@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builders.examples import Examples
-from builders.writing.concept import LlmConcept, asked_model, stored_answers
 from builders.writing.options import WritingOptions
 from builders.writing.prices import Spending
 from builders.writing.requests import Editor, Pass, Unit
 from builders.writing.store import AnswerStore, Request
+from builders.writing.written import WrittenExpression, asked_model, stored_answers
 from synthctx_data.tokens import load_counter
 
 if TYPE_CHECKING:  # the code that sends requests takes as long to import as all else
     from builders.writing.writer import Status
 
 
-def expression_of(examples: Examples) -> LlmConcept[Any] | None:
+def expression_of(examples: Examples) -> WrittenExpression | None:
     """The concept expression, if a language model has to write for it."""
     if examples.options.model is None:
         return None
     expression = examples.expression
-    return expression if isinstance(expression, LlmConcept) else None
+    return expression if isinstance(expression, WrittenExpression) else None
 
 
 def write_missing(
@@ -51,7 +51,7 @@ def write_missing(
 
 
 async def _write(
-    expression: LlmConcept[Any],
+    expression: WrittenExpression,
     options: WritingOptions,
     model: str,
     store: AnswerStore,
