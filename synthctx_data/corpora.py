@@ -12,13 +12,15 @@ A row that cannot be used is passed over. `corpus_files.py` says which files are
 import hashlib
 import json
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from synthctx_data.corpus_files import BrokenRow, Passage, PassedOver, Row, corpus_rows, short
 from synthctx_data.errors import CorpusError
 from synthctx_data.example import Document
 from synthctx_data.matching import comparable, comparables
+from synthctx_data.sections import sections
 
 _SHAPES = (
     "question + answers + ctxs (Lost in the Middle), question + paragraphs + question_decomposition (MuSiQue), "
@@ -62,20 +64,21 @@ class Corpus:
     passed: PassedOver
 
 
-def read_corpus(specs: Iterable[str], text_column: str = "text") -> Corpus:
+def read_corpus(specs: Iterable[str], text_column: str = "text", in_sections: bool = False) -> Corpus:
     """The corpus that several files, folders or Hub data sets make together, in their order.
 
-    `text_column` names the field with the text of a document that comes without a question.
+    `text_column` names the field with the text of a document that comes without a question. Texts are cut into passages, or, with
+    `in_sections`, into sections that say where they stand.
 
     Raises: UsageError if one does not exist, CorpusError if one cannot be read, or if none of its rows can be used.
     """
     passed = PassedOver()
-    reader = _Reader(text_column, passed)
+    reader = _Reader(text_column, passed, in_sections)
     digest = hashlib.sha256()
     for spec in specs:
         refused: CorpusError | None = None
         used = 0
-        for place, row in corpus_rows(spec, passed):
+        for place, row in corpus_rows(spec, passed, in_sections):
             digest.update(json.dumps(row, sort_keys=True, default=str).encode())
             try:
                 reader.read(row, place)
@@ -91,8 +94,9 @@ def read_corpus(specs: Iterable[str], text_column: str = "text") -> Corpus:
 class _Reader:
     """A collector of questions, and of documents, each of which gets a number when it is first seen."""
 
-    def __init__(self, text_column: str, passed: PassedOver) -> None:
+    def __init__(self, text_column: str, passed: PassedOver, in_sections: bool) -> None:
         self._text_column = text_column
+        self._in_sections = in_sections
         self._passed = passed
         self.documents: list[Document] = []
         # By a hash of the document, since a million texts should not be held twice.
@@ -108,8 +112,12 @@ class _Reader:
             self.questions.append(self._single(row, place))
         elif "subtopics" in row:
             self.questions += list(self._insights(row, place))  # all of a topic or none
+        elif isinstance(row, Passage):
+            self._number(replace(_document(row, place), origin=row.origin))
         else:
-            self._number(_document(row, place, "text" if isinstance(row, Passage) else self._text_column))
+            document = _document(row, place, self._text_column)
+            for part in _cut(document, place) if self._in_sections else [document]:
+                self._number(part)
 
     def _number(self, document: Document) -> int:
         text = " ".join(document.text.split()).encode()  # the same text below another title is the same document
@@ -191,6 +199,14 @@ class _Reader:
                 gold = holding.get(_field(insight, "insight_id", str, where), {})
                 rest = set(own).difference(gold)
                 yield Question(text, tuple(QuestionHop(text, (), number) for number in gold), tuple(sorted(rest)))
+
+
+def _cut(document: Document, place: str) -> Iterator[Document]:
+    """The sections of the document of a row, with their places. A place is named by the name of its file alone."""
+    origin = Path(place).name
+    for (start, end), heading in sections(document.text):
+        title = ": ".join(filter(None, [document.title, heading]))
+        yield replace(document, title=title, text=document.text[start:end], origin=f"{origin}#char={start},{end}")
 
 
 def _filled(row: Row, name: str, place: str) -> str:

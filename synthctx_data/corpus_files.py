@@ -15,6 +15,7 @@ from typing import IO, Any, cast
 
 from synthctx_data.errors import CorpusError, UsageError, first_line
 from synthctx_data.passages import front_matter, html_text, split_passages
+from synthctx_data.sections import first_heading, sections
 
 Row = Mapping[str, Any]
 Rows = Iterator[tuple[str, Row]]  # every row with the place that it was read from, for messages
@@ -46,8 +47,18 @@ class PassedOver:
         ]
 
 
+class FileText(dict[str, str]):
+    """A row made of a text file: its title and text, and where in the file the text starts, in characters."""
+
+    def __init__(self, about: Mapping[str, str], text: str, start: int = 0) -> None:
+        super().__init__(about, text=text)
+        self.start = start
+
+
 class Passage(dict[str, str]):
-    """A row made of a passage of a text file: its title and text."""
+    """A row made of a passage of a text file: its title and text. `origin` says where it stands: FILE#char=START,END (RFC 5147)."""
+
+    origin = ""
 
 
 class BrokenRow(dict[str, Any]):
@@ -58,10 +69,11 @@ class BrokenRow(dict[str, Any]):
         self.reason = reason
 
 
-def corpus_rows(spec: str, passed: PassedOver) -> Rows:
+def corpus_rows(spec: str, passed: PassedOver, in_sections: bool = False) -> Rows:
     """The rows of a file, of all files of a folder, or of a Hub data set.
 
-    Files of a folder that hold nothing, or that have another suffix, are passed over.
+    A text file is cut into passages, or into its sections, which say where they stand. Files of a folder that hold nothing, or that
+    have another suffix, are passed over.
 
     Raises: UsageError if there is no such place, CorpusError if it cannot be read or holds nothing.
     """
@@ -69,9 +81,9 @@ def corpus_rows(spec: str, passed: PassedOver) -> Rows:
         raise UsageError(f"--corpus: expected a file {suffixes()}, a folder of them, or a Hub id; got nothing")
     path = Path(os.path.expanduser(spec))
     if path.is_dir():
-        yield from _folder_rows(path, passed)
+        yield from _folder_rows(path, passed, in_sections)
     elif path.is_file():
-        if not (yield from _counted(path)):
+        if not (yield from _counted(path, path.parent, in_sections)):
             raise CorpusError(f"--corpus: expected rows or text in {path}, and it is empty; leave it out or fill it")
     elif _HUB_ID.fullmatch(spec) and not _kind(spec) and not path.parent.is_dir():
         yield from _hub_rows(spec)
@@ -86,7 +98,7 @@ def suffixes() -> str:
     return f"{', '.join(_READERS)} (all but .parquet also with {' or '.join(_COMPRESSED)})"
 
 
-def _folder_rows(folder: Path, passed: PassedOver) -> Rows:
+def _folder_rows(folder: Path, passed: PassedOver, in_sections: bool) -> Rows:
     inside = sorted(path for path in folder.rglob("*") if path.is_file() and _is_content(path.relative_to(folder)))
     files = [path for path in inside if _kind(path.name)]
     for path in inside:
@@ -98,7 +110,7 @@ def _folder_rows(folder: Path, passed: PassedOver) -> Rows:
     for file in files:
         found = 0
         try:
-            found = yield from _counted(file)
+            found = yield from _counted(file, folder, in_sections)
         except CorpusError as error:
             if len(files) == 1:
                 raise
@@ -115,16 +127,18 @@ def _is_content(path: Path) -> bool:
     return not any(part.startswith(".") or part in _NOT_CONTENT for part in path.parts)
 
 
-def _counted(file: Path) -> Generator[tuple[str, Row], None, int]:
-    """The rows of a file. Returns their number."""
+def _counted(file: Path, folder: Path, in_sections: bool) -> Generator[tuple[str, Row], None, int]:
+    """The rows of a file in a folder. Returns their number."""
     kind = _kind(file.name)
     if not kind:
         raise UsageError(f"--corpus: expected a file {suffixes()}, got {file}")
     count = 0
     try:
         for place, row in _READERS[kind](file):
-            count += 1
-            yield place, row
+            name = file.relative_to(folder).as_posix() if in_sections else ""
+            for number, one in enumerate(_passages(row, name) if isinstance(row, FileText) else [row], 1):
+                count += 1
+                yield (f"{place}, passage {number}" if isinstance(one, Passage) else place), one
     except UnicodeDecodeError as error:
         raise CorpusError(f"{file}: {_not_utf8(error)}") from error
     except (OSError, EOFError, zlib.error) as error:
@@ -166,13 +180,14 @@ def _read(file: Path) -> str:
 
 
 def _plain_rows(file: Path) -> Rows:
-    yield from _passages(file, _read(file), {"title": _title(file)})
+    yield str(file), FileText({"title": _title(file)}, _read(file))
 
 
 def _markdown_rows(file: Path) -> Rows:
-    about, text = front_matter(_read(file).replace("\r\n", "\n"))
+    whole = _read(file).replace("\r\n", "\n")
+    about, text = front_matter(whole)
     given = {name: said for name in ("title", "license", "source", "url") if (said := _said(about.get(name)))}
-    yield from _passages(file, text, {"title": _title(file), **given})
+    yield str(file), FileText({"title": _title(file), **given}, text, len(whole) - len(text))
 
 
 def _said(value: Any) -> str:
@@ -184,12 +199,24 @@ def _said(value: Any) -> str:
 
 def _html_rows(file: Path) -> Rows:
     title, text = html_text(_read(file))
-    yield from _passages(file, text, {"title": title or _title(file)})
+    yield str(file), FileText({"title": title or _title(file)}, text)
 
 
-def _passages(file: Path, text: str, about: Mapping[str, str]) -> Rows:
-    for number, passage in enumerate(split_passages(text), 1):
-        yield f"{file}, passage {number}", Passage(about, text=passage)
+def _passages(whole: FileText, name: str) -> Iterator[Passage]:
+    """The passages of a text file; its sections if its name is given, with their places under that name."""
+    if not name:
+        yield from (Passage(whole, text=passage) for passage in split_passages(whole["text"]))
+        return
+    text = whole["text"].replace("\r\n", "\n")
+    top = first_heading(text)
+    title, skipped = (
+        (top, text.index(top) + len(top)) if top else (whole["title"], 0)
+    )  # a title is not repeated in its passage
+    for (start, end), heading in sections(text[skipped:]):
+        body = text[skipped + start : skipped + end]
+        one = Passage(whole, title=f"{title}: {heading}" if heading and heading not in body else title, text=body)
+        one.origin = f"{name}#char={whole.start + skipped + start},{whole.start + skipped + end}"
+        yield one
 
 
 def _json_lines(file: Path) -> Rows:

@@ -233,14 +233,15 @@ class OwnDocuments:
         return self._pool.pages(order, [*concept.answers, *needles])
 
 
-def read_safely(layout: Layout, options: Options) -> Corpus:
+def read_safely(layout: Layout, options: Options, in_sections: bool = False) -> Corpus:
     """The corpus of the options, whose documents hold nothing that a prompt means by itself (see `Layout.escape`).
 
-    Questions that would have to be changed for this are passed over.
+    With `in_sections`, texts are cut into sections that say where they stand. Questions that would have to be changed for this are
+    passed over.
 
     Raises: UsageError or CorpusError as `read_corpus` does.
     """
-    corpus = read_corpus(options.corpus, options.corpus_text_column)
+    corpus = read_corpus(options.corpus, options.corpus_text_column, in_sections)
     documents = []
     for document in corpus.documents:
         title, text = layout.escape(document.title), layout.escape(document.text)

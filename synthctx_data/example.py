@@ -23,12 +23,16 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A passage with its title, both without whitespace at their ends. Everything but the text may be empty."""
+    """A passage with its title, both without whitespace at their ends. Everything but the text may be empty.
+
+    `origin` says where it stands in the corpus: FILE#char=START,END for a section of a file, or FILE, line N for a row.
+    """
 
     title: str
     text: str
     source: str = ""
     license: str = ""
+    origin: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +60,11 @@ class Needle:
     page: Page
     span: Span
     answer: Span
+
+    @property
+    def sentence(self) -> str:
+        """The text of the needle itself."""
+        return self.page.body[self.span.start : self.span.end]
 
     @property
     def text(self) -> str:

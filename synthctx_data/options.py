@@ -6,11 +6,11 @@ import re
 from typing import Annotated, Any, Literal, Self
 
 from cyclopts import Parameter
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from synthctx_data import CONTENT_VERSION
 from synthctx_data.errors import UsageError
-from synthctx_data.option_model import OptionModel, panel
+from synthctx_data.option_model import OptionModel, flag, panel
 
 MIN_TOKENS, MAX_TOKENS = 128, 1_048_576
 UNIFORM = "uniform"
@@ -23,7 +23,13 @@ COMMON = frozenset(
     {"max_tokens", "tokenizer", "train", "validation", "seed", "depth"}
 )  # options that every variant reads
 _HOPS = re.compile(r"([234])(?::([0-9]+(?:\.[0-9]+)?))?", re.ASCII)
+_SHARE = re.compile(r"([a-z]+)(?::([0-9]+(?:\.[0-9]+)?))?", re.ASCII)
 _HEAVIEST = 1e9
+SHARED_OUT = {
+    "--question-kinds": ("fact", "number", "date", "name", "comparison", "list"),
+    "--question-wording": ("near", "far"),
+}
+_LATER = frozenset({"questions", "question_kinds", "question_wording"})
 _POOL_TOKENS = 64  # about half a document
 _MIN_POOL = 16
 _MAX_POOL = 1_000_000
@@ -68,6 +74,10 @@ class Options(OptionModel):
     """What the keys and values of symbolic variants are."""
     hops: Annotated[str, _NEEDLES] = "2,3,4"
     """Hops of musique_synth's questions, with weights if they are not equally frequent: 2,3,4 or 2:6,3:3,4:1."""
+    question_kinds: Annotated[str, _NEEDLES] = "fact,number,date,name,comparison,list"
+    """What grounded variants ask for, with weights if the kinds are not equally frequent: fact:3,number:1."""
+    question_wording: Annotated[str, _NEEDLES] = "near,far"
+    """How near the words of a grounded question are to the passage's, with weights: near:1,far:2."""
     insight_wording: Annotated[Literal["varied", "identical"], _NEEDLES] = "varied"
     """How the documents of summhay_synth's templated variants word an insight: each anew, or all the same."""
     model: Annotated[str | None, _MODEL] = None
@@ -92,6 +102,12 @@ class Options(OptionModel):
     @classmethod
     def _hops_are_read(cls, value: str) -> str:
         parse_hops(value)
+        return value
+
+    @field_validator("question_kinds", "question_wording")
+    @classmethod
+    def _shares_are_read(cls, value: str, info: ValidationInfo) -> str:
+        parse_shares(value, flag(str(info.field_name)))
         return value
 
     @model_validator(mode="after")
@@ -144,6 +160,22 @@ def parse_hops(hops: str) -> dict[int, float]:
     return {number: weight / sum(weights.values()) for number, weight in weights.items()}
 
 
+def parse_shares(text: str, name: str) -> dict[str, float]:
+    """The shares of several names, which sum to 1, from "near:3,far:1". `name` is that of the option.
+
+    Raises: UsageError if one of the names is unknown, or if a weight is not positive.
+    """
+    known = SHARED_OUT[name]
+    parts = [_SHARE.fullmatch(part.strip()) for part in text.split(",")]
+    weights = {part[1]: float(part[2] or 1) for part in parts if part and part[1] in known}
+    if len(weights) < len(parts) or not all(0 < weight < _HEAVIEST for weight in weights.values()):
+        raise UsageError(
+            f"{name}: expected some of {', '.join(known)}, with weights if they are not equally frequent, such as "
+            f"{known[0]}:3,{known[1]}:1; got {text!r}"
+        )
+    return {one: weight / sum(weights.values()) for one, weight in weights.items()}
+
+
 def pool_documents(options: Options) -> int:
     """The number of haystack documents that a language model writes: by default about twice as many as fill a context.
 
@@ -164,6 +196,7 @@ def fingerprint(description: dict[str, Any]) -> str:
 def as_dict(options: Options) -> dict[str, Any]:
     """The options that decide rows, as JSON values by name. The place of the answer store is left out: it decides none.
 
-    So is one question on each context: builds from before there could be more have the same fingerprint.
+    So are the options of _LATER at their defaults: builds from before there were these have the same fingerprint.
     """
-    return options.model_dump(mode="json", exclude={"store"} | ({"questions"} if options.questions == 1 else set()))
+    as_they_were = _LATER.difference(options.changed())
+    return options.model_dump(mode="json", exclude={"store", *as_they_were})

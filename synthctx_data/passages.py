@@ -16,7 +16,7 @@ _WORD = re.compile(
     rf"[^\s{SPACELESS}]+[.!?]?|[{SPACELESS}]{{1,2}}[。！？]*|\S"
 )  # two characters without spaces make about a word
 _ENDS = (".", "!", "?", "。", "！", "？")
-_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(?:.*?\n)??[ \t]*\1[`~]*[ \t]*$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(?:.*?\n)??[ \t]*\1[`~]*[ \t]*$", re.MULTILINE | re.DOTALL)
 _FRONT_MATTER = re.compile(r"\s*---[ \t]*\n(?=\S)(?P<yaml>.*?)\n(---|\.\.\.)[ \t]*(\n|$)", re.DOTALL)
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _HIDDEN = ("script", "style", "template", "head", "svg")  # elements of HTML whose text nobody reads
@@ -36,7 +36,7 @@ def split_passages(text: str) -> Iterator[str]:
     words = 0
     for paragraph in chain.from_iterable(map(_pieces, _paragraphs(text.replace("\r\n", "\n")))):
         paragraphs.append(paragraph)
-        words += _count(paragraph)
+        words += count_words(paragraph)
         if words >= _PASSAGE_WORDS:
             yield "\n".join(paragraphs)
             paragraphs, words = [], 0
@@ -101,7 +101,7 @@ class _Html(HTMLParser):
 def _paragraphs(text: str) -> Iterator[str]:
     """The paragraphs of a text. A fenced block of code is one, whatever blank lines it holds."""
     at = 0
-    for fence in _FENCE.finditer(text):
+    for fence in FENCE.finditer(text):
         yield from _BLANK_LINE.split(text[at : fence.start()])
         yield fence.group()
         at = fence.end()
@@ -111,17 +111,26 @@ def _paragraphs(text: str) -> Iterator[str]:
 def _pieces(paragraph: str) -> Iterator[str]:
     """The pieces of a paragraph: one if it is short, several if it is long, none if it is only whitespace."""
     paragraph = paragraph.strip()
-    start = words = 0
-    long = _count(paragraph) > _LONG_WORDS and not _FENCE.match(paragraph)
-    for word in _WORD.finditer(paragraph) if long else ():
-        words += 1
-        spaced = word.end() == len(paragraph) or paragraph[word.end()].isspace() or word.group().endswith(_ENDS[3:])
-        if words >= _LONG_WORDS or (words >= _PASSAGE_WORDS and spaced and word.group().endswith(_ENDS)):
-            yield paragraph[start : word.end()].strip()
-            start, words = word.end(), 0
+    start = 0
+    if count_words(paragraph) > _LONG_WORDS and not FENCE.match(paragraph):
+        for end in sentences_end(paragraph):
+            yield paragraph[start:end].strip()
+            start = end
     if rest := paragraph[start:].strip():
         yield rest
 
 
-def _count(paragraph: str) -> int:
+def sentences_end(paragraph: str) -> Iterator[int]:
+    """The characters at which a long paragraph is cut: where a sentence ends after 100 words, or else after 300 words."""
+    words = 0
+    for word in _WORD.finditer(paragraph):
+        words += 1
+        spaced = word.end() == len(paragraph) or paragraph[word.end()].isspace() or word.group().endswith(_ENDS[3:])
+        if words >= _LONG_WORDS or (words >= _PASSAGE_WORDS and spaced and word.group().endswith(_ENDS)):
+            yield word.end()
+            words = 0
+
+
+def count_words(paragraph: str) -> int:
+    """The number of words. In scripts without spaces, two characters count as one."""
     return len(paragraph.split()) if paragraph.isascii() else sum(1 for _ in _WORD.finditer(paragraph))

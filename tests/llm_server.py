@@ -73,23 +73,95 @@ def write(body: dict[str, Any]) -> str:
 
 
 def _answer(prompt: str, stream: Stream) -> dict[str, Any]:
-    if prompt.startswith("Write a document and a question"):
-        (subject,) = re.findall(rf"It is about {_NAMED}", prompt)
-        answer = _word(stream)
-        return {**_document(stream, subject, answer), "question": f"What is kept at {subject}?", "answer": answer}
-    if prompt.startswith("Write an insight"):
-        (subject,) = re.findall(rf"The topic: {_NAMED}", prompt)
-        count = int(re.findall(r"and (\d+) document", prompt)[0])
-        return {"insight": _sentence(stream, subject), "documents": [_stating(stream, subject) for _ in range(count)]}
-    if "They form a chain" in prompt:
-        return _chain(stream, re.findall(rf"Document \d+ is about {_NAMED}", prompt))
+    """What the first writer gives whose words are in the prompt; documents, if it is none's."""
+    return next((writer for words, writer in _WRITERS.items() if words in prompt), _several)(prompt, stream)
+
+
+def _asked(prompt: str, stream: Stream) -> dict[str, Any]:
+    (subject,) = re.findall(rf"It is about {_NAMED}", prompt)
+    answer = _word(stream)
+    return {**_document(stream, subject, answer), "question": f"What is kept at {subject}?", "answer": answer}
+
+
+def _insight(prompt: str, stream: Stream) -> dict[str, Any]:
+    (subject,) = re.findall(rf"The topic: {_NAMED}", prompt)
+    count = int(re.findall(r"and (\d+) document", prompt)[0])
+    return {"insight": _sentence(stream, subject), "documents": [_stating(stream, subject) for _ in range(count)]}
+
+
+def _several(prompt: str, stream: Stream) -> dict[str, Any]:
     names = re.findall(rf"(?:It is|A document) about {_NAMED}", prompt)
     names = [*re.findall(r"1\. Another document about (.+?)\. It names", prompt), *names]
     names = [name for name in re.findall(r"Documents about (.+?), which they name", prompt) for _ in range(2)] + names
     return {"documents": [_document(stream, name) for name in names]}
 
 
-def _chain(stream: Stream, names: list[str]) -> dict[str, Any]:
+def _saying(prompt: str, _: Stream) -> dict[str, Any]:
+    """The passages in which a sentence ends with one of the words of a statement that `_shared` made."""
+    ends = re.findall(r"where (\w+) and (\w+) stand", prompt)[0]
+    texts = enumerate(_passages(prompt), 1)
+    return {"passages": [number for number, text in texts if any(f" {end}." in text for end in ends)]}
+
+
+def _about(prompt: str, stream: Stream) -> dict[str, Any]:
+    """A question about a sentence of a passage that holds a name and ends with a longer word."""
+    (text,) = _passages(prompt)
+    support = stream.choice(_telling(text) or [text])
+    names = re.findall(r" ([A-Z][a-z]+)", support) or ["Nobody"]
+    return {
+        "question": f"What is said of {names[0]} at the end?",
+        "answer": support.rstrip(".").split()[-1],
+        "support": support,
+    }
+
+
+def _passages(prompt: str) -> list[str]:
+    return re.findall(r"\n<<<\n(.*?)\n>>>", prompt, re.DOTALL)
+
+
+def _telling(text: str) -> list[str]:
+    """The sentences that hold a name and end with a longer word."""
+    sentences = re.findall(r"[A-Z][^.!?\n]*[.]", text)
+    return [found for found in sentences if re.search(r" [A-Z][a-z]+.* [a-z]{5,}[.]$", found)]
+
+
+def _through(prompt: str, stream: Stream) -> dict[str, Any]:
+    """A question through passages: it begins with a name in the first support, and ends with the last word of a sentence."""
+    texts, names = _passages(prompt), re.findall(r'both name "(.+?)"', prompt)
+    holding = [
+        [line for line in re.findall(r"[^.!?\n]*[.]", text) if name in line]
+        for text, name in zip(texts, names, strict=False)
+    ]
+    supports = [*((lines or texts)[0] for lines in holding), stream.choice(_telling(texts[-1]) or texts)]
+    answers = [*names, supports[-1].rstrip(".").split()[-1]]
+    subjects = [_other_name(supports[0], names), *names]
+    steps = [
+        {"question": f"What is told of {subject} there?", "answer": answer, "support": support}
+        for subject, answer, support in zip(subjects, answers, supports, strict=True)
+    ]
+    return {"question": f"How ends a tale about {subjects[0]}?", "steps": steps}
+
+
+def _other_name(text: str, names: list[str]) -> str:
+    hidden = " ".join(names)
+    return next((found for found in re.findall(r" ([A-Z][a-z]{3,})", text) if found not in hidden), "Nobody")
+
+
+def _shared(prompt: str, stream: Stream) -> dict[str, Any]:
+    """A statement about a name that two passages share, which ends with the last words of a sentence of each."""
+    texts = _passages(prompt)
+    known = [set(re.findall(r" ([A-Z][a-z]{3,})", text)) for text in texts]
+    pairs = [(i, j) for i in range(len(texts)) for j in range(i) if known[i] & known[j]]
+    i, j = stream.choice(pairs or [(0, 0)])
+    said = [stream.choice(_telling(texts[k]) or [texts[k]]) for k in (i, j)]
+    ends = [one.rstrip(".").split()[-1] for one in said]
+    name = min(known[i] & known[j], default="Nobody")
+    found = [{"number": k + 1, "statement": one} for k, one in zip((i, j), said, strict=True)]
+    return {"insight": f"Here {name} is spoken of where {ends[0]} and {ends[1]} stand.", "passages": found}
+
+
+def _chain(prompt: str, stream: Stream) -> dict[str, Any]:
+    names = re.findall(rf"Document \d+ is about {_NAMED}", prompt)
     answers = [*names[1:], _word(stream)]
     hops = [
         {**_document(stream, name, answer), "question": f"What is kept at {name}?", "answer": answer}
@@ -117,6 +189,18 @@ def _sentence(stream: Stream, subject: str) -> str:
 
 def _word(stream: Stream) -> str:
     return "".join(stream.choice(_SYLLABLES) for _ in range(4))
+
+
+_WRITERS: dict[str, Callable[[str, Stream], dict[str, Any]]] = {
+    "Write a document and a question": _asked,
+    "Write an insight": _insight,
+    "They form a chain": _chain,
+    "Write a question that the passage below answers": _about,
+    "Write one question that needs all": _through,
+    "Find something that two or more of them say": _shared,
+    "Which of the passages below say this": _saying,
+    "Answer this question from": lambda *_: {"answer": "unknown"},
+}
 
 
 class LlmServer:

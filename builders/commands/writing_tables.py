@@ -9,7 +9,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from builders.writing.prices import Spending
-from builders.writing.requests import MOST_ATTEMPTS, MOST_DRAWS, Editor
+from builders.writing.requests import MOST_ATTEMPTS, Editor
 from builders.writing.run import Estimate
 from synthctx_data.command import PROGRESS_COLUMNS, SILENCE, err, table
 
@@ -37,9 +37,7 @@ def cost(estimate: Estimate, spending: Spending, model: str) -> Table:
 
 
 def _prices(spending: Spending, model: str, sent: int, most: int) -> str:
-    again = (
-        f"An answer that is rejected is asked for again, up to {MOST_ATTEMPTS} times for each of {MOST_DRAWS} draws."
-    )
+    again = f"An answer that is rejected is asked for again, up to {MOST_ATTEMPTS} times; then the request is made in another way."
     if spending.price is None:
         return f"No price of {model} is known: give --prices FILE with a line like {model}: {{input: 0.5, output: 1.5}}. {again}"
     batch = f", of which a batch costs {spending.price.batch:g}" if spending.batch else ""

@@ -1,6 +1,7 @@
 """MDQA: a single-hop question, with one gold document among many (Liu et al. 2024)."""
 
 from builders.lazy import lazy_builder
+from builders.mdqa_synth.grounded import Grounded
 from builders.mdqa_synth.llm import Llm
 from builders.mdqa_synth.real import Real, RealLimited
 from builders.mdqa_synth.symbolic import Symbolic
@@ -13,6 +14,7 @@ TASK = Task(
     variants={
         "real_haystack": Variant(Real, "haystack"),
         "real_limited": Variant(RealLimited, "haystack"),
+        "grounded_haystack": Variant(Grounded, "haystack"),
         "llm_haystack": Variant(Llm, "haystack"),
         "llm_padding": Variant(Llm, "padding"),
         "templated_haystack": Variant(Templated, "haystack"),

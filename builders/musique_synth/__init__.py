@@ -1,6 +1,7 @@
 """MuSiQue: a multi-hop question, with one gold document for each hop (Trivedi et al. 2022)."""
 
 from builders.lazy import lazy_builder
+from builders.musique_synth.grounded import Grounded
 from builders.musique_synth.llm import Llm
 from builders.musique_synth.real import Real, RealLimited
 from builders.musique_synth.symbolic import Symbolic
@@ -13,6 +14,7 @@ TASK = Task(
     variants={
         "real_haystack": Variant(Real, "haystack"),
         "real_limited": Variant(RealLimited, "haystack"),
+        "grounded_haystack": Variant(Grounded, "haystack"),
         "llm_haystack": Variant(Llm, "haystack"),
         "llm_padding": Variant(Llm, "padding"),
         "templated_haystack": Variant(Templated, "haystack"),

@@ -1,6 +1,7 @@
 """SummHay Citation: given an insight, cite every document that contains it (Laban et al. 2024)."""
 
 from builders.lazy import lazy_builder
+from builders.summhay_synth.grounded import Grounded
 from builders.summhay_synth.llm import Llm
 from builders.summhay_synth.real import Real
 from builders.summhay_synth.symbolic import Symbolic
@@ -12,6 +13,7 @@ TASK = Task(
     asks="an insight; the answer cites every document that contains it",
     variants={
         "real_haystack": Variant(Real, "haystack"),
+        "grounded_haystack": Variant(Grounded, "haystack"),
         "llm_haystack": Variant(Llm, "haystack"),
         "llm_padding": Variant(Llm, "padding"),
         "templated_haystack": Variant(Templated, "haystack"),

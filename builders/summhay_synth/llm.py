@@ -1,11 +1,11 @@
 """Needles that a language model wrote: documents that state one insight, each in words of its own."""
 
 from collections.abc import Sequence
-from itertools import combinations
 
 from pydantic import Field
 
 from builders.summhay_synth.citing import citing_concept, draw_citations
+from builders.summhay_synth.wording import check_wordings
 from builders.writing.briefs import Brief
 from builders.writing.checks import Form, Line, Written, WrittenDocuments, check_documents
 from builders.writing.concept import CheckedPrompt, ExampleUnit, LlmConcept, WrittenExample
@@ -16,7 +16,6 @@ from synthctx_data.prompts import render
 
 _ADDRESS = "summhay_synth/llm"
 _INSIGHT_WORDS = 6, 40
-_ALIKE = 0.8  # two statements that share more of all their words are taken for the same wording
 _TELLING = 5  # a word of as many letters, or more, is a telling one
 _STATED = 0.8  # a document with more of an insight's telling words seems to state the insight
 
@@ -96,12 +95,7 @@ def check_insight(form: Insight, subject: str) -> None:
             raise RejectedError(
                 "not in passage", f"a statement does not stand in its passage word for word: {document.statement!r}"
             )
-    wordings = [form.insight, *(document.statement for document in form.documents)]
-    for one, other in combinations([set(comparable(wording).split()) for wording in wordings], 2):
-        if len(one & other) > _ALIKE * len(one | other):
-            raise RejectedError(
-                "same words", "two statements, or a statement and the insight, are in the same words; vary them"
-            )
+    check_wordings([form.insight, *(document.statement for document in form.documents)])
 
 
 def check_not_stated(documents: Sequence[Written], insight: str) -> None:

@@ -9,10 +9,10 @@ import re
 import sqlite3
 import zlib
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NoReturn, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -25,7 +25,6 @@ Asking = Generator[Request, Answer, T]
 
 MOST_ATTEMPTS = 3  # answers to one request; each after the first is asked for with the fault of the one before
 MOST_DRAWS = 3  # draws of what one unit asks for
-_SHARED = "llm"  # the template with what all requests share
 _SKETCH = 16  # shingles of a passage that are remembered
 _SHINGLE = 5  # words
 _NEAR = _SKETCH // 2  # remembered shingles that a copy shares with one earlier passage
@@ -53,26 +52,34 @@ class AnswerLookup(Protocol):
 
 @dataclass(frozen=True)
 class Stage:
-    """A kind of request: its template and block, the form of its answer, and the answer's expected and most tokens."""
+    """A kind of request: its template and block, the form of its answer, and the answer's expected and most tokens.
+
+    `shared` is the template with the system message, and with what follows a rejected answer. `sent` are the tokens that the request
+    has, about, if it follows from an answer; 0 if it repeats that answer and the request before it.
+    """
 
     address: str
     block: str
     form: type[BaseModel]
     expected: int
     most: int
+    shared: str = "llm"
+    sent: int = 0
 
 
 @dataclass(frozen=True)
 class Unit(Generic[T]):
     """A unit of writing: its name, the requests that it makes if nothing is rejected, and its asking.
 
-    `passages` gives the passages that were written, by kind. A later unit may not write a copy of one of the same kind.
+    `passages` gives the passages that were written, by kind. A later unit may not write a copy of one of the same kind. `marks` gives
+    what only one unit may have, such as the sentence that it asks about.
     """
 
     name: str
     stages: tuple[Stage, ...]
     asking: "Callable[[Editor], Asking[T]]"
     passages: Callable[[T], Mapping[str, Sequence[str]]]
+    marks: Callable[[T], Iterable[Hashable]] = lambda _: ()
 
 
 class Editor:
@@ -80,6 +87,7 @@ class Editor:
 
     model: the name that requests are addressed to.
     copies: the sketches of the passages that were accepted so far.
+    marks: what units before have, and no other may have.
     accepted: the number of answers that could be used, by the block of their stage.
     rejected: the number of answers that could not be used, by the kind of fault.
     in_vain: the number of answers since the last one that could be used.
@@ -88,6 +96,7 @@ class Editor:
     def __init__(self, model: str) -> None:
         self.model = model
         self.copies = PassageCopies()
+        self.marks: set[Hashable] = set()
         self.accepted: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         self.in_vain = 0
@@ -98,12 +107,12 @@ class Editor:
         Raises: RejectedError if the last attempt was rejected too.
         """
         messages = [
-            {"role": "system", "content": render(_SHARED, "system").strip()},
+            {"role": "system", "content": render(stage.shared, "system").strip()},
             {"role": "user", "content": prompt.strip()},
         ]
         for attempt in range(1, MOST_ATTEMPTS + 1):
             body = {"model": self.model, "messages": list(messages), "max_tokens": stage.most}
-            answer = yield Request(body, source_hash(_SHARED, stage.address), f"{unit}/{stage.block}", stage.form)
+            answer = yield Request(body, source_hash(stage.shared, stage.address), f"{unit}/{stage.block}", stage.form)
             try:
                 made = check(parse_answer(stage.form, answer))  # type: ignore[arg-type]
             except RejectedError as error:
@@ -111,24 +120,36 @@ class Editor:
                 self.in_vain += 1
                 if attempt == MOST_ATTEMPTS:
                     raise
-                messages[2:] = _again(answer, str(error), attempt + 1)
+                messages[2:] = _again(stage.shared, answer, str(error), attempt + 1)
             else:
                 self.accepted[stage.block] += 1
                 self.in_vain = 0
                 return made, answer.model
         raise AssertionError
 
-    def draw(self, write: Callable[[int], Asking[T]]) -> Asking[T]:
-        """The result of the first draw that is not rejected.
+    def draw(self, write: Callable[[int], Asking[T]], most: int = MOST_DRAWS) -> Asking[T]:
+        """The result of the first of `most` draws that is not rejected.
 
         Raises: GivenUpError if all draws are rejected.
         """
-        for number in range(MOST_DRAWS):
+        for number in range(most):
             try:
                 return (yield from write(number))
             except (RejectedError, GivenUpError):
                 continue
         raise GivenUpError
+
+    def reject(self, kind: str, reason: str) -> NoReturn:
+        """Counts a fault that several answers together show. Raises: RejectedError."""
+        self.rejected[kind] += 1
+        raise RejectedError(kind, reason)
+
+    def refuse_marks(self, marks: Iterable[Hashable]) -> None:
+        """Raises: RejectedError if a unit before has one of these."""
+        if not self.marks.isdisjoint(marks):
+            raise RejectedError(
+                "asked already", "another question is about the same sentence; ask about another part of the passage"
+            )
 
     def refuse_copies(self, kind: str, passages: Iterable[str]) -> None:
         """Raises: RejectedError for a passage that nearly repeats an accepted one of its kind, or one of these before it."""
@@ -143,10 +164,10 @@ class Editor:
             these.append(mine)
 
 
-def _again(answer: Answer, reason: str, attempt: int) -> list[dict[str, str]]:
+def _again(shared: str, answer: Answer, reason: str, attempt: int) -> list[dict[str, str]]:
     """The messages that ask once more, without an answer that was cut off (it may be long) or is empty (some servers refuse it)."""
     shown = "(cut off)" if answer.finish_reason == "length" else answer.text.strip() or "(no answer)"
-    asked = render(_SHARED, "again", reason=reason.rstrip("."), attempt=attempt, most=MOST_ATTEMPTS).strip()
+    asked = render(shared, "again", reason=reason.rstrip("."), attempt=attempt, most=MOST_ATTEMPTS).strip()
     return [{"role": "assistant", "content": shown}, {"role": "user", "content": asked}]
 
 
@@ -223,6 +244,7 @@ class Pass:
             if draft.result is not None:
                 for kind, passages in unit.passages(draft.result).items():
                     self.editor.copies.add(kind, map(sketch, passages))
+                self.editor.marks.update(unit.marks(draft.result))
             elif draft.request is None:
                 self.given_up.append(unit.name)
             yield draft

@@ -94,16 +94,16 @@ def estimate_writing(several: Iterable[Examples]) -> Estimate:
     """
     found = Estimate()
     counter = load_counter(None)
-    seen: set[str] = set()
+    seen: set[tuple[str, str, int]] = set()
     for unit, request in chain.from_iterable(map(_missing, several)):
         tokens = request.tokens(counter)
         at = [f"{unit.name}/{stage.block}" for stage in unit.stages].index(request.unit)
-        for stage in unit.stages[at:]:
-            name, place = f"{unit.name.split('/')[0]}/{stage.block}", f"{unit.name}/{stage.block}"
+        for position, stage in enumerate(unit.stages[at:], at):
+            name, place = f"{unit.name.split('/')[0]}/{stage.block}", (unit.name, stage.block, position)
             if place not in seen:
                 seen.add(place)
                 found.requests[name] += 1
-                found.prompt[name] += tokens
+                found.prompt[name] += tokens if position == at else stage.sent or tokens
                 found.expected[name] += stage.expected
                 found.most[name] += stage.most
             tokens += stage.expected

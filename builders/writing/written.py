@@ -81,7 +81,7 @@ class WrittenExpression(ConceptExpression):
         if given_up:
             return f"{unit}: none of the stored answers of {options.model} to its requests can be used; take another --seed or --model"
         if options.model is None:
-            return refusal(self.setting.task, unit)
+            return refusal(self.setting.task, self.name, unit)
         return (
             f"{unit}: {options.answer_store} has no answer of {options.model} to one of its requests; import the answers that "
             "the variant was built from, or have them written by synthctx build, with an --output that does not hold the variant yet"

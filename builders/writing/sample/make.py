@@ -1,6 +1,6 @@
 """The maker of the sample: `ask FILE` writes the requests that lack an answer; `take FILE` adds answers and drops unused ones.
 
-Both files are JSON lines: a request has `unit` and `messages`, an answer has `unit` and `text`. Some requests follow from
+Both files are JSON lines: a request has `key`, `unit` and `messages`, an answer has `key` and `text`. Some requests follow from
 answers: ask and take in turn until nothing is asked any more. (python -m builders.writing.sample.make)
 """
 
@@ -32,31 +32,35 @@ class Used(dict[str, Answer]):
         return self._answers.get(key, default)
 
 
-def missing(task: str, answers: Used) -> dict[str, Request]:
-    """The requests of a task's sample that have no answer, by unit."""
-    train, validation = SIZES[task]
+def missing(task: str, name: str, answers: Used) -> dict[str, Request]:
+    """The requests of a sample that have no answer, by the key of the request."""
+    train, validation = SIZES[task, name]
     options = Options(max_tokens=MAX_TOKENS, train=train, validation=validation)
-    expression: Any = Examples(TASKS[task], "llm_haystack", options).expression
+    expression: Any = Examples(TASKS[task], f"{name}_haystack", options).expression
     editor = Editor(SAMPLE_MODEL)
-    found = [draft.request for draft in Pass(editor, answers).drafts(expression.units()) if draft.request]
-    print(f"{task}: accepted {dict(editor.accepted)}, rejected {dict(editor.rejected)}")
-    return {request.unit: request for request in found}
+    one = Pass(editor, answers)
+    found = [draft.request for draft in one.drafts(expression.units()) if draft.request]
+    print(f"{task} {name}: accepted {dict(editor.accepted)}, rejected {dict(editor.rejected)}, given up {one.given_up}")
+    return {request.key: request for request in found}
 
 
 def main(step: str, file: Path) -> None:
     """Does one step, "ask" or "take"."""
     used = Used(load_sample())
     requests: dict[str, Request] = {}
-    for task in TASKS:
-        requests |= missing(task, used)
+    for task, name in SIZES:
+        requests |= missing(task, name, used)
     if step == "ask":
-        lines = [{"unit": unit, "messages": list(request.body["messages"])} for unit, request in requests.items()]
+        lines = [
+            {"key": key, "unit": request.unit, "messages": list(request.body["messages"])}
+            for key, request in requests.items()
+        ]
         file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         print(f"{len(lines)} requests in {file}")
         return
     answers = dict(used)
     for line in map(json.loads, file.read_text(encoding="utf-8").splitlines()):
-        if request := requests.get(line["unit"]):
+        if request := requests.get(line["key"]):
             key, template, unit = request.key, request.template, request.unit
             answers[key] = Answer(
                 key, template, unit, line["text"], "stop", SAMPLE_MODEL, SAMPLE_MODEL, SAMPLE_MODEL, 0, 0, 0.0

@@ -1,0 +1,158 @@
+"""Questions that a language model asks through several of a user's documents, each of which leads to the next."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from pydantic import Field
+
+from builders.musique_synth.hops import draw_hops
+from builders.musique_synth.links import Links, Path
+from builders.writing.checks import Form, Line, Text, accepted
+from builders.writing.grounded import (
+    KNOWN,
+    NEAR,
+    SHARED,
+    WITHOUT,
+    GroundedExpression,
+    check_asked,
+    check_grounded_question,
+    check_once,
+    find_support,
+    names_in,
+)
+from builders.writing.requests import Asking, Editor, RejectedError, Stage
+from synthctx_data.checks import common_words
+from synthctx_data.example import Concept, Needle, Page, Span, Step
+from synthctx_data.matching import comparable, comparables, holds, mentions
+from synthctx_data.prompts import render
+from synthctx_data.task import Setting
+
+_ADDRESS = "musique_synth/grounded"
+
+
+class Hop(Form):
+    """A step with its answer, and the sentence that supports it."""
+
+    question: Line
+    answer: Line = Field(min_length=1)
+    support: Text
+
+
+class Chain(Form):
+    """The steps of a chain, and the question over all of them."""
+
+    question: Line
+    steps: tuple[Hop, ...] = Field(max_length=8)
+
+
+@dataclass(frozen=True)
+class Chained:
+    """A question through passages, with the spans of every step's support and answer, in characters of its passage's text."""
+
+    form: Chain
+    path: Path
+    found: tuple[tuple[Span, Span], ...]
+    writer: str
+
+
+_QUESTION = Stage(_ADDRESS, "question", Chain, 330, 1500, SHARED)
+
+
+class Grounded(GroundedExpression[Chained]):
+    """The concept expression `grounded` of MuSiQue. A needle is the sentence of a passage that supports the answer of a hop."""
+
+    reads = GroundedExpression.reads | {"hops"}
+    stages = (_QUESTION, KNOWN, NEAR)
+    draws = 24  # most of which find no chain, and ask nothing
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self._links = Links(self.documents, self.document_of)
+
+    def write(self, editor: Editor, unit: str, split: str, index: int, number: int) -> Asking[Chained]:
+        path = self._path(split, index, number)
+        kind, _ = self.kind(split, index, number, self.documents[path.passages[-1]].text)
+
+        def check(form: Chain) -> tuple[Chain, tuple[tuple[Span, Span], ...]]:
+            found = self._find(form, path)
+            for passage, (support, _) in zip(path.passages, found, strict=True):
+                editor.refuse_marks(self.marks(passage, support))
+            return form, found
+
+        shown = list(map(self.shown, path.passages))
+        asked = render(SHARED, f"kind_{kind}").strip()
+        prompt = render(_ADDRESS, "question", passages=shown, names=path.names, kind=asked)
+        (form, found), writer = yield from editor.ask(unit, _QUESTION, prompt, check)
+        answers = accepted(form.question, form.steps[-1].answer)
+        yield from self.require_unknown(editor, unit, form.question, answers)
+        yield from self.require_alone(editor, unit, form.question, answers, path.passages)
+        yield from self.require_all(editor, unit, form.question, answers, path.passages)
+        return Chained(form, path, found, writer)
+
+    def stages_of(self, split: str, index: int) -> tuple[Stage, ...]:
+        return (*self.stages, *[WITHOUT] * draw_hops(self.setting, split, index))
+
+    def spans(self, result: Chained) -> Sequence[tuple[int, Span]]:
+        return [(passage, support) for passage, (support, _) in zip(result.path.passages, result.found, strict=True)]
+
+    def concept(self, split: str, index: int) -> Concept:
+        chained = self.written_example(split, index)
+        needles = []
+        for passage, (support, answer) in zip(chained.path.passages, chained.found, strict=True):
+            page = self.page(passage)
+            needles.append(Needle(page, support.shift(page.text.start), answer.shift(page.text.start)))
+        form = chained.form
+        steps = tuple(Step(step.question, step.answer) for step in form.steps)
+        return Concept(
+            form.question, needles[-1].text, self._answers(chained), tuple(needles), steps, writer=chained.writer
+        )
+
+    def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
+        chained = self.written_example(split, index)
+        subject = common_words(chained.form.question, concept.needles[0].sentence)
+        links = pairwise([subject, *chained.path.names, chained.form.steps[-1].answer])
+        return self.around(split, index, concept, links)
+
+    def _answers(self, chained: Chained) -> tuple[str, ...]:
+        """The right answers, but for those that a passage before the last one holds too."""
+        every = accepted(chained.form.question, chained.form.steps[-1].answer)
+        before = [comparable(self.documents[number].text) for number in chained.path.passages[:-1]]
+        return tuple(answer for answer in every if not any(holds(text, comparables([answer])) for text in before))
+
+    def _path(self, split: str, index: int, number: int) -> Path:
+        start = self.passage(split, index, number)
+        hops = draw_hops(self.setting, split, index)
+        path = self._links.path(start, hops, self.askable(split), self.rng(split, index, f"path {number}"))
+        if path is None:
+            raise RejectedError("no chain", f"no {hops} passages of different documents lead from one to the next")
+        return path
+
+    def _find(self, form: Chain, path: Path) -> tuple[tuple[Span, Span], ...]:
+        """The spans of every step's support and answer. Raises: RejectedError for steps that do not lead along the path."""
+        if len(form.steps) != len(path.passages):
+            raise RejectedError("other count", f"expected {len(path.passages)} steps, got {len(form.steps)}")
+        found = []
+        documents = [self.documents[number] for number in path.passages]
+        for at, (step, document) in enumerate(zip(form.steps, documents, strict=True)):
+            if at < len(path.names) and comparable(step.answer) != comparable(path.names[at]):
+                raise RejectedError("other chain", f"the answer of step {at + 1} must be {path.names[at]!r}")
+            if at and not holds(comparable(step.question), comparables([path.names[at - 1]])):
+                raise RejectedError("other chain", f"the question of step {at + 1} must contain {path.names[at - 1]!r}")
+            check_asked(step.question, step.answer)
+            found.append(find_support(step.support, step.answer, document))
+        last = form.steps[-1].answer
+        if any(holds(comparable(f"{one.title} {one.text}"), comparables([last])) for one in documents[:-1]):
+            raise RejectedError("cut short", f"an earlier passage holds the answer {last!r} too")
+        for name in path.names:
+            if holds(comparable(form.question), comparables([name])):
+                raise RejectedError("gives it away", f"the question must describe {name!r}, not name it")
+        check_grounded_question(form.question, documents[0], last)
+        check_once(last, found[-1][0], documents[-1])
+        shared = common_words(form.question, form.steps[0].support)
+        if not any(mentions(shared, comparables([name])) for name in names_in(form.question)):
+            raise RejectedError(
+                "other question",
+                f"the support of step 1 and the question share no name, but {shared!r}; use the name that it has",
+            )
+        return tuple(found)

@@ -1,0 +1,93 @@
+"""Names that lead from one document to another: those that a few documents have in common."""
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from synthctx_data.example import Document
+from synthctx_data.matching import comparable, comparables, holds
+from synthctx_data.seeding import Stream
+
+_NAME = re.compile(r"[A-Z][\w'’-]+(?:[ -](?:(?:of|the|de|van|von|and) )?[A-Z][\w'’-]+)*")
+_SENTENCE = re.compile(r"(?:^|[.!?:][\"')]*\s+|\n+[#|*\s-]*)$")
+_CALENDAR = frozenset(
+    comparable(
+        "January February March April May June July August September October November December Monday Tuesday Wednesday Thursday Friday "
+        "Saturday Sunday Christmas Easter"
+    ).split()
+)
+_MOST_DOCUMENTS = 6  # that have a name in common: a name that more have leads nowhere
+_SHORTEST = 5  # letters of a name of one word
+_TRIED = 400  # steps of a search
+
+
+@dataclass(frozen=True)
+class Path:
+    """Passages, by number, each of which leads to the next by a name."""
+
+    passages: tuple[int, ...]
+    names: tuple[str, ...]
+
+
+class Links:
+    """The names that passages of different documents have in common. `document_of` has the document of each passage."""
+
+    def __init__(self, passages: Sequence[Document], document_of: Sequence[str]) -> None:
+        self._document_of = document_of
+        self._names = [dict.fromkeys(names(passage.text)) for passage in passages]
+        self._normal = cache(lambda number: comparable(f"{passages[number].title} {passages[number].text}"))
+        self._holding: dict[str, list[int]] = {}
+        for number, mine in enumerate(self._names):
+            for name in mine:
+                self._holding.setdefault(name, []).append(number)
+        self._linking = {
+            name
+            for name, holding in self._holding.items()
+            if 2 <= len({document_of[number] for number in holding}) <= _MOST_DOCUMENTS
+        }
+
+    def path(self, start: int, hops: int, allowed: Collection[int], stream: Stream) -> Path | None:
+        """A path of so many passages from `start`, through documents that all differ; None if none is found.
+
+        No passage holds the name of another step, so none can be skipped.
+        """
+        tried = 0
+
+        def go_on(passages: tuple[int, ...], used: tuple[str, ...]) -> Path | None:
+            nonlocal tried
+            if len(passages) == hops:
+                return Path(passages, used)
+            for name, number in self._next(passages, used, allowed, stream):
+                tried += 1
+                found = go_on((*passages, number), (*used, name)) if tried < _TRIED else None
+                if found:
+                    return found
+            return None
+
+        return go_on((start,), ())
+
+    def _next(
+        self, passages: tuple[int, ...], used: tuple[str, ...], allowed: Collection[int], stream: Stream
+    ) -> Iterator[tuple[str, int]]:
+        known = {self._document_of[number] for number in passages}
+        for name in stream.shuffled([name for name in self._names[passages[-1]] if name in self._linking]):
+            if any(self._names_any(number, [name]) for number in passages[:-1]):
+                continue
+            for number in stream.shuffled(self._holding[name]):
+                if number in allowed and self._document_of[number] not in known and not self._names_any(number, used):
+                    yield name, number
+
+    def _names_any(self, number: int, some: Sequence[str]) -> bool:
+        return holds(self._normal(number), comparables(some))
+
+
+def names(text: str) -> Iterator[str]:
+    """The names in a text: runs of capitalised words. A single word counts only within a sentence, and if it is no month or day."""
+    for found in _NAME.finditer(text):
+        name = found.group().removesuffix("'s").removesuffix("’s")
+        if " " not in name:
+            within = not _SENTENCE.search(text[max(found.start() - 12, 0) : found.start()]) and found.start() > 0
+            if not within or len(name) < _SHORTEST or name.lower() in _CALENDAR:
+                continue
+        yield name

@@ -1,0 +1,364 @@
+"""The part of the concept expression `grounded` that all tasks share: a language model asks about a user's own documents."""
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import islice
+from math import ceil
+from typing import Any, ClassVar, Generic, TypeVar
+
+from builders.writing.checks import Form, Line
+from builders.writing.requests import Asking, Editor, RejectedError, Stage, Unit
+from builders.writing.sample import SAMPLE_CORPUS
+from builders.writing.written import WrittenExpression
+from synthctx_data.distractors import Bm25, Pool, make_ranker, read_safely
+from synthctx_data.errors import CorpusError, UsageError
+from synthctx_data.example import Concept, Document, Page, Span
+from synthctx_data.matching import comparable, comparables, find_text, holds, mentions
+from synthctx_data.metrics import answer_f1
+from synthctx_data.options import CORPUS_OPTIONS, parse_shares
+from synthctx_data.passages import count_words
+from synthctx_data.prompts import render
+from synthctx_data.rules import question_names
+from synthctx_data.seeding import rng
+from synthctx_data.task import Setting
+
+T = TypeVar("T")
+
+SHARED = "grounded"  # the template with what all tasks share
+_ROUNDS = 4  # questions about one passage, at most
+_TENTH = 10  # one document in ten is for validation
+_LEAST_WORDS = 25  # of a passage that is asked about
+_NEAR = 5  # passages that a question is asked with, to see whether they answer it too
+_NAME_LETTERS = 4  # of a word that counts as a name by itself
+_RIGHT = 0.5  # the F1 of a reply from which on it counts as the answer
+_SELF = re.compile(
+    r"\b(?:(?:this|the|that|above|given|following) (?:\w+ )?(?:passage|text|excerpt|paragraph|section|snippet)s?|"
+    r"according to the (?:document|report|author|article)|in the (?:document|article))\b",
+    re.IGNORECASE,
+)
+
+
+class Reply(Form):
+    """A reply to a question."""
+
+    answer: Line
+
+
+KNOWN = Stage(SHARED, "known", Reply, 15, 200, SHARED, 200)
+WITHOUT = Stage(SHARED, "without", Reply, 15, 200, SHARED, 800)
+NEAR = Stage(SHARED, "near", Reply, 15, 200, SHARED, 1300)
+
+
+class GroundedExpression(WrittenExpression, Generic[T]):
+    """The concept expression `grounded`: questions that a language model asks about a user's documents, and their haystack, the others.
+
+    A tenth of the documents (files, or rows of a table) is set apart for validation. Train asks about none of them, and none of their
+    passages stands in a context of train. A unit that finds no usable question about its passage goes on to another one.
+
+    stages: the requests that write an example, if nothing is rejected.
+    draws: the passages that a unit begins with, one after the other, until a question can be used.
+    document_of: the document of each passage.
+    """
+
+    stages: ClassVar[tuple[Stage, ...]]
+    draws: ClassVar[int] = 6
+    name = "grounded"
+    reads = WrittenExpression.reads | CORPUS_OPTIONS | {"question_kinds", "question_wording"}
+    needs = "nothing for a few (documents and a sample are built in); for your own, --corpus, --model and an endpoint"
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        options = setting.options
+        if not options.corpus and options.model is not None:
+            raise UsageError(
+                f"grounded variants of {setting.task} need --corpus with your documents: files or a folder"
+            )
+        corpus = options.corpus or (str(SAMPLE_CORPUS),)
+        self._corpus = read_safely(setting.layout, options.model_copy(update={"corpus": corpus}), in_sections=True)
+        self.documents = [_with_origin(document) for document in self._corpus.documents]
+        self.document_of = [document.origin.partition("#")[0] or document.title for document in self.documents]
+        self._parts = self._divide()
+        self.askable = cache(self._askable)
+        self._require_enough()
+        self._pool = Pool(setting.layout, self.documents)
+        self._ranker = make_ranker(options.distractors, self.documents, options.dense_model)
+        self._words = Bm25(self.documents)
+        self._order = cache(self._make_order)
+
+    @abstractmethod
+    def write(self, editor: Editor, unit: str, split: str, index: int, number: int) -> Asking[T]:
+        """The asking of draw `number` of an example."""
+
+    @abstractmethod
+    def spans(self, result: T) -> Sequence[tuple[int, Span]]:
+        """The needles of a result: passages by their number, with spans in characters of their text. No two results have one in common."""
+
+    def units(self) -> Iterator[Unit[T]]:
+        for split in sorted(self.setting.sizes, reverse=True):
+            for index in range(self.setting.sizes[split]):
+                yield self._unit(split, index)
+
+    def stages_of(self, split: str, index: int) -> tuple[Stage, ...]:
+        """The requests of an example, if nothing is rejected."""
+        return self.stages
+
+    def written_example(self, split: str, index: int) -> T:
+        """The result of an example."""
+        found: T = self.results.of[self._unit_name(split, index)]
+        return found
+
+    def sources(self) -> dict[str, Any]:
+        return {**super().sources(), "corpus": self._corpus.identity}
+
+    def notes(self) -> list[str]:
+        return self._corpus.passed.notes()
+
+    def page(self, number: int) -> Page:
+        """The page of a passage."""
+        return self._pool.page(number)
+
+    def passage(self, split: str, index: int, number: int) -> int:
+        """The passage that draw `number` of an example is about. The first draws go through all passages before one comes again."""
+        there = self._parts[split]
+        if number:
+            return there[self.rng(split, index, f"passage {number}").below(len(there))]
+        turn, at = divmod(index, len(there))
+        return self._order(split, turn)[at]
+
+    def kind(self, split: str, index: int, number: int, text: str) -> tuple[str, str]:
+        """The kind of question that draw `number` asks about a text, of those that the text can bear, and its wording, near or far."""
+        options = self.setting.options
+        stream = rng(options.seed, self.setting.task, self.name, split, index, "kind", number)
+        kinds = parse_shares(options.question_kinds, "--question-kinds")
+        borne = {kind: share for kind, share in kinds.items() if bears(kind, text)} or {"fact": 1.0}
+        wordings = parse_shares(options.question_wording, "--question-wording")
+        return _drawn(borne, stream.uniform()), _drawn(wordings, stream.uniform())
+
+    def shown(self, number: int) -> str:
+        """A passage as a request shows it."""
+        document = self.documents[number]
+        return render(SHARED, "passage", title=document.title, text=document.text).strip()
+
+    def require_unknown(self, editor: Editor, unit: str, question: str, answers: Sequence[str]) -> Asking[None]:
+        """Asks the question alone.
+
+        Raises: RejectedError if the reply is right.
+        """
+        reply, _ = yield from editor.ask(unit, KNOWN, render(SHARED, "known", question=question), _as_it_is)
+        if is_right(reply.answer, answers):
+            editor.reject("answered without the passage", f"{question!r} can be answered without the passage")
+
+    def require_alone(
+        self, editor: Editor, unit: str, question: str, answers: Sequence[str], without: Sequence[int]
+    ) -> Asking[None]:
+        """Asks the question with the passages nearest to it, but for some.
+
+        Raises: RejectedError if the reply is right.
+        """
+        ranked = (number for number in self.nearest(question) if number not in without)
+        shown = [self.shown(number) for number in islice(ranked, _NEAR)]
+        prompt = render(SHARED, "near", question=question, passages=shown)
+        reply, _ = yield from editor.ask(unit, NEAR, prompt, _as_it_is)
+        if is_right(reply.answer, answers):
+            editor.reject("answered by other passages", f"{question!r} is answered by other passages")
+
+    def require_all(
+        self, editor: Editor, unit: str, question: str, answers: Sequence[str], passages: Sequence[int]
+    ) -> Asking[None]:
+        """Asks the question with all of its passages but one, for each of them in turn.
+
+        Raises: RejectedError if a reply is right.
+        """
+        for left_out in passages:
+            shown = [self.shown(number) for number in passages if number != left_out]
+            prompt = render(SHARED, "near", question=question, passages=shown)
+            reply, _ = yield from editor.ask(unit, WITHOUT, prompt, _as_it_is)
+            if is_right(reply.answer, answers):
+                editor.reject("answered without a hop", f"{question!r} is answered without one of its passages")
+
+    def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
+        return self.around(split, index, concept)
+
+    def around(self, split: str, index: int, concept: Concept, links: Iterable[tuple[str, str]] = ()) -> Iterator[Page]:
+        """The other passages, the nearest first. None holds an answer, or both texts of a link."""
+        ranked = self._ranker.order(concept.question, self.rng(split, index, "haystack"))
+        own = {number for number, _ in self.spans(self.written_example(split, index))}
+        without = own.union(self._held_out) if split == "train" else own
+        cited = [needle.text for needle in concept.needles] if concept.cites else []
+        return self._pool.pages(ranked, [*concept.answers, *cited], without, links)
+
+    def nearest(self, text: str) -> Iterator[int]:
+        """The passages nearest to a text by BM25, the nearest first."""
+        return iter(self._words.order(text, rng(text)))
+
+    def _askable(self, split: str) -> frozenset[int]:
+        """The passages that a split may ask about."""
+        return frozenset(self._parts[split])
+
+    def _make_order(self, split: str, turn: int) -> list[int]:
+        """The passages of a split in the order in which they are asked about for the first time, the second time, and so on."""
+        there = self._parts[split]
+        stream = rng(self.setting.options.seed, self.setting.task, self.name, split, "passages", turn)
+        return [there[i] for i in stream.order(len(there))]
+
+    def _unit(self, split: str, index: int) -> Unit[T]:
+        name = self._unit_name(split, index)
+
+        def asking(editor: Editor) -> Asking[T]:
+            return editor.draw(lambda number: self.write(editor, name, split, index, number), self.draws)
+
+        return Unit(name, self.stages_of(split, index), asking, lambda result: {}, self._marks)
+
+    def _unit_name(self, split: str, index: int) -> str:
+        return f"{self.setting.task}/{split}/{index:06d}"
+
+    def _marks(self, result: T) -> list[tuple[int, int]]:
+        """The sentences that a result takes its needles from, as passages with the starts of their sentences."""
+        return [mark for number, span in self.spans(result) for mark in self.marks(number, span)]
+
+    def marks(self, number: int, span: Span) -> list[tuple[int, int]]:
+        """The sentences of a passage that a span lies in, by their starts."""
+        starts = [0, *(found.end() for found in _SENTENCE_END.finditer(self.documents[number].text))]
+        ends = [*starts[1:], len(self.documents[number].text)]
+        return [
+            (number, start) for start, end in zip(starts, ends, strict=True) if start < span.end and span.start < end
+        ]
+
+    def _divide(self) -> dict[str, list[int]]:
+        """The passages that each split may ask about. A tenth of the documents is for validation."""
+        options = self.setting.options
+        by_document: dict[str, list[int]] = {}
+        for number, name in enumerate(self.document_of):
+            by_document.setdefault(name, []).append(number)
+        names = list(by_document)
+        order = [names[i] for i in rng(options.seed, self.setting.task, self.name, "documents").order(len(names))]
+        cut = ceil(len(order) / _TENTH)
+        parts = {"validation": order[:cut], "train": order[cut:]}
+        self._held_out = frozenset(number for name in parts["validation"] for number in by_document[name])
+        return {
+            split: [
+                number for name in sorted(parts[split]) for number in by_document[name] if self._can_be_asked(number)
+            ]
+            for split in self.setting.sizes
+        }
+
+    def _can_be_asked(self, number: int) -> bool:
+        document = self.documents[number]
+        if count_words(document.text) < _LEAST_WORDS:
+            return False
+        return self.setting.layout.fits("", [document], self.setting.options.max_tokens // 2)
+
+    def _require_enough(self) -> None:
+        for split, asked in self.setting.sizes.items():
+            there = len(self._parts[split])
+            if asked > there * _ROUNDS:
+                raise CorpusError(
+                    f"--corpus: expected passages for {asked} questions of the {split} split, and these documents have {there}, each of "
+                    f"which bears {_ROUNDS} questions at most; lower --{split} to {there * _ROUNDS}, or give more documents"
+                )
+
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+|\n+")
+
+
+def _with_origin(document: Document) -> Document:
+    """The document with its place in the corpus as its source, behind the source that it has."""
+    return replace(document, source=" ".join(filter(None, [document.source, document.origin])))
+
+
+def _as_it_is(form: Reply) -> Reply:
+    return form
+
+
+def _drawn(shares: dict[str, float], point: float) -> str:
+    """The name that a point in [0, 1) falls on, if each name has its share."""
+    point *= sum(shares.values())
+    for name, share in shares.items():
+        point -= share
+        if point < 0:
+            return name
+    return name
+
+
+_BORNE = {
+    "number": re.compile(r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|hundred|thousand)\b"),
+    "date": re.compile(
+        r"\b(?:1\d{3}|20\d{2}|January|February|March|April|May|June|July|August|September|October|November|December|"
+        r"Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)\b"
+    ),
+    "name": re.compile(r"(?<![.!?:] )(?<!^)\b[A-Z][a-z]+"),
+    "comparison": re.compile(r"\b(?:than|more|less|fewer|most|least|first|last|larger|higher|lower|earlier|later)\b"),
+    "list": re.compile(r"\w, [^.,;]{2,40}(?:,|) and \w"),
+}
+
+
+def bears(kind: str, text: str) -> bool:
+    """True if a text can bear a question of a kind, as far as can be seen from it."""
+    return kind not in _BORNE or _BORNE[kind].search(text) is not None
+
+
+def is_right(reply: str, answers: Sequence[str]) -> bool:
+    """True if a reply gives one of the answers: in other words around it, or with half of its words."""
+    normal = comparable(reply)
+    return mentions(normal, comparables(answers)) or answer_f1(reply, answers) >= _RIGHT
+
+
+def check_grounded_question(question: str, document: Document, answer: str) -> None:
+    """Raises: RejectedError for a question that speaks of the passage, names nothing in it, or holds the answer."""
+    check_asked(question, answer)
+    check_names(question, [document])
+
+
+def check_names(text: str, documents: Sequence[Document]) -> None:
+    """Raises: RejectedError if a text names nothing that each of the documents names, too."""
+    found = names_in(text)
+    for document in documents:
+        known = comparable(f"{document.title} {document.text}")
+        if not any(mentions(known, comparables([name])) for name in found):
+            raise RejectedError("names nothing", f"it names nothing that stands in the passage: {text!r}")
+
+
+def check_once(answer: str, support: Span, document: Document) -> None:
+    """Raises: RejectedError if an answer stands in a document outside of its support, too."""
+    outside = f"{document.title} {document.text[: support.start]} {document.text[support.end :]}"
+    if mentions(comparable(outside), comparables([answer])):
+        raise RejectedError("stands twice", f"the answer {answer!r} stands in the passage outside of the support too")
+
+
+def names_in(text: str) -> list[str]:
+    """The names in a question or statement, and the longer words of each."""
+    runs = question_names(text)
+    return [*runs, *(word for run in runs for word in run.split() if len(word) >= _NAME_LETTERS)]
+
+
+def check_asked(question: str, answer: str) -> None:
+    """Raises: RejectedError for a question that is none, speaks of the passage, or holds the answer."""
+    if not question.endswith("?") or len(question.split()) < 4:
+        raise RejectedError("other question", f"the question must be one whole question: {question!r}")
+    if _SELF.search(question):
+        raise RejectedError("speaks of the passage", f"the question speaks of the passage itself: {question!r}")
+    if holds(comparable(question), comparables([answer])):
+        raise RejectedError("gives it away", f"the question contains the answer {answer!r}")
+
+
+def find_words(words: str, document: Document) -> Span:
+    """The span of some words, in characters of the document's text. Raises: RejectedError if they are not there."""
+    found = find_text(words, document.text)
+    if found is None:
+        raise RejectedError("not in passage", f"this does not stand in its passage letter by letter: {words!r}")
+    return found
+
+
+def find_support(support: str, answer: str, document: Document) -> tuple[Span, Span]:
+    """The spans of the support and of the answer in it, in characters of the document's text.
+
+    Raises: RejectedError if one is not there word for word.
+    """
+    found = find_words(support, document)
+    inside = find_text(answer, document.text[found.start : found.end])
+    if inside is None or not comparable(answer):
+        raise RejectedError("not in passage", f"the answer does not stand in the support letter by letter: {answer!r}")
+    return found, inside.shift(found.start)

@@ -1,0 +1,111 @@
+"""Sections of a text with headings, tables and code: the passages that questions are asked about, each as it stands in the text."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from synthctx_data.example import Span
+from synthctx_data.passages import FENCE, count_words, sentences_end
+
+_LEAST_WORDS = 40  # of a section that a heading ends
+_ENOUGH_WORDS = 100  # after which a section ends with its block
+_LONG_WORDS = 300  # a longer paragraph is cut at the ends of sentences
+_HEADING = re.compile(r"#{1,6}[ \t]+(\S.*?)[ \t#]*$")
+_BLANK_LINE = re.compile(r"\n[ \t]*(?=\n)")
+_TABLE_ROW = re.compile(r"[ \t]*\|")
+
+
+class Section(NamedTuple):
+    """A section: its span, in characters of the text, and the heading that it stands under, if any."""
+
+    span: Span
+    heading: str
+
+
+class _Block(NamedTuple):
+    span: Span
+    heading: str  # empty but for a heading
+    words: int
+
+
+def sections(text: str) -> Iterator[Section]:
+    """The sections of a text, in order: 100 words or more each, up to the end of a paragraph, or fewer up to the next heading.
+
+    A table and a fenced block of code stay whole. A paragraph of more than 300 words is cut at the ends of sentences. A heading stands
+    at the start of a section, or within it if the part before it has fewer than 40 words.
+    """
+    here: list[_Block] = []
+    above = heading = ""
+    for block in _blocks(text):
+        words = sum(one.words for one in here)
+        if here and not here[-1].heading and (words >= _ENOUGH_WORDS or (block.heading and words >= _LEAST_WORDS)):
+            yield _joined(here, above)
+            here, above = [], heading
+        heading = block.heading or heading
+        if not any(one.words for one in here):
+            above = heading
+        here.append(block)
+    if any(one.words for one in here):
+        yield _joined(here, above)
+
+
+def first_heading(text: str) -> str:
+    """The heading at the top of a text; empty if it begins otherwise."""
+    found = _HEADING.match(text.lstrip().partition("\n")[0])
+    return found[1] if found else ""
+
+
+def _joined(blocks: list[_Block], heading: str) -> Section:
+    return Section(Span(blocks[0].span.start, blocks[-1].span.end), heading)
+
+
+def _blocks(text: str) -> Iterator[_Block]:
+    """The headings, paragraphs, tables and blocks of code of a text. A heading counts no words."""
+    at = 0
+    for fence in FENCE.finditer(text):
+        yield from _plain_blocks(text, at, fence.start())
+        yield _Block(Span(*fence.span()), "", count_words(fence.group()))
+        at = fence.end()
+    yield from _plain_blocks(text, at, len(text))
+
+
+def _plain_blocks(text: str, start: int, end: int) -> Iterator[_Block]:
+    for edges in _apart(text, start, end):
+        span = _stripped(text, *edges)
+        while span.start < span.end:
+            line_end = min((text + "\n").index("\n", span.start), span.end)
+            found = _HEADING.match(text[span.start : line_end])
+            if found is None:
+                break
+            yield _Block(Span(span.start, line_end), found[1], 0)
+            span = _stripped(text, line_end, span.end)
+        if span.start < span.end:
+            yield from _pieces(text, span)
+
+
+def _apart(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The edges of what blank lines part."""
+    for gap in _BLANK_LINE.finditer(text, start, end):
+        yield start, gap.start()
+        start = gap.end()
+    yield start, end
+
+
+def _pieces(text: str, span: Span) -> Iterator[_Block]:
+    paragraph = text[span.start : span.end]
+    words = count_words(paragraph)
+    if words <= _LONG_WORDS or _TABLE_ROW.match(paragraph):
+        yield _Block(span, "", words)
+        return
+    at = 0
+    for end in (*sentences_end(paragraph), len(paragraph)):
+        piece = _stripped(text, span.start + at, span.start + end)
+        if piece.start < piece.end:
+            yield _Block(piece, "", count_words(text[piece.start : piece.end]))
+        at = end
+
+
+def _stripped(text: str, start: int, end: int) -> Span:
+    """The span without whitespace at its ends."""
+    inside = text[start:end]
+    return Span(start + len(inside) - len(inside.lstrip()), end - len(inside) + len(inside.rstrip()))
