@@ -44,4 +44,4 @@ def differing(one: Manifest, other: Manifest, ignored: Iterable[str] = ()) -> li
 
 def has_own_documents(manifest: Manifest) -> bool:
     """True if a user's documents are the haystack around needles that are made up."""
-    return bool(manifest.get("corpus")) and not str(manifest.get("variant")).startswith("real")
+    return bool(manifest.get("corpus")) and not str(manifest.get("variant")).startswith(("real", "grounded"))

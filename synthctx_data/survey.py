@@ -12,6 +12,7 @@ from synthctx_data.checks import wrong_spans
 from synthctx_data.depths import places
 from synthctx_data.floors import Floor, Floors
 from synthctx_data.rules import digest
+from synthctx_data.wording import shared_words
 
 _SHOWN = 16  # hex digits of a hash
 _FEW_ROWS = 20  # rows; of fewer, documents may recur by chance
@@ -72,10 +73,14 @@ class SplitSurvey:
 
 @dataclass
 class Survey:
-    """The survey of a variant: its splits, and the number of rows whose needles each language model wrote."""
+    """The survey of a variant: its splits, and the number of rows whose needles each language model wrote.
+
+    wordings: the share of each question's words that its needles' documents hold, in the first split.
+    """
 
     splits: dict[str, SplitSurvey] = field(default_factory=dict)
     writers: Counter[str] = field(default_factory=Counter)
+    wordings: list[float] = field(default_factory=list)
     _documents: Counter[bytes] = field(default_factory=Counter)
     _floors: Floors = field(default_factory=Floors)
 
@@ -85,6 +90,7 @@ class Survey:
         self.splits.setdefault(split, SplitSurvey()).add(row, is_sound)
         if is_sound and split == next(iter(self.splits)):
             self._floors.add(row)
+            self.wordings += [share for share in [shared_words(row)] if share is not None]
         if len(self._documents) < _MOST_DOCUMENTS:
             prompt = row["prompt"][0]["content"]
             self._documents.update({digest(prompt[d["start"] : d["end"]]) for d in row["documents"]})

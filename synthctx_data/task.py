@@ -67,6 +67,10 @@ class ConceptExpression(ABC):
         """A line for each kind of thing in the corpus that is left out because it does not suit the task."""
         return []
 
+    def outlook(self) -> list[str]:
+        """Lines about what the corpus can bear, for whoever asks what a build would cost."""
+        return []
+
     def keep(self, folder: Path) -> None:  # noqa: B027  # most expressions write nothing
         """Writes files that the rows follow from, and that nobody could make again, into the variant's folder."""
 

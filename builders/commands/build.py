@@ -87,6 +87,9 @@ def _say_estimate(planned: Sequence[PlannedBuild], spending: Spending) -> None:
     from builders.writing.run import estimate_writing
 
     written = [one.examples for one in planned if one.is_written]
+    for one in planned:
+        for line in one.examples.expression.outlook() if one.is_written else ():
+            out.print(f"{one.name}: {line}", soft_wrap=True)
     out.print(writing_tables.cost(estimate_writing(written), spending, str(written[0].options.model)))
 
 

@@ -1,6 +1,7 @@
 """Data sets in the terminal: the grid of variants, an example, a report of faults."""
 
 from collections.abc import Iterable
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -84,6 +85,10 @@ def report(name: str, examined: "Examined") -> Table:
         kind = "reads it badly" if floor.reads else "never reads the question"
         shown.add_row(floor.rule, f"{floor.score:.2f}", f"floor: chance {floor.chance:.2f}, {kind}")
     shown.add_section()
+    if wordings := examined.survey.wordings:
+        shown.add_row(
+            "wording", f"{fmean(wordings):.2f}", "of a question's words, names aside, stand in its needles' documents"
+        )
     shown.add_row("depth 0 to 1", "", f"[{_bars(found.depth)}] needles by tenth of the context")
     shown.add_row("fill 99 to 100 %", "", f"[{_bars(found.fill)}] examples by tenth of a percent")
     for split, survey in examined.survey.splits.items():

@@ -4,6 +4,7 @@ import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from builders.hub.card_picture import PLOT, draw_card_picture
@@ -35,6 +36,7 @@ def describe(task: Task, build: Build, survey: Survey, address: str, folder: Pat
     manifest = read_manifest(folder)
     tokenizer = build.options.tokenizer
     answers = ANSWERS if (folder / ANSWERS).exists() else None
+    expression = task.variant(build.variant).expression.name
     return templates.get_template("_config.md").render(
         task=task.name,
         variant=build.variant,
@@ -45,7 +47,9 @@ def describe(task: Task, build: Build, survey: Survey, address: str, folder: Pat
         tokenizer=code(_name(tokenizer)) if tokenizer else "the one that comes with synthctx",
         corpus=", ".join(code(_name(corpus)) for corpus in build.options.corpus),
         license=license_of(task, manifest),
-        prompts=source_hash("llm", f"{task.name}/llm"),
+        wording=fmean(survey.wordings) if survey.wordings else None,
+        expression=expression,
+        prompts=source_hash(expression, f"{task.name}/{expression}") if manifest.get("model") else "",
         answers=answers,
         store=_STORE,
         plot=PLOT,

@@ -31,6 +31,7 @@ SHARED = "grounded"  # the template with what all tasks share
 _ROUNDS = 4  # questions about one passage, at most
 _TENTH = 10  # one document in ten is for validation
 _LEAST_WORDS = 25  # of a passage that is asked about
+_COUNTED = 1000  # passages whose tokens are counted for an outlook
 _NEAR = 5  # passages that a question is asked with, to see whether they answer it too
 _NAME_LETTERS = 4  # of a word that counts as a name by itself
 _RIGHT = 0.5  # the F1 of a reply from which on it counts as the answer
@@ -115,6 +116,24 @@ class GroundedExpression(WrittenExpression, Generic[T]):
 
     def notes(self) -> list[str]:
         return self._corpus.passed.notes()
+
+    def outlook(self) -> list[str]:
+        """For each split its passages, and how often they come again."""
+        lines = []
+        for split, asked in self.setting.sizes.items():
+            there = self._parts[split]
+            documents = len({self.document_of[number] for number in there})
+            lines.append(
+                f"{split}: {asked:,} questions about {len(there):,} passages of {documents:,} documents, which bear "
+                f"{_ROUNDS * len(there):,} at most; {asked / len(there):.1f} for each passage"
+            )
+        number = min(len(self.documents), _COUNTED)
+        tokens = sum(self.page(i).tokens for i in range(number)) / number
+        share = min(self.setting.options.max_tokens / tokens / len(self.documents), 1)
+        lines.append(
+            f"a context holds about {share:.0%} of the {len(self.documents):,} passages, so a passage stands in as many contexts"
+        )
+        return lines
 
     def page(self, number: int) -> Page:
         """The page of a passage."""
