@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from synthctx_data.errors import CorpusError, UsageError, first_line
+from synthctx_data.office import INSTALL, SUFFIXES, can_read_office, office_text
 from synthctx_data.passages import front_matter, html_text, split_passages
 from synthctx_data.sections import first_heading, sections
 
@@ -95,14 +96,18 @@ def corpus_rows(spec: str, passed: PassedOver, in_sections: bool = False) -> Row
 
 def suffixes() -> str:
     """The suffixes of files that are read, in words."""
-    return f"{', '.join(_READERS)} (all but .parquet also with {' or '.join(_COMPRESSED)})"
+    return f"{', '.join(_READERS)} (all but .parquet, .pdf and .docx also with {' or '.join(_COMPRESSED)})"
 
 
 def _folder_rows(folder: Path, passed: PassedOver, in_sections: bool) -> Rows:
     inside = sorted(path for path in folder.rglob("*") if path.is_file() and _is_content(path.relative_to(folder)))
-    files = [path for path in inside if _kind(path.name)]
+    files = [
+        path for path in inside if _kind(path.name) and (can_read_office() or not path.name.lower().endswith(SUFFIXES))
+    ]
     for path in inside:
-        if not _kind(path.name):
+        if path.name.lower().endswith(SUFFIXES) and not can_read_office():
+            passed.add(f"PDF and Word files, which need {INSTALL}, passed over", str(path))
+        elif not _kind(path.name):
             passed.add(f"files of another suffix ({path.suffix or 'none'}), ignored", str(path))
     if not files:
         raise CorpusError(f"--corpus: expected files {suffixes()} in the folder {folder}, found none")
@@ -150,7 +155,7 @@ def _kind(name: str) -> str:
     """The suffix by which a file of this name is read; empty if it is not."""
     inner = _unpacked(name.lower())
     found = next((suffix for suffix in _READERS if inner.endswith(suffix)), "")
-    return "" if found == ".parquet" and inner != name.lower() else found
+    return "" if found in (".parquet", *SUFFIXES) and inner != name.lower() else found
 
 
 def _unpacked(name: str) -> str:
@@ -200,6 +205,10 @@ def _said(value: Any) -> str:
 def _html_rows(file: Path) -> Rows:
     title, text = html_text(_read(file))
     yield str(file), FileText({"title": title or _title(file)}, text)
+
+
+def _office_rows(file: Path) -> Rows:
+    yield str(file), FileText({"title": _title(file)}, office_text(file))
 
 
 def _passages(whole: FileText, name: str) -> Iterator[Passage]:
@@ -300,6 +309,7 @@ _READERS: Mapping[str, Callable[[Path], Rows]] = {
     ".md": _markdown_rows,
     ".html": _html_rows,
     ".htm": _html_rows,
+    **dict.fromkeys(SUFFIXES, _office_rows),
 }
 
 

@@ -58,7 +58,7 @@ class Options(OptionModel):
     """Where needles stand: uniform, or depths from 0 (first) to 1 (last), taken in turn, e.g. 0.0,0.5,1.0."""
     corpus: Annotated[tuple[str, ...], Parameter(show_default=False), _CORPUS] = ()
     """Real questions, or documents for the haystack: .json, .jsonl, .parquet, .csv, .tsv, .txt, .md, .html (each also
-    .gz or .zst), a folder, or a Hub id. Can be given several times."""
+    .gz or .zst), .pdf and .docx (extra office), a folder, or a Hub id. Can be given several times."""
     corpus_text_column: Annotated[str, _CORPUS] = "text"
     """The field of a corpus's rows that holds the text of a document."""
     distractors: Annotated[Literal["bm25", "dense", "random"], _CORPUS] = "bm25"

@@ -140,9 +140,9 @@ def test_what_is_neither_file_nor_folder(tmp_path: Path) -> None:
         read_corpus(["nobody/nothing"])
     with pytest.raises(CorpusError, match="in the folder"):
         read_corpus([str(tmp_path)])
-    (tmp_path / "x.docx").write_bytes(b"x")
+    (tmp_path / "x.odt").write_bytes(b"x")
     with pytest.raises(UsageError, match=r"expected a file \.jsonl"):
-        read_corpus([str(tmp_path / "x.docx")])
+        read_corpus([str(tmp_path / "x.odt")])
 
 
 def test_real_rows_of_the_other_tasks_are_questions_too() -> None:
@@ -293,13 +293,13 @@ def test_text_without_spaces_becomes_several_passages() -> None:
 
 
 def test_a_folder_is_read_without_what_is_no_content(tmp_path: Path) -> None:
-    for name in ("a.txt", ".hidden.txt", ".obsidian/b.md", "__MACOSX/c.txt", "paper.pdf", "empty.txt"):
+    for name in ("a.txt", ".hidden.txt", ".obsidian/b.md", "__MACOSX/c.txt", "paper.odt", "empty.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("" if name == "empty.txt" else f"Text of {name}.")
     corpus = read_corpus([str(tmp_path)])
     assert [document.text for document in corpus.documents] == ["Text of a.txt."]
     assert corpus.passed.notes() == [
-        f"files of another suffix (.pdf), ignored: 1 ({tmp_path / 'paper.pdf'})",
+        f"files of another suffix (.odt), ignored: 1 ({tmp_path / 'paper.odt'})",
         f"empty files, passed over: 1 ({tmp_path / 'empty.txt'})",
     ]
 

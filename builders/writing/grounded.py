@@ -34,7 +34,8 @@ _LEAST_WORDS = 25  # of a passage that is asked about
 _COUNTED = 1000  # passages whose tokens are counted for an outlook
 _NEAR = 5  # passages that a question is asked with, to see whether they answer it too
 _NAME_LETTERS = 4  # of a word that counts as a name by itself
-_RIGHT = 0.5  # the F1 of a reply from which on it counts as the answer
+_RIGHT = 0.6  # the F1 of a reply from which on it counts as the answer
+_MARK = re.compile(r"^(<<<|>>>)", re.MULTILINE)
 _SELF = re.compile(
     r"\b(?:(?:this|the|that|above|given|following) (?:\w+ )?(?:passage|text|excerpt|paragraph|section|snippet)s?|"
     r"according to the (?:document|report|author|article)|in the (?:document|article))\b",
@@ -157,9 +158,10 @@ class GroundedExpression(WrittenExpression, Generic[T]):
         return _drawn(borne, stream.uniform()), _drawn(wordings, stream.uniform())
 
     def shown(self, number: int) -> str:
-        """A passage as a request shows it."""
+        """A passage as a request shows it. Its lines cannot end it before its end."""
         document = self.documents[number]
-        return render(SHARED, "passage", title=document.title, text=document.text).strip()
+        text = _MARK.sub(r" \1", document.text)
+        return render(SHARED, "passage", title=document.title, text=text).strip()
 
     def require_unknown(self, editor: Editor, unit: str, question: str, answers: Sequence[str]) -> Asking[None]:
         """Asks the question alone.
@@ -320,7 +322,7 @@ def bears(kind: str, text: str) -> bool:
 
 
 def is_right(reply: str, answers: Sequence[str]) -> bool:
-    """True if a reply gives one of the answers: in other words around it, or with half of its words."""
+    """True if a reply gives one of the answers: with other words around it, or with most of its words."""
     normal = comparable(reply)
     return mentions(normal, comparables(answers)) or answer_f1(reply, answers) >= _RIGHT
 
