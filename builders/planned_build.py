@@ -110,6 +110,6 @@ def require_use(planned: Sequence[PlannedBuild], writing: WritingOptions, asked:
     """Raises: UsageError if options of a language model's writing are given, and no build has one write."""
     if not any(one.is_written for one in planned) and (asked or writing != WritingOptions()):
         raise UsageError(
-            "--estimate, --store, --endpoint, --budget-usd and so on are read where a language model writes: name an llm variant and "
-            "a --model"
+            "--estimate, --store, --endpoint, --budget-usd and so on are read where a language model writes: name an llm or grounded "
+            "variant and a --model"
         )

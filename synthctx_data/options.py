@@ -37,7 +37,7 @@ _MAX_POOL = 1_000_000
 _SIZE = panel("Size", 1)
 _NEEDLES = panel("Needles", 2)
 _CORPUS = panel("Corpus", 3)
-_MODEL = panel("Language model (llm variants)", 4)
+_MODEL = panel("Language model (llm and grounded variants)", 4)
 
 
 class Options(OptionModel):
@@ -57,7 +57,7 @@ class Options(OptionModel):
     depth: Annotated[str, _NEEDLES] = UNIFORM
     """Where needles stand: uniform, or depths from 0 (first) to 1 (last), taken in turn, e.g. 0.0,0.5,1.0."""
     corpus: Annotated[tuple[str, ...], Parameter(show_default=False), _CORPUS] = ()
-    """Real questions, or documents for the haystack: .json, .jsonl, .parquet, .csv, .tsv, .txt, .md, .html (each also
+    """Real questions, documents to ask about, or documents for the haystack: .json, .jsonl, .parquet, .csv, .tsv, .txt, .md, .html (each also
     .gz or .zst), .pdf and .docx (extra office), a folder, or a Hub id. Can be given several times."""
     corpus_text_column: Annotated[str, _CORPUS] = "text"
     """The field of a corpus's rows that holds the text of a document."""
@@ -81,7 +81,7 @@ class Options(OptionModel):
     insight_wording: Annotated[Literal["varied", "identical"], _NEEDLES] = "varied"
     """How the documents of summhay_synth's templated variants word an insight: each anew, or all the same."""
     model: Annotated[str | None, _MODEL] = None
-    """The language model that writes the documents. Default: none; a small sample of answers is built in."""
+    """The language model that writes the documents, or asks about yours. Default: none; a small sample of answers is built in."""
     pool_size: Annotated[int | None, Field(ge=0, le=_MAX_POOL), _MODEL] = None
     """How many documents the model writes for all haystacks of llm_haystack to share. Default: --max-tokens / 64."""
     store: Annotated[str | None, _MODEL] = None

@@ -132,7 +132,7 @@ class GroundedExpression(WrittenExpression, Generic[T]):
         tokens = sum(self.page(i).tokens for i in range(number)) / number
         share = min(self.setting.options.max_tokens / tokens / len(self.documents), 1)
         lines.append(
-            f"a context holds about {share:.0%} of the {len(self.documents):,} passages, so a passage stands in as many contexts"
+            f"a context holds about {share:.1%} of the {len(self.documents):,} passages, so a passage stands in as many contexts"
         )
         return lines
 
