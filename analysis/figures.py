@@ -38,11 +38,16 @@ def map_size(heads: HeadScores) -> Size:
     return min(2.4 + 0.22 * count, 11), max(min(1.2 + 0.2 * layers, 9), 2.6)
 
 
-def plain_map(values: Scores, axes: "Axes") -> Any:
+def plain_map(values: Scores, axes: "Axes", most_ticks: int = 16) -> Any:
     """The image of scores (layer, head) in axes, without a scale. If scores are signed, 0 is white."""
     signed = bool(np.nanmin(values) < 0)
     most = float(np.nanmax(np.abs(values))) or 1.0
-    axes.set(xlabel="head", ylabel="layer", xticks=_ticks(values.shape[1]), yticks=_ticks(values.shape[0]))
+    axes.set(
+        xlabel="head",
+        ylabel="layer",
+        xticks=_ticks(values.shape[1], most_ticks),
+        yticks=_ticks(values.shape[0], most_ticks),
+    )
     axes.spines[:].set_visible(False)
     return axes.imshow(
         values,
@@ -63,8 +68,8 @@ def heatmap(heads: HeadScores, ax: "Axes | None" = None) -> "Axes":
     return axes
 
 
-def _ticks(count: int) -> list[int]:
-    return list(range(0, count, max(1, count // 16)))
+def _ticks(count: int, most: int) -> list[int]:
+    return list(range(0, count, -(-count // most)))
 
 
 def histogram(heads: HeadScores, ax: "Axes | None" = None) -> "Axes":

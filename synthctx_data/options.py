@@ -57,7 +57,7 @@ class Options(OptionModel):
     depth: Annotated[str, _NEEDLES] = UNIFORM
     """Where needles stand: uniform, or depths from 0 (first) to 1 (last), taken in turn, e.g. 0.0,0.5,1.0."""
     corpus: Annotated[tuple[str, ...], Parameter(show_default=False), _CORPUS] = ()
-    """Real questions, documents to ask about, or documents for the haystack: .json, .jsonl, .parquet, .csv, .tsv, .txt, .md, .html (each also
+    """Real questions, or documents to ask about or to fill the haystack: .json, .jsonl, .parquet, .csv, .tsv, .txt, .md, .html (each also
     .gz or .zst), .pdf and .docx (extra office), a folder, or a Hub id. Can be given several times."""
     corpus_text_column: Annotated[str, _CORPUS] = "text"
     """The field of a corpus's rows that holds the text of a document."""

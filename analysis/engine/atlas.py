@@ -68,7 +68,7 @@ def _draw(found: Scores, file: Path, name: str) -> None:
     with saved_grid(file, (len(scores), len(lengths)), (2.6, 2.2), name) as axes:
         for (score, tokens), heads in found.items():
             one = axes[scores.index(score)][lengths.index(tokens)]
-            plain_map(heads.values, one)
+            plain_map(heads.values, one, 9)
             one.set_title(f"{meaning(heads)}\n{tokens:,} tokens, up to {np.nanmax(heads.values):.2g}", fontsize=6)
 
 
