@@ -35,9 +35,12 @@ def options_for(task: str, variant: str, **options: object) -> Options:
         options["max_tokens"] += 7000  # its documents have more than a thousand tokens each
     options.setdefault("train", 12)
     options.setdefault("validation", 4)
-    if variant.startswith("llm"):  # the sample has no more
-        train, validation = SIZES[task]
+    expression = variant.partition("_")[0]
+    if (task, expression) in SIZES:  # the sample has no more
+        train, validation = SIZES[task, expression]
         options["train"], options["validation"] = min(options["train"], train), min(options["validation"], validation)
+        if expression == "grounded":
+            options["max_tokens"] = max(options["max_tokens"], 2048)
         if variant == "llm_haystack":
             options.setdefault("pool_size", 64)
     if (task, variant) == ("musique_synth", "real_limited"):  # few of the questions here are of that kind
@@ -46,7 +49,7 @@ def options_for(task: str, variant: str, **options: object) -> Options:
         if task == "musique_synth":
             options["validation"] = min(options["validation"], 1)  # a tenth of few questions of each number of hops
         options.setdefault("corpus", (str(CORPORA[task]),))
-    if task == "musique_synth" and not variant.startswith("llm"):
+    if task == "musique_synth" and not variant.startswith(("llm", "grounded")):
         options.setdefault("hops", "2" if variant == "real_limited" else "2:4,3:1,4:1")
     return Options(**options)
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from builders import TASKS
 from builders.examples import Examples
 from builders.musique_synth.links import Links
-from builders.writing.grounded import GroundedExpression, is_right
+from builders.writing.grounded import GroundedExpression
+from builders.writing.grounded_checks import is_right
 from builders.writing.options import WritingOptions
 from builders.writing.run import estimate_writing, write_missing
 from builders.writing.sample import SAMPLE_CORPUS

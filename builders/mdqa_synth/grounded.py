@@ -6,15 +6,8 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from builders.writing.checks import Form, Line, Text, accepted
-from builders.writing.grounded import (
-    KNOWN,
-    NEAR,
-    SHARED,
-    GroundedExpression,
-    check_grounded_question,
-    check_once,
-    find_support,
-)
+from builders.writing.grounded import KNOWN, NEAR, SHARED, GroundedExpression
+from builders.writing.grounded_checks import check_grounded_question, check_once, find_support
 from builders.writing.requests import Asking, Editor, RejectedError, Stage
 from synthctx_data.example import Concept, Needle, Span
 from synthctx_data.prompts import render

@@ -9,18 +9,8 @@ from pydantic import Field
 from builders.musique_synth.hops import draw_hops
 from builders.musique_synth.links import Links, Path
 from builders.writing.checks import Form, Line, Text, accepted
-from builders.writing.grounded import (
-    KNOWN,
-    NEAR,
-    SHARED,
-    WITHOUT,
-    GroundedExpression,
-    check_asked,
-    check_grounded_question,
-    check_once,
-    find_support,
-    names_in,
-)
+from builders.writing.grounded import KNOWN, NEAR, SHARED, WITHOUT, GroundedExpression
+from builders.writing.grounded_checks import check_asked, check_grounded_question, check_once, find_support, names_in
 from builders.writing.requests import Asking, Editor, RejectedError, Stage
 from synthctx_data.checks import common_words
 from synthctx_data.example import Concept, Needle, Page, Span, Step
@@ -29,6 +19,7 @@ from synthctx_data.prompts import render
 from synthctx_data.task import Setting
 
 _ADDRESS = "musique_synth/grounded"
+_SHARE = 0.75  # of the budget, that the passages of a chain may take
 
 
 class Hop(Form):
@@ -126,6 +117,9 @@ class Grounded(GroundedExpression[Chained]):
         path = self._links.path(start, hops, self.askable(split), self.rng(split, index, f"path {number}"))
         if path is None:
             raise RejectedError("no chain", f"no {hops} passages of different documents lead from one to the next")
+        documents = [self.documents[passage] for passage in path.passages]
+        if not self.setting.layout.fits("", documents, int(_SHARE * self.setting.options.max_tokens)):
+            raise RejectedError("too long", f"{hops} passages do not fit in the budget")
         return path
 
     def _find(self, form: Chain, path: Path) -> tuple[tuple[Span, Span], ...]:

@@ -9,7 +9,8 @@ from pydantic import Field
 from builders.summhay_synth.citing import citing_concept
 from builders.summhay_synth.wording import check_wordings
 from builders.writing.checks import Form, Line, Text
-from builders.writing.grounded import SHARED, GroundedExpression, check_names, find_words
+from builders.writing.grounded import SHARED, GroundedExpression
+from builders.writing.grounded_checks import check_names, find_words
 from builders.writing.requests import Asking, Editor, RejectedError, Stage
 from synthctx_data.example import Concept, Span
 from synthctx_data.prompts import render

@@ -10,18 +10,16 @@ from math import ceil
 from typing import Any, ClassVar, Generic, TypeVar
 
 from builders.writing.checks import Form, Line
-from builders.writing.requests import Asking, Editor, RejectedError, Stage, Unit
+from builders.writing.grounded_checks import bears, is_right
+from builders.writing.requests import Asking, Editor, Stage, Unit
 from builders.writing.sample import SAMPLE_CORPUS
 from builders.writing.written import WrittenExpression
 from synthctx_data.distractors import Bm25, Pool, make_ranker, read_safely
 from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.example import Concept, Document, Page, Span
-from synthctx_data.matching import comparable, comparables, find_text, holds, mentions
-from synthctx_data.metrics import answer_f1
 from synthctx_data.options import CORPUS_OPTIONS, parse_shares
 from synthctx_data.passages import count_words
 from synthctx_data.prompts import render
-from synthctx_data.rules import question_names
 from synthctx_data.seeding import rng
 from synthctx_data.task import Setting
 
@@ -33,14 +31,7 @@ _TENTH = 10  # one document in ten is for validation
 _LEAST_WORDS = 25  # of a passage that is asked about
 _COUNTED = 1000  # passages whose tokens are counted for an outlook
 _NEAR = 5  # passages that a question is asked with, to see whether they answer it too
-_NAME_LETTERS = 4  # of a word that counts as a name by itself
-_RIGHT = 0.6  # the F1 of a reply from which on it counts as the answer
 _MARK = re.compile(r"^(<<<|>>>)", re.MULTILINE)
-_SELF = re.compile(
-    r"\b(?:(?:this|the|that|above|given|following) (?:\w+ )?(?:passage|text|excerpt|paragraph|section|snippet)s?|"
-    r"according to the (?:document|report|author|article)|in the (?:document|article))\b",
-    re.IGNORECASE,
-)
 
 
 class Reply(Form):
@@ -302,84 +293,3 @@ def _drawn(shares: dict[str, float], point: float) -> str:
         if point < 0:
             return name
     return name
-
-
-_BORNE = {
-    "number": re.compile(r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|hundred|thousand)\b"),
-    "date": re.compile(
-        r"\b(?:1\d{3}|20\d{2}|January|February|March|April|May|June|July|August|September|October|November|December|"
-        r"Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)\b"
-    ),
-    "name": re.compile(r"(?<![.!?:] )(?<!^)\b[A-Z][a-z]+"),
-    "comparison": re.compile(r"\b(?:than|more|less|fewer|most|least|first|last|larger|higher|lower|earlier|later)\b"),
-    "list": re.compile(r"\w, [^.,;]{2,40}(?:,|) and \w"),
-}
-
-
-def bears(kind: str, text: str) -> bool:
-    """True if a text can bear a question of a kind, as far as can be seen from it."""
-    return kind not in _BORNE or _BORNE[kind].search(text) is not None
-
-
-def is_right(reply: str, answers: Sequence[str]) -> bool:
-    """True if a reply gives one of the answers: with other words around it, or with most of its words."""
-    normal = comparable(reply)
-    return mentions(normal, comparables(answers)) or answer_f1(reply, answers) >= _RIGHT
-
-
-def check_grounded_question(question: str, document: Document, answer: str) -> None:
-    """Raises: RejectedError for a question that speaks of the passage, names nothing in it, or holds the answer."""
-    check_asked(question, answer)
-    check_names(question, [document])
-
-
-def check_names(text: str, documents: Sequence[Document]) -> None:
-    """Raises: RejectedError if a text names nothing that each of the documents names, too."""
-    found = names_in(text)
-    for document in documents:
-        known = comparable(f"{document.title} {document.text}")
-        if not any(mentions(known, comparables([name])) for name in found):
-            raise RejectedError("names nothing", f"it names nothing that stands in the passage: {text!r}")
-
-
-def check_once(answer: str, support: Span, document: Document) -> None:
-    """Raises: RejectedError if an answer stands in a document outside of its support, too."""
-    outside = f"{document.title} {document.text[: support.start]} {document.text[support.end :]}"
-    if mentions(comparable(outside), comparables([answer])):
-        raise RejectedError("stands twice", f"the answer {answer!r} stands in the passage outside of the support too")
-
-
-def names_in(text: str) -> list[str]:
-    """The names in a question or statement, and the longer words of each."""
-    runs = question_names(text)
-    return [*runs, *(word for run in runs for word in run.split() if len(word) >= _NAME_LETTERS)]
-
-
-def check_asked(question: str, answer: str) -> None:
-    """Raises: RejectedError for a question that is none, speaks of the passage, or holds the answer."""
-    if not question.endswith("?") or len(question.split()) < 4:
-        raise RejectedError("other question", f"the question must be one whole question: {question!r}")
-    if _SELF.search(question):
-        raise RejectedError("speaks of the passage", f"the question speaks of the passage itself: {question!r}")
-    if holds(comparable(question), comparables([answer])):
-        raise RejectedError("gives it away", f"the question contains the answer {answer!r}")
-
-
-def find_words(words: str, document: Document) -> Span:
-    """The span of some words, in characters of the document's text. Raises: RejectedError if they are not there."""
-    found = find_text(words, document.text)
-    if found is None:
-        raise RejectedError("not in passage", f"this does not stand in its passage letter by letter: {words!r}")
-    return found
-
-
-def find_support(support: str, answer: str, document: Document) -> tuple[Span, Span]:
-    """The spans of the support and of the answer in it, in characters of the document's text.
-
-    Raises: RejectedError if one is not there word for word.
-    """
-    found = find_words(support, document)
-    inside = find_text(answer, document.text[found.start : found.end])
-    if inside is None or not comparable(answer):
-        raise RejectedError("not in passage", f"the answer does not stand in the support letter by letter: {answer!r}")
-    return found, inside.shift(found.start)
