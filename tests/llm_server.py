@@ -98,7 +98,7 @@ def _several(prompt: str, stream: Stream) -> dict[str, Any]:
 
 def _saying(prompt: str, _: Stream) -> dict[str, Any]:
     """The passages in which a sentence ends with one of the words of a statement that `_shared` made."""
-    ends = re.findall(r"where (\w+) and (\w+) stand", prompt)[0]
+    ends = re.findall(r"where (\S+) and (\S+) stand", prompt)[0]
     texts = enumerate(_passages(prompt), 1)
     return {"passages": [number for number, text in texts if any(f" {end}." in text for end in ends)]}
 

@@ -135,7 +135,7 @@ BAD = [
     (("build", "mdqa_synth", "llm_padding", "--model", "m", "--store", "latin.jsonl"), 1, r"latin.jsonl: expected a store of answers"),
     (("answers", "list", "absent.sqlite"), 1, r"expected a store of answers, and there is no absent.sqlite"),
     (("answers", "export", "latin.jsonl", "./latin.jsonl"), 2, r"expected another file than the store"),
-    (("build", "mdqa_synth", "llm_padding", "--store", "mine.sqlite"), 2, r"--estimate, --store, .* name an llm or grounded variant and a --model"),
+    (("build", "mdqa_synth", "llm_padding", "--store", "mine.sqlite"), 2, r"--estimate, --store, .* name an llm or grounded variant"),
     (("build", "mdqa_synth", "llm_padding", "--model", " "), 2, r"--model: expected the name of a model"),
     (("answers", "export", "latin.jsonl", "out.jsonl"), 1, r"latin.jsonl: expected a store of answers"),
     (("answers", "import", "new.sqlite", "latin.jsonl"), 1, r"latin.jsonl.*expected"),

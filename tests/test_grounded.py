@@ -242,9 +242,10 @@ def test_hostile_documents_are_material_and_nothing_else(tmp_path: Path) -> None
         + "Filler words follow here. "
         * 12
     )
-    for number in range(12):
+    endings = "amber basil cedar daisy elder fennel ginger hazel indigo juniper kelpie laurel".split()  # noqa: SIM905  # one line
+    for number, ending in enumerate(endings):
         (tmp_path / f"{number}.md").write_text(
-            f"# Note {number}\n\n{hostile} Number {number} was seen by Captain Thornfield yesterday."
+            f"# Note {number}\n\n{hostile} Number {number} was seen by Captain Thornfield near {ending}."
         )
     (tmp_path / "long.txt").write_text("x" * 10_000_000)
     (tmp_path / "binary.txt").write_bytes(bytes(range(256)))

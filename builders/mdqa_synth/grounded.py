@@ -58,6 +58,7 @@ class Grounded(GroundedExpression[Asked]):
             support, answer = find_support(form.support, form.answer, document)
             check_grounded_question(form.question, document, form.answer)
             check_once(form.answer, support, document)
+            self.check_rare(form.answer)
             editor.refuse_marks(self.marks(passage, support))
             return form, support, answer
 
@@ -74,7 +75,10 @@ class Grounded(GroundedExpression[Asked]):
         yield from self.require_alone(editor, unit, form.question, answers, [passage])
         return Asked(form, passage, support, answer, kind, wording, writer)
 
-    def spans(self, result: Asked) -> Sequence[tuple[int, Span]]:
+    def passages(self, result: Asked) -> Sequence[int]:
+        return [result.passage]
+
+    def asked(self, result: Asked) -> Sequence[tuple[int, Span]]:
         return [(result.passage, result.support)]
 
     def concept(self, split: str, index: int) -> Concept:

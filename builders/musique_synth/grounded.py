@@ -10,11 +10,11 @@ from builders.musique_synth.hops import draw_hops
 from builders.musique_synth.links import Links, Path
 from builders.writing.checks import Form, Line, Text, accepted
 from builders.writing.grounded import KNOWN, NEAR, SHARED, WITHOUT, GroundedExpression
-from builders.writing.grounded_checks import check_asked, check_grounded_question, check_once, find_support, names_in
+from builders.writing.grounded_checks import check_asked, check_grounded_question, check_once, find_support
 from builders.writing.requests import Asking, Editor, RejectedError, Stage
 from synthctx_data.checks import common_words
 from synthctx_data.example import Concept, Needle, Page, Span, Step
-from synthctx_data.matching import comparable, comparables, holds, mentions
+from synthctx_data.matching import comparable, comparables, holds
 from synthctx_data.prompts import render
 from synthctx_data.task import Setting
 
@@ -67,8 +67,7 @@ class Grounded(GroundedExpression[Chained]):
 
         def check(form: Chain) -> tuple[Chain, tuple[tuple[Span, Span], ...]]:
             found = self._find(form, path)
-            for passage, (support, _) in zip(path.passages, found, strict=True):
-                editor.refuse_marks(self.marks(passage, support))
+            editor.refuse_marks(self.marks(path.passages[-1], found[-1][0]))
             return form, found
 
         shown = list(map(self.shown, path.passages))
@@ -84,8 +83,11 @@ class Grounded(GroundedExpression[Chained]):
     def stages_of(self, split: str, index: int) -> tuple[Stage, ...]:
         return (*self.stages, *[WITHOUT] * draw_hops(self.setting, split, index))
 
-    def spans(self, result: Chained) -> Sequence[tuple[int, Span]]:
-        return [(passage, support) for passage, (support, _) in zip(result.path.passages, result.found, strict=True)]
+    def passages(self, result: Chained) -> Sequence[int]:
+        return result.path.passages
+
+    def asked(self, result: Chained) -> Sequence[tuple[int, Span]]:
+        return [(result.path.passages[-1], result.found[-1][0])]
 
     def concept(self, split: str, index: int) -> Concept:
         chained = self.written_example(split, index)
@@ -124,6 +126,8 @@ class Grounded(GroundedExpression[Chained]):
 
     def _find(self, form: Chain, path: Path) -> tuple[tuple[Span, Span], ...]:
         """The spans of every step's support and answer. Raises: RejectedError for steps that do not lead along the path."""
+        if not form.question:
+            raise RejectedError("no good question", "no natural question goes through these passages", final=True)
         if len(form.steps) != len(path.passages):
             raise RejectedError("other count", f"expected {len(path.passages)} steps, got {len(form.steps)}")
         found = []
@@ -143,10 +147,5 @@ class Grounded(GroundedExpression[Chained]):
                 raise RejectedError("gives it away", f"the question must describe {name!r}, not name it")
         check_grounded_question(form.question, documents[0], last)
         check_once(last, found[-1][0], documents[-1])
-        shared = common_words(form.question, form.steps[0].support)
-        if not any(mentions(shared, comparables([name])) for name in names_in(form.question)):
-            raise RejectedError(
-                "other question",
-                f"the support of step 1 and the question share no name, but {shared!r}; use the name that it has",
-            )
+        self.check_rare(last)
         return tuple(found)

@@ -11,12 +11,15 @@ from synthctx_data.seeding import Stream
 
 _NAME = re.compile(r"[A-Z][\w'’-]+(?:[ -](?:(?:of|the|de|van|von|and) )?[A-Z][\w'’-]+)*")
 _SENTENCE = re.compile(r"(?:^|[.!?:][\"')]*\s+|\n+[#|*\s-]*)$")
-_CALENDAR = frozenset(
-    comparable(
-        "January February March April May June July August September October November December Monday Tuesday Wednesday Thursday Friday "
-        "Saturday Sunday Christmas Easter"
-    ).split()
+_PLAIN = re.compile(r"(?<![\w'’-])[a-z][\w'’-]*")
+_NO_PROSE = re.compile(r"^[ \t]*[#|].*$", re.MULTILINE)
+_CALENDAR = re.compile(
+    "January|February|March|April|May|June|July|August|September|October|November|December|Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|"
+    "Sunday|Christmas|Easter"
 )
+_TITLE = re.compile(
+    r"(?:The|An?|Mrs?|Miss|Messrs|Dr|Sir|Rev|Lady|Lord|Captain|Professor|Dear|To)\.?"
+)  # which a name may lack elsewhere
 _MOST_DOCUMENTS = 6  # that have a name in common: a name that more have leads nowhere
 _SHORTEST = 5  # letters of a name of one word
 _TRIED = 400  # steps of a search
@@ -35,7 +38,8 @@ class Links:
 
     def __init__(self, passages: Sequence[Document], document_of: Sequence[str]) -> None:
         self._document_of = document_of
-        self._names = [dict.fromkeys(names(passage.text)) for passage in passages]
+        plain = {word for passage in passages for word in _PLAIN.findall(passage.text)}  # words that are no names
+        self._names = [dict.fromkeys(names(passage.text, plain)) for passage in passages]
         self._normal = cache(lambda number: comparable(f"{passages[number].title} {passages[number].text}"))
         self._holding: dict[str, list[int]] = {}
         for number, mine in enumerate(self._names):
@@ -82,12 +86,23 @@ class Links:
         return holds(self._normal(number), comparables(some))
 
 
-def names(text: str) -> Iterator[str]:
-    """The names in a text: runs of capitalised words. A single word counts only within a sentence, and if it is no month or day."""
+def names(text: str, plain: Collection[str]) -> Iterator[str]:
+    """The names in a text: runs of capitalised words, with a word that is not plain. Headings and tables do not count.
+
+    `plain` holds words that a corpus has in lower case too: "Committee" is no name where there are committees. A single word counts only
+    within a sentence, and if it is no month or day.
+    """
+    text = _NO_PROSE.sub("", text)
     for found in _NAME.finditer(text):
-        name = found.group().removesuffix("'s").removesuffix("’s")
-        if " " not in name:
-            within = not _SENTENCE.search(text[max(found.start() - 12, 0) : found.start()]) and found.start() > 0
-            if not within or len(name) < _SHORTEST or name.lower() in _CALENDAR:
-                continue
-        yield name
+        words = found.group().removesuffix("'s").removesuffix("’s").split(" ")
+        while words and _TITLE.fullmatch(words[0]):
+            words.pop(0)
+        while words and _TITLE.fullmatch(words[-1]):
+            words.pop()
+        if all(word.lower() in plain or _CALENDAR.fullmatch(word) for word in words):
+            continue
+        if len(words) == 1 and (
+            len(words[0]) < _SHORTEST or _SENTENCE.search(text[max(found.start() - 12, 0) : found.start()])
+        ):
+            continue
+        yield " ".join(words)

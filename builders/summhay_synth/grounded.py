@@ -83,7 +83,10 @@ class Grounded(GroundedExpression[Supported]):
             editor.reject("stated by others", "passages that were not shown state it too")
         return Supported(insight, found, writer)
 
-    def spans(self, result: Supported) -> Sequence[tuple[int, Span]]:
+    def passages(self, result: Supported) -> Sequence[int]:
+        return [passage for passage, _ in result.found]
+
+    def asked(self, result: Supported) -> Sequence[tuple[int, Span]]:
         return result.found
 
     def concept(self, split: str, index: int) -> Concept:
@@ -124,6 +127,8 @@ class Grounded(GroundedExpression[Supported]):
 
     def _find(self, form: Insight, shown: Sequence[int]) -> tuple[tuple[int, Span], ...]:
         """The passages that state the insight, with their statements. Raises: RejectedError for an insight that cannot be used."""
+        if not form.insight:
+            raise RejectedError("nothing in common", "no two of these passages say one thing", final=True)
         numbers = [stating.number for stating in form.passages]
         if len(set(numbers)) < max(len(numbers), _LEAST) or not all(1 <= n <= len(shown) for n in numbers):
             raise RejectedError(

@@ -4,19 +4,20 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from itertools import islice
 from math import ceil
 from typing import Any, ClassVar, Generic, TypeVar
 
 from builders.writing.checks import Form, Line
 from builders.writing.grounded_checks import bears, is_right
-from builders.writing.requests import Asking, Editor, Stage, Unit
+from builders.writing.requests import Asking, Editor, RejectedError, Stage, Unit
 from builders.writing.sample import SAMPLE_CORPUS
 from builders.writing.written import WrittenExpression
 from synthctx_data.distractors import Bm25, Pool, make_ranker, read_safely
 from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.example import Concept, Document, Page, Span
+from synthctx_data.matching import comparable, comparables, holds
 from synthctx_data.options import CORPUS_OPTIONS, parse_shares
 from synthctx_data.passages import count_words
 from synthctx_data.prompts import render
@@ -29,6 +30,7 @@ SHARED = "grounded"  # the template with what all tasks share
 _ROUNDS = 4  # questions about one passage, at most
 _TENTH = 10  # one document in ten is for validation
 _LEAST_WORDS = 25  # of a passage that is asked about
+_COMMON = 0.2  # of all passages: an answer that more hold is refused
 _COUNTED = 1000  # passages whose tokens are counted for an outlook
 _NEAR = 5  # passages that a question is asked with, to see whether they answer it too
 _MARK = re.compile(r"^(<<<|>>>)", re.MULTILINE)
@@ -86,8 +88,12 @@ class GroundedExpression(WrittenExpression, Generic[T]):
         """The asking of draw `number` of an example."""
 
     @abstractmethod
-    def spans(self, result: T) -> Sequence[tuple[int, Span]]:
-        """The needles of a result: passages by their number, with spans in characters of their text. No two results have one in common."""
+    def passages(self, result: T) -> Sequence[int]:
+        """The passages that hold the needles of a result."""
+
+    @abstractmethod
+    def asked(self, result: T) -> Sequence[tuple[int, Span]]:
+        """What a result asks for: passages, with spans in characters of their text. No two results ask for one sentence."""
 
     def units(self) -> Iterator[Unit[T]]:
         for split in sorted(self.setting.sizes, reverse=True):
@@ -186,10 +192,23 @@ class GroundedExpression(WrittenExpression, Generic[T]):
         """
         for left_out in passages:
             shown = [self.shown(number) for number in passages if number != left_out]
-            prompt = render(SHARED, "near", question=question, passages=shown)
+            prompt = render(SHARED, "without", question=question, passages=shown)
             reply, _ = yield from editor.ask(unit, WITHOUT, prompt, _as_it_is)
             if is_right(reply.answer, answers):
                 editor.reject("answered without a hop", f"{question!r} is answered without one of its passages")
+
+    @cached_property
+    def _normals(self) -> list[str]:
+        return [comparable(f"{document.title} {document.text}") for document in self.documents]
+
+    def check_rare(self, answer: str) -> None:
+        """Raises: RejectedError for an answer that so many passages hold that hardly any could stand in its contexts."""
+        wanted = comparables([answer])
+        holding = sum(holds(normal, wanted) for normal in self._normals)
+        if holding > max(_COMMON * len(self.documents), 1):
+            raise RejectedError(
+                "common answer", f"the answer {answer!r} stands in {holding} passages; ask for a rarer one"
+            )
 
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
         return self.around(split, index, concept)
@@ -197,14 +216,14 @@ class GroundedExpression(WrittenExpression, Generic[T]):
     def around(self, split: str, index: int, concept: Concept, links: Iterable[tuple[str, str]] = ()) -> Iterator[Page]:
         """The other passages, the nearest first. None holds an answer, or both texts of a link."""
         ranked = self._ranker.order(concept.question, self.rng(split, index, "haystack"))
-        own = {number for number, _ in self.spans(self.written_example(split, index))}
+        own = {*self.passages(self.written_example(split, index))}
         without = own.union(self._held_out) if split == "train" else own
         cited = [needle.text for needle in concept.needles] if concept.cites else []
         return self._pool.pages(ranked, [*concept.answers, *cited], without, links)
 
     def nearest(self, text: str) -> Iterator[int]:
         """The passages nearest to a text by BM25, the nearest first."""
-        return iter(self._words.order(text, rng(text)))
+        return iter(self._words.order(text, self.rng("", 0, f"nearest {text}")))
 
     def _askable(self, split: str) -> frozenset[int]:
         """The passages that a split may ask about."""
@@ -228,8 +247,8 @@ class GroundedExpression(WrittenExpression, Generic[T]):
         return f"{self.setting.task}/{split}/{index:06d}"
 
     def _marks(self, result: T) -> list[tuple[int, int]]:
-        """The sentences that a result takes its needles from, as passages with the starts of their sentences."""
-        return [mark for number, span in self.spans(result) for mark in self.marks(number, span)]
+        """The sentences that a result asks for, as passages with the starts of their sentences."""
+        return [mark for number, span in self.asked(result) for mark in self.marks(number, span)]
 
     def marks(self, number: int, span: Span) -> list[tuple[int, int]]:
         """The sentences of a passage that a span lies in, by their starts."""

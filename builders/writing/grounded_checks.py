@@ -46,12 +46,10 @@ def check_grounded_question(question: str, document: Document, answer: str) -> N
 
 
 def check_names(text: str, documents: Sequence[Document]) -> None:
-    """Raises: RejectedError if a text names nothing that each of the documents names, too."""
-    found = names_in(text)
-    for document in documents:
-        known = comparable(f"{document.title} {document.text}")
-        if not any(mentions(known, comparables([name])) for name in found):
-            raise RejectedError("names nothing", f"it names nothing that stands in the passage: {text!r}")
+    """Raises: RejectedError if a text names nothing that stands in one of the documents."""
+    found = comparables(names_in(text))
+    if not any(mentions(comparable(f"{document.title} {document.text}"), found) for document in documents):
+        raise RejectedError("names nothing", f"it names nothing that stands in the passage: {text!r}")
 
 
 def check_once(answer: str, support: Span, document: Document) -> None:

@@ -32,11 +32,14 @@ _ERROR_CHARACTERS = 120  # of an error that the model is told
 
 
 class RejectedError(Exception):
-    """An answer that cannot be used. `kind` names its fault in a few words, for a table; the model is told the reason."""
+    """An answer that cannot be used. `kind` names its fault in a few words, for a table; the model is told the reason.
 
-    def __init__(self, kind: str, reason: str) -> None:
+    If it is `final`, the model is not asked again: no other answer would do.
+    """
+
+    def __init__(self, kind: str, reason: str, final: bool = False) -> None:
         super().__init__(reason)
-        self.kind = kind
+        self.kind, self.final = kind, final
 
 
 class GivenUpError(Exception):
@@ -118,7 +121,7 @@ class Editor:
             except RejectedError as error:
                 self.rejected[error.kind] += 1
                 self.in_vain += 1
-                if attempt == MOST_ATTEMPTS:
+                if error.final or attempt == MOST_ATTEMPTS:
                     raise
                 messages[2:] = _again(stage.shared, answer, str(error), attempt + 1)
             else:
