@@ -17,6 +17,7 @@ PICTURE = ROOT / "docs" / "variants.svg"
 CORPUS = ROOT / "tests" / "data" / "nq-open-oracle-500.jsonl.gz"
 EXPRESSIONS = {
     "real": "real text",
+    "grounded": "your documents",
     "llm": "text by a language model",
     "templated": "sentence templates",
     "symbolic": "keys and values",
@@ -71,8 +72,8 @@ def draw_variants() -> str:
 
 def _example(variant: str) -> Example:
     corpus = (str(CORPUS),) if variant.startswith("real") else ()
-    options = Options(train=28, validation=4, corpus=corpus)
-    if variant.startswith("llm"):
+    options = Options(train=20, validation=4, corpus=corpus)
+    if variant.startswith(("grounded", "llm")):
         options = options.model_copy(update={"max_tokens": 4096})  # a context that the texts of the sample can fill
     return Examples(TASKS["mdqa_synth"], variant, options).make("train", _INDEX)
 

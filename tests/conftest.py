@@ -40,7 +40,7 @@ def options_for(task: str, variant: str, **options: object) -> Options:
         train, validation = SIZES[task, expression]
         options["train"], options["validation"] = min(options["train"], train), min(options["validation"], validation)
         if expression == "grounded":
-            options["max_tokens"] = max(options["max_tokens"], 2048)
+            options["max_tokens"] = max(options["max_tokens"], 4096)  # chains of long passages need as much
         if variant == "llm_haystack":
             options.setdefault("pool_size", 64)
     if (task, variant) == ("musique_synth", "real_limited"):  # few of the questions here are of that kind

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from builders import TASKS
+from builders.writing.sample import SIZES as SAMPLE_SIZES
 from tests.commands import synthctx
 from tests.conftest import CORPUS
 from tests.hub import TOKEN, hub_server
@@ -221,13 +223,15 @@ def test_a_wheel_works_from_any_directory(tmp_path: Path) -> None:
     assert (tmp_path / "elsewhere" / "synthctx" / "mdqa_synth" / "README.md").read_text().count("config_name: ") == 6
 
 
-def test_llm_variants_build_from_the_sample_and_say_who_wrote_them(tmp_path: Path) -> None:
-    sizes = {"mdqa_synth": (28, 4), "musique_synth": (14, 2), "summhay_synth": (7, 1)}
-    for task, (train, validation) in sizes.items():
+def test_what_a_language_model_writes_builds_from_the_sample_and_says_who_wrote_it(tmp_path: Path) -> None:
+    for (task, expression), (train, validation) in SAMPLE_SIZES.items():
         asked = ("--max-tokens", 4096, "--train", train, "--validation", validation, "--workers", 1)
-        ran = synthctx("build", task, "llm_haystack", "llm_padding", *asked, cwd=tmp_path)
+        variants = [name for name in TASKS[task].variants if name.startswith(expression)]
+        ran = synthctx("build", task, *variants, *asked, cwd=tmp_path)
         assert ran.returncode == 0, ran.stderr
-        assert synthctx("check", f"synthctx/{task}", cwd=tmp_path).returncode == 0
+    for task in TASKS:
+        checked = synthctx("check", f"synthctx/{task}", cwd=tmp_path)
+        assert checked.returncode == 0, checked.stdout
     code = 'from datasets import load_dataset; print(set(load_dataset("synthctx/summhay_synth", "llm_padding", split="train")["writer"]))'
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
     ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)

@@ -26,6 +26,7 @@ from synthctx_data.prompts import ROOT as PROMPTS
 from synthctx_data.schema import SCHEMA, to_table
 from tests.conftest import CORPORA, CORPUS, IDS, MAKES, VARIANTS, every_example, examples_for
 
+SAMPLED = ("llm", "grounded")  # the concept expressions whose answers come from the sample
 each_variant = pytest.mark.parametrize(("task", "variant"), VARIANTS, ids=IDS)
 each_haystack = pytest.mark.parametrize(  # of each, the other context is made by the same code
     ("task", "variant"),
@@ -53,7 +54,9 @@ def test_an_example_is_a_pure_function_of_its_index(task: str, variant: str) -> 
     assert [other.make("train", i) for i in range(last, -1, -1)] == forwards[last::-1]
 
 
-@pytest.mark.parametrize(("task", "variant"), [v for v in VARIANTS if not v[1].startswith("llm")])  # the sample has one
+@pytest.mark.parametrize(
+    ("task", "variant"), [v for v in VARIANTS if not v[1].startswith(SAMPLED)]
+)  # the sample has one
 def test_another_seed_gives_other_examples(task: str, variant: str) -> None:
     one, other = (every_example(examples_for(task, variant, seed=seed, max_tokens=2048, train=6)) for seed in (0, 1))
     assert not {example.prompt for example in one} & {example.prompt for example in other}
@@ -132,15 +135,15 @@ def test_a_question_is_in_one_split_whatever_the_variant() -> None:
     assert len(split_of) < 400 + 50  # some are in both variants
 
 
-@pytest.mark.parametrize("apart", ["llm", "real"])
+@pytest.mark.parametrize("apart", [SAMPLED, ("real",)], ids=["sampled", "real"])
 @pytest.mark.parametrize("task", TASKS)
-def test_variants_are_paired(task: str, apart: str) -> None:
+def test_variants_are_paired(task: str, apart: tuple[str, ...]) -> None:
     """The same index has the same depth in every variant, and the same needles in both contexts of an expression.
 
     Not all at once: the corpus of the tests has few long chains, and the sample has the default hops and short contexts.
     """
-    hops = {"hops": "2" if apart == "llm" else "2,3,4"} if task == "musique_synth" else {}
-    budget = 32768 if (task, apart) == ("summhay_synth", "llm") else 4096
+    hops = {"hops": "2" if apart == SAMPLED else "2,3,4"} if task == "musique_synth" else {}
+    budget = 32768 if (task, apart) == ("summhay_synth", SAMPLED) else 4096
     variants = [variant for variant in TASKS[task].variants if not variant.startswith(apart)]
     made = {v: every_example(examples_for(task, v, max_tokens=budget, validation=0, **hops)) for v in variants}
     for variant, examples in made.items():
@@ -148,7 +151,8 @@ def test_variants_are_paired(task: str, apart: str) -> None:
             assert mine.num_tokens >= least_tokens(budget)
             if task == "summhay_synth" and len(mine.needles) != len(base.needles):
                 # In short contexts, a third of the budget may hold fewer; of a real insight, no more documents may contain it.
-                assert "real" in (variant[:4], apart) or len(base.needles) < len(mine.needles)
+                # Of a grounded one, there are as many documents as state it.
+                assert "real" in (variant[:4], *apart) or "grounded" in variant or len(base.needles) < len(mine.needles)
                 continue
             for a, b in zip(depths(mine), depths(base), strict=True):
                 assert a.low <= b.high, variant
@@ -184,7 +188,10 @@ def needle_texts(example) -> tuple[str, ...]:
     return tuple(example.prompt[slice(*example.documents[n.document])] for n in example.needles)
 
 
-@pytest.mark.parametrize(("task", "variant"), [v for v in VARIANTS if v[1].endswith("haystack") and "real" not in v[1]])
+@pytest.mark.parametrize(
+    ("task", "variant"),
+    [v for v in VARIANTS if v[1].endswith("haystack") and not v[1].startswith(("real", "grounded"))],
+)
 def test_needles_stand_among_a_users_documents(task: str, variant: str, tmp_path: Path) -> None:
     documents = read_corpus([str(CORPUS)]).documents[:300]
     lines = [{"title": d.title, "text": d.text, "license": "CC BY-SA", "source": "Wikipedia"} for d in documents]
@@ -256,7 +263,7 @@ def require_budget_and_spans(tokenizers: dict[str, str], options: dict) -> None:
     for name in ("key_style", "distractors"):
         if name not in reads:
             del options[name]
-    if variant.startswith("llm"):
+    if variant.startswith(SAMPLED):
         del options["seed"]
     elif task == "musique_synth":
         options["hops"] = "2" if variant.startswith("real") else "2,3,4"

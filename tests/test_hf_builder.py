@@ -5,7 +5,7 @@ import pytest
 from builders.mdqa_synth import TASK, MdqaSynth
 from synthctx_data.errors import UsageError
 from synthctx_data.schema import SCHEMA, to_table
-from tests.conftest import CORPUS, every_example, examples_for
+from tests.conftest import CORPUS, every_example, examples_for, options_for
 
 SIZES = {"max_tokens": 1024, "train": 12, "validation": 4}
 
@@ -14,7 +14,8 @@ SIZES = {"max_tokens": 1024, "train": 12, "validation": 4}
 def test_a_builder_gives_the_rows_of_the_command(tmp_path: Path, variant: str) -> None:
     corpus = {"corpus": (str(CORPUS),)} if variant.startswith("real") else {}
     pool = {"pool_size": 64} if variant == "llm_haystack" else {}
-    builder = MdqaSynth(config_name=variant, cache_dir=str(tmp_path), **SIZES, **corpus, **pool)
+    sizes = {**SIZES, "max_tokens": options_for("mdqa_synth", variant).max_tokens}
+    builder = MdqaSynth(config_name=variant, cache_dir=str(tmp_path), **sizes, **corpus, **pool)
     builder.download_and_prepare()
     rows = builder.as_dataset()
     expected = to_table(every_example(examples_for("mdqa_synth", variant))).to_pylist()

@@ -44,8 +44,9 @@ def test_rows_in_turn_share_documents_and_no_answer(variant: str, questions: int
 def test_check_finds_no_fault(variant: str) -> None:
     examples = examples_for("mdqa_synth", variant, questions=4, train=8, max_tokens=2048)
     rows = {split: to_table([examples.make(split, i) for i in range(n)]) for split, n in examples.sizes.items()}
-    checker = Checker(Expected(2048, counter=load_counter(), questions=4))
-    once = Checker(Expected(2048))
+    budget = examples.options.max_tokens
+    checker = Checker(Expected(budget, counter=load_counter(), questions=4))
+    once = Checker(Expected(budget))
     for split, table in rows.items():
         for row in table.to_pylist():
             checker.add(split, row)

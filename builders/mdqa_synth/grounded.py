@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from builders.writing.checks import Form, Line, Text, accepted
+from builders.writing.checks import Form, Line, Text
 from builders.writing.grounded import KNOWN, NEAR, SHARED, GroundedExpression
 from builders.writing.grounded_checks import check_grounded_question, check_once, find_support
 from builders.writing.requests import Asking, Editor, RejectedError, Stage
@@ -70,7 +70,7 @@ class Grounded(GroundedExpression[Asked]):
             wording=render(SHARED, f"wording_{wording}").strip(),
         )
         (form, support, answer), writer = yield from editor.ask(unit, _QUESTION, prompt, check)
-        answers = accepted(form.question, form.answer)
+        answers = self.right(form.question, form.answer)
         yield from self.require_unknown(editor, unit, form.question, answers)
         yield from self.require_alone(editor, unit, form.question, answers, [passage])
         return Asked(form, passage, support, answer, kind, wording, writer)
@@ -86,4 +86,4 @@ class Grounded(GroundedExpression[Asked]):
         page = self.page(asked.passage)
         needle = Needle(page, asked.support.shift(page.text.start), asked.answer.shift(page.text.start))
         question = asked.form.question
-        return Concept(question, needle.text, accepted(question, needle.text), (needle,), writer=asked.writer)
+        return Concept(question, needle.text, self.right(question, needle.text), (needle,), writer=asked.writer)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from builders.musique_synth.hops import draw_hops
 from builders.musique_synth.links import Links, Path
-from builders.writing.checks import Form, Line, Text, accepted
+from builders.writing.checks import Form, Line, Text
 from builders.writing.grounded import KNOWN, NEAR, SHARED, WITHOUT, GroundedExpression
 from builders.writing.grounded_checks import check_asked, check_grounded_question, check_once, find_support
 from builders.writing.requests import Asking, Editor, RejectedError, Stage
@@ -74,14 +74,14 @@ class Grounded(GroundedExpression[Chained]):
         asked = render(SHARED, f"kind_{kind}").strip()
         prompt = render(_ADDRESS, "question", passages=shown, names=path.names, kind=asked)
         (form, found), writer = yield from editor.ask(unit, _QUESTION, prompt, check)
-        answers = accepted(form.question, form.steps[-1].answer)
+        answers = self.right(form.question, form.steps[-1].answer)
         yield from self.require_unknown(editor, unit, form.question, answers)
         yield from self.require_alone(editor, unit, form.question, answers, path.passages)
         yield from self.require_all(editor, unit, form.question, answers, path.passages)
         return Chained(form, path, found, writer)
 
     def stages_of(self, split: str, index: int) -> tuple[Stage, ...]:
-        return (*self.stages, *[WITHOUT] * draw_hops(self.setting, split, index))
+        return (*self.stages, *[WITHOUT] * (draw_hops(self.setting, split, index) - 1))
 
     def passages(self, result: Chained) -> Sequence[int]:
         return result.path.passages
@@ -109,7 +109,7 @@ class Grounded(GroundedExpression[Chained]):
 
     def _answers(self, chained: Chained) -> tuple[str, ...]:
         """The right answers, but for those that a passage before the last one holds too."""
-        every = accepted(chained.form.question, chained.form.steps[-1].answer)
+        every = self.right(chained.form.question, chained.form.steps[-1].answer)
         before = [comparable(self.documents[number].text) for number in chained.path.passages[:-1]]
         return tuple(answer for answer in every if not any(holds(text, comparables([answer])) for text in before))
 

@@ -9,7 +9,7 @@ from itertools import islice
 from math import ceil
 from typing import Any, ClassVar, Generic, TypeVar
 
-from builders.writing.checks import Form, Line
+from builders.writing.checks import Form, Line, accepted
 from builders.writing.grounded_checks import bears, is_right
 from builders.writing.requests import Asking, Editor, RejectedError, Stage, Unit
 from builders.writing.sample import SAMPLE_CORPUS
@@ -75,6 +75,9 @@ class GroundedExpression(WrittenExpression, Generic[T]):
         self._corpus = read_safely(setting.layout, options.model_copy(update={"corpus": corpus}), in_sections=True)
         self.documents = [_with_origin(document) for document in self._corpus.documents]
         self.document_of = [document.origin.partition("#")[0] or document.title for document in self.documents]
+        self._of_document: dict[str, list[int]] = {}
+        for number, name in enumerate(self.document_of):
+            self._of_document.setdefault(name, []).append(number)
         self._parts = self._divide()
         self.askable = cache(self._askable)
         self._require_enough()
@@ -186,16 +189,30 @@ class GroundedExpression(WrittenExpression, Generic[T]):
     def require_all(
         self, editor: Editor, unit: str, question: str, answers: Sequence[str], passages: Sequence[int]
     ) -> Asking[None]:
-        """Asks the question with all of its passages but one, for each of them in turn.
+        """Asks the question with all of its passages but one, for each of them in turn, but for the last, which alone has the answer.
 
         Raises: RejectedError if a reply is right.
         """
-        for left_out in passages:
+        for left_out in passages[:-1]:
             shown = [self.shown(number) for number in passages if number != left_out]
             prompt = render(SHARED, "without", question=question, passages=shown)
             reply, _ = yield from editor.ask(unit, WITHOUT, prompt, _as_it_is)
             if is_right(reply.answer, answers):
                 editor.reject("answered without a hop", f"{question!r} is answered without one of its passages")
+
+    def right(self, question: str, answer: str) -> tuple[str, ...]:
+        """The right answers. The number alone is none if so many passages hold it that hardly any could stand in its contexts."""
+        return tuple(
+            one for one in accepted(question, answer) if one == answer or self._holding(one) <= self._most_holding
+        )
+
+    @property
+    def _most_holding(self) -> float:
+        return max(_COMMON * len(self.documents), 1)
+
+    def _holding(self, answer: str) -> int:
+        wanted = comparables([answer])
+        return sum(holds(normal, wanted) for normal in self._normals)
 
     @cached_property
     def _normals(self) -> list[str]:
@@ -203,9 +220,8 @@ class GroundedExpression(WrittenExpression, Generic[T]):
 
     def check_rare(self, answer: str) -> None:
         """Raises: RejectedError for an answer that so many passages hold that hardly any could stand in its contexts."""
-        wanted = comparables([answer])
-        holding = sum(holds(normal, wanted) for normal in self._normals)
-        if holding > max(_COMMON * len(self.documents), 1):
+        holding = self._holding(answer)
+        if holding > self._most_holding:
             raise RejectedError(
                 "common answer", f"the answer {answer!r} stands in {holding} passages; ask for a rarer one"
             )
@@ -214,12 +230,17 @@ class GroundedExpression(WrittenExpression, Generic[T]):
         return self.around(split, index, concept)
 
     def around(self, split: str, index: int, concept: Concept, links: Iterable[tuple[str, str]] = ()) -> Iterator[Page]:
-        """The other passages, the nearest first. None holds an answer, or both texts of a link."""
+        """The other passages, those of the nearest documents first. None holds an answer, or both texts of a link.
+
+        All passages of a document come together, so that a needle is not known by the other passages of its document.
+        """
         ranked = self._ranker.order(concept.question, self.rng(split, index, "haystack"))
+        documents = dict.fromkeys(self.document_of[number] for number in ranked)
+        passages = (number for name in documents for number in self._of_document[name])
         own = {*self.passages(self.written_example(split, index))}
         without = own.union(self._held_out) if split == "train" else own
         cited = [needle.text for needle in concept.needles] if concept.cites else []
-        return self._pool.pages(ranked, [*concept.answers, *cited], without, links)
+        return self._pool.pages(passages, [*concept.answers, *cited], without, links)
 
     def nearest(self, text: str) -> Iterator[int]:
         """The passages nearest to a text by BM25, the nearest first."""
@@ -260,10 +281,7 @@ class GroundedExpression(WrittenExpression, Generic[T]):
 
     def _divide(self) -> dict[str, list[int]]:
         """The passages that each split may ask about. A tenth of the documents is for validation."""
-        options = self.setting.options
-        by_document: dict[str, list[int]] = {}
-        for number, name in enumerate(self.document_of):
-            by_document.setdefault(name, []).append(number)
+        options, by_document = self.setting.options, self._of_document
         names = list(by_document)
         order = [names[i] for i in rng(options.seed, self.setting.task, self.name, "documents").order(len(names))]
         cut = ceil(len(order) / _TENTH)

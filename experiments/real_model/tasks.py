@@ -138,12 +138,17 @@ def tune(study: Study, model: str) -> None:
 
 
 def tune_and_examine(study: Study, model: str) -> None:
-    """Tunes a model and examines it. It is tuned again if its adapter is not kept, as those of further seeds are not."""
+    """Tunes a model and examines it."""
+    require_tuned(study, model)
+    examine(study, model)
+
+
+def require_tuned(study: Study, model: str) -> None:
+    """Tunes a model, if that is not done. It is tuned again if its adapter is not kept, as those of further seeds are not."""
     name = f"tune-{model.replace('/', '-')}"
     if not (study.at(model, "adapter") / "adapter_model.safetensors").exists():
         (study.root / "done" / f"{name}.json").unlink(missing_ok=True)
     once(study.root, name, tune, study, model)
-    examine(study, model)
 
 
 def examine_untuned(study: Study) -> None:
@@ -202,6 +207,8 @@ def knock_out(study: Study, model: str) -> None:
     from analysis.engine.knockout import knock_out as knock_out_heads
 
     plan = study.plan
+    if model != UNTUNED:
+        require_tuned(study, model)
     options = KnockoutOptions(
         data=study.data(plan.main_test),
         split="train",
