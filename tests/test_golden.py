@@ -11,6 +11,7 @@ from tests.conftest import IDS, VARIANTS, every_example, examples_for
 GOLDEN = {
     "mdqa_synth/real_haystack": "8e8281503520de50",
     "mdqa_synth/real_limited": "1c92211a1cb6e0a7",
+    "mdqa_synth/grounded_haystack": "8999b6c287dad184",
     "mdqa_synth/llm_haystack": "74892e91bab92612",
     "mdqa_synth/llm_padding": "3bad4f83044822cd",
     "mdqa_synth/templated_haystack": "07a1291f342fc951",
@@ -19,6 +20,7 @@ GOLDEN = {
     "mdqa_synth/symbolic_padding": "dcf47f08c702b385",
     "musique_synth/real_haystack": "47e3208d0195c79a",
     "musique_synth/real_limited": "a23672494c8e2723",
+    "musique_synth/grounded_haystack": "520adfcfd68db18a",
     "musique_synth/llm_haystack": "b759e1b360f6e54c",
     "musique_synth/llm_padding": "4aa1c56f85168183",
     "musique_synth/templated_haystack": "86bf4551cb43eb96",
@@ -26,6 +28,7 @@ GOLDEN = {
     "musique_synth/symbolic_haystack": "02530c01475a7748",
     "musique_synth/symbolic_padding": "aa0b41a33f7ca908",
     "summhay_synth/real_haystack": "c21311470499cf71",
+    "summhay_synth/grounded_haystack": "beac4edcd2b58446",
     "summhay_synth/llm_haystack": "3680f9dc24ef5105",
     "summhay_synth/llm_padding": "ad7302fa87450c72",
     "summhay_synth/templated_haystack": "f1c4dfc4f3e90ec5",
