@@ -55,6 +55,7 @@ class Grounded(GroundedExpression[Chained]):
 
     reads = GroundedExpression.reads | {"hops"}
     stages = (_QUESTION, KNOWN, NEAR)
+    least_documents = 2
     draws = 24  # most of which find no chain, and ask nothing
 
     def __init__(self, setting: Setting) -> None:

@@ -61,6 +61,7 @@ class Grounded(GroundedExpression[Supported]):
 
     reads = GroundedExpression.reads - {"question_kinds", "question_wording"}
     stages = (_INSIGHT, _STATING, _OTHERS)
+    least_documents = 2
     draws = 12
 
     def write(self, editor: Editor, unit: str, split: str, index: int, number: int) -> Asking[Supported]:

@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
-from itertools import islice
+from itertools import chain, islice
 from math import ceil
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -14,6 +14,7 @@ from builders.writing.grounded_checks import bears, is_right
 from builders.writing.requests import Asking, Editor, RejectedError, Stage, Unit
 from builders.writing.sample import SAMPLE_CORPUS
 from builders.writing.written import WrittenExpression
+from synthctx_data.corpora import read_corpus
 from synthctx_data.distractors import Bm25, Pool, make_ranker, read_safely
 from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.example import Concept, Document, Page, Span
@@ -54,11 +55,13 @@ class GroundedExpression(WrittenExpression, Generic[T]):
     passages stands in a context of train. A unit that finds no usable question about its passage goes on to another one.
 
     stages: the requests that write an example, if nothing is rejected.
+    least_documents: the documents that a question needs, in each split.
     draws: the passages that a unit begins with, one after the other, until a question can be used.
     document_of: the document of each passage.
     """
 
     stages: ClassVar[tuple[Stage, ...]]
+    least_documents: ClassVar[int] = 1
     draws: ClassVar[int] = 6
     name = "grounded"
     reads = WrittenExpression.reads | CORPUS_OPTIONS | {"question_kinds", "question_wording"}
@@ -72,6 +75,8 @@ class GroundedExpression(WrittenExpression, Generic[T]):
                 f"grounded variants of {setting.task} need --corpus with your documents: files or a folder"
             )
         corpus = options.corpus or (str(SAMPLE_CORPUS),)
+        if options.corpus and options.model is None:
+            require_sample(options.corpus)
         self._corpus = read_safely(setting.layout, options.model_copy(update={"corpus": corpus}), in_sections=True)
         self.documents = [_with_origin(document) for document in self._corpus.documents]
         self.document_of = [document.origin.partition("#")[0] or document.title for document in self.documents]
@@ -80,8 +85,9 @@ class GroundedExpression(WrittenExpression, Generic[T]):
             self._of_document.setdefault(name, []).append(number)
         self._parts = self._divide()
         self.askable = cache(self._askable)
-        self._require_enough()
         self._pool = Pool(setting.layout, self.documents)
+        if options.model is not None:  # else the sample says how many there are
+            self._require_enough()
         self._ranker = make_ranker(options.distractors, self.documents, options.dense_model)
         self._words = Bm25(self.documents)
         self._order = cache(self._make_order)
@@ -125,16 +131,20 @@ class GroundedExpression(WrittenExpression, Generic[T]):
             there = self._parts[split]
             documents = len({self.document_of[number] for number in there})
             lines.append(
-                f"{split}: {asked:,} questions about {len(there):,} passages of {documents:,} documents, which bear "
-                f"{_ROUNDS * len(there):,} at most; {asked / len(there):.1f} for each passage"
+                f"{split}: {len(there):,} passages of {documents:,} documents can be asked about; you ask {asked:,} questions, "
+                f"{asked / len(there):.1f} for each passage, of at most {_ROUNDS * len(there):,}"
             )
-        number = min(len(self.documents), _COUNTED)
-        tokens = sum(self.page(i).tokens for i in range(number)) / number
-        share = min(self.setting.options.max_tokens / tokens / len(self.documents), 1)
+        share = min(self.setting.options.max_tokens / self._tokens, 1)
         lines.append(
-            f"a context holds about {share:.1%} of the {len(self.documents):,} passages, so a passage stands in as many contexts"
+            f"each row shows about {share:.1%} of all {len(self.documents):,} passages, so a passage is in as many of the rows"
         )
         return lines
+
+    @cached_property
+    def _tokens(self) -> float:
+        """The tokens of all passages, about."""
+        number = min(len(self.documents), _COUNTED)
+        return sum(self.page(i).tokens for i in range(number)) / number * len(self.documents)
 
     def page(self, number: int) -> Page:
         """The page of a passage."""
@@ -230,15 +240,16 @@ class GroundedExpression(WrittenExpression, Generic[T]):
         return self.around(split, index, concept)
 
     def around(self, split: str, index: int, concept: Concept, links: Iterable[tuple[str, str]] = ()) -> Iterator[Page]:
-        """The other passages, those of the nearest documents first. None holds an answer, or both texts of a link.
+        """The other passages: those of the needles' documents, then of the nearest. None holds an answer, or both texts of a link.
 
-        All passages of a document come together, so that a needle is not known by the other passages of its document.
+        All passages of a document come together, and the needles' documents too have theirs: so no needle is known by standing alone, or
+        in company.
         """
         ranked = self._ranker.order(concept.question, self.rng(split, index, "haystack"))
-        documents = dict.fromkeys(self.document_of[number] for number in ranked)
+        own = dict.fromkeys(self.passages(self.written_example(split, index)))
+        documents = dict.fromkeys(self.document_of[number] for number in chain(own, ranked))
         passages = (number for name in documents for number in self._of_document[name])
-        own = {*self.passages(self.written_example(split, index))}
-        without = own.union(self._held_out) if split == "train" else own
+        without = {*own, *(self._held_out if split == "train" else ())}
         cited = [needle.text for needle in concept.needles] if concept.cites else []
         return self._pool.pages(passages, [*concept.answers, *cited], without, links)
 
@@ -301,8 +312,20 @@ class GroundedExpression(WrittenExpression, Generic[T]):
         return self.setting.layout.fits("", [document], self.setting.options.max_tokens // 2)
 
     def _require_enough(self) -> None:
+        most = self.setting.options.max_tokens
+        if self._tokens < most:
+            raise CorpusError(
+                f"--corpus: expected documents that fill a context of {most:,} tokens, and these have about {self._tokens:,.0f}; lower "
+                "--max-tokens, or give more documents"
+            )
         for split, asked in self.setting.sizes.items():
             there = len(self._parts[split])
+            documents = len({self.document_of[number] for number in self._parts[split]})
+            if documents < self.least_documents:
+                raise CorpusError(
+                    f"--corpus: a question of {self.setting.task} needs {self.least_documents} documents or more; the {split} split has "
+                    f"{documents} to ask about (one document in ten is for validation); give more documents, or --{split} 0"
+                )
             if asked > there * _ROUNDS:
                 raise CorpusError(
                     f"--corpus: expected passages for {asked} questions of the {split} split, and these documents have {there}, each of "
@@ -311,6 +334,15 @@ class GroundedExpression(WrittenExpression, Generic[T]):
 
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+|\n+")
+
+
+def require_sample(corpus: Sequence[str]) -> None:
+    """Raises: UsageError if a corpus is not the built-in one, which the built-in answers are about."""
+    if read_corpus(corpus, in_sections=True).identity != read_corpus([str(SAMPLE_CORPUS)], in_sections=True).identity:
+        raise UsageError(
+            f"--model: expected a model to ask about {', '.join(corpus)}, and got none: the built-in answers are about the built-in "
+            "documents; name a --model, and its endpoint by OPENAI_BASE_URL (or --endpoint)"
+        )
 
 
 def _with_origin(document: Document) -> Document:
