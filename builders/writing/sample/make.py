@@ -1,6 +1,6 @@
 """The maker of the sample: `ask FILE` writes the requests that lack an answer; `take FILE` adds answers and drops unused ones.
 
-Both files are JSON lines: a request has `key`, `unit` and `messages`, an answer has `key` and `text`. Some requests follow from
+Both files are JSON lines: a request has `key`, `unit` and `messages`, an answer has `key`, `unit` and `text`. Some requests follow from
 answers: ask and take in turn until nothing is asked any more. (python -m builders.writing.sample.make)
 """
 
@@ -59,8 +59,9 @@ def main(step: str, file: Path) -> None:
         print(f"{len(lines)} requests in {file}")
         return
     answers = dict(used)
+    of_unit = {request.unit: request for request in requests.values()}  # for answers to requests that were changed
     for line in map(json.loads, file.read_text(encoding="utf-8").splitlines()):
-        if request := requests.get(line["key"]):
+        if request := requests.get(line["key"]) or of_unit.get(line["unit"]):
             key, template, unit = request.key, request.template, request.unit
             answers[key] = Answer(
                 key, template, unit, line["text"], "stop", SAMPLE_MODEL, SAMPLE_MODEL, SAMPLE_MODEL, 0, 0, 0.0
