@@ -13,7 +13,7 @@ from analysis.heads import HeadScores
 from analysis.options import AtlasOptions, DetectOptions, ScoreName
 from synthctx_data.command import err
 from synthctx_data.dataset import load_rows, parse_variant_address
-from synthctx_data.errors import UsageError
+from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.files import write_text
 from training.options import ModelOptions
 from training.plots import saved_grid
@@ -26,14 +26,20 @@ _SHOWN = 5  # heads that a page names
 def add_model(options: AtlasOptions) -> Path:
     """The folder of the model in the atlas, after its scores, their picture and a page are written there.
 
-    Raises: UsageError if model or data cannot be loaded, or if two data sets have the same number of tokens.
+    Raises: UsageError if model or data cannot be loaded, or if two data sets have the same number of tokens; DatasetError if no score can
+        be had.
     """
     folder, found = Path(options.output) / options.name, Scores()
     places = _by_tokens(options)
     for tokens, place in places.items():
         for score in options.scores:
             err.print(f"{score} at {tokens:,} tokens", soft_wrap=True)
-            found[score, tokens] = find_heads(_detecting(options, place, score, tokens))
+            try:
+                found[score, tokens] = find_heads(_detecting(options, place, score, tokens))
+            except DatasetError as error:  # a model that answers nothing has no score wu, and all others
+                err.print(f"{score} at {tokens:,} tokens is left out: {error}", soft_wrap=True)
+    if not found:
+        raise DatasetError("expected a score that can be had of these rows, and there is none; see above")
     for (score, tokens), heads in found.items():
         heads.save(folder / score / f"{tokens}.safetensors")
     _draw(found, folder / "heads", options.name)
@@ -95,7 +101,7 @@ def _page(options: AtlasOptions, found: Scores, places: Mapping[int, str]) -> It
     yield ""
     weights = any_heads.about["weights"]
     for tokens, place in places.items():
-        data = found[options.scores[0], tokens].about["data"]
+        data = next((one.about["data"] for (_, at), one in found.items() if at == tokens), {})
         yield f"- {tokens} tokens: `{place}`, split {options.split}, fingerprint {data.get('fingerprint', data.get('revision'))}"
     yield f"- model: `{options.model}`, {weights[0]}"
     yield ""
