@@ -101,7 +101,7 @@ def _page(options: AtlasOptions, found: Scores, places: Mapping[int, str]) -> It
     yield ""
     weights = any_heads.about["weights"]
     for tokens, place in places.items():
-        data = next((one.about["data"] for (_, at), one in found.items() if at == tokens), {})
+        data: dict[str, Any] = next((one.about["data"] for (_, at), one in found.items() if at == tokens), {})
         yield f"- {tokens} tokens: `{place}`, split {options.split}, fingerprint {data.get('fingerprint', data.get('revision'))}"
     yield f"- model: `{options.model}`, {weights[0]}"
     yield ""
