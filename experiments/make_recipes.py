@@ -65,9 +65,11 @@ def _recipe(name: str, task: str, variant: str) -> str:
         model=model,
         more=more,
         tokens=_TOKENS.get(name, 32768),
-        corpus={"real": f" --corpus {_CORPORA.get(name, 'QUESTIONS')}", "llm": " --model WRITER"}.get(
-            variant.partition("_")[0], ""
-        ),
+        corpus={
+            "real": f" --corpus {_CORPORA.get(name, 'QUESTIONS')}",
+            "llm": " --model WRITER",
+            "grounded": " --corpus DOCUMENTS --model WRITER",
+        }.get(variant.partition("_")[0], ""),
         sizes=_SIZES.get(name, ""),
     )
 
