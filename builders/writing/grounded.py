@@ -178,9 +178,7 @@ class GroundedExpression(WrittenExpression, Generic[T]):
 
         Raises: RejectedError if the reply is right.
         """
-        reply, _ = yield from editor.ask(unit, KNOWN, render(SHARED, "known", question=question), _as_it_is)
-        if is_right(reply.answer, answers):
-            editor.reject("answered without the passage", f"{question!r} can be answered without the passage")
+        yield from self._require_wrong(editor, unit, KNOWN, question, answers, (), "answered without the passage")
 
     def require_alone(
         self, editor: Editor, unit: str, question: str, answers: Sequence[str], without: Sequence[int]
@@ -189,12 +187,8 @@ class GroundedExpression(WrittenExpression, Generic[T]):
 
         Raises: RejectedError if the reply is right.
         """
-        ranked = (number for number in self.nearest(question) if number not in without)
-        shown = [self.shown(number) for number in islice(ranked, _NEAR)]
-        prompt = render(SHARED, "near", question=question, passages=shown)
-        reply, _ = yield from editor.ask(unit, NEAR, prompt, _as_it_is)
-        if is_right(reply.answer, answers):
-            editor.reject("answered by other passages", f"{question!r} is answered by other passages")
+        near = islice((number for number in self.nearest(question) if number not in without), _NEAR)
+        yield from self._require_wrong(editor, unit, NEAR, question, answers, near, "answered by other passages")
 
     def require_all(
         self, editor: Editor, unit: str, question: str, answers: Sequence[str], passages: Sequence[int]
@@ -204,11 +198,24 @@ class GroundedExpression(WrittenExpression, Generic[T]):
         Raises: RejectedError if a reply is right.
         """
         for left_out in passages[:-1]:
-            shown = [self.shown(number) for number in passages if number != left_out]
-            prompt = render(SHARED, "without", question=question, passages=shown)
-            reply, _ = yield from editor.ask(unit, WITHOUT, prompt, _as_it_is)
-            if is_right(reply.answer, answers):
-                editor.reject("answered without a hop", f"{question!r} is answered without one of its passages")
+            others = [number for number in passages if number != left_out]
+            yield from self._require_wrong(editor, unit, WITHOUT, question, answers, others, "answered without a hop")
+
+    def _require_wrong(
+        self,
+        editor: Editor,
+        unit: str,
+        stage: Stage,
+        question: str,
+        answers: Sequence[str],
+        passages: Iterable[int],
+        fault: str,
+    ) -> Asking[None]:
+        """Asks the question with some passages. Raises: RejectedError of the kind `fault` if the reply is right."""
+        prompt = render(SHARED, stage.block, question=question, passages=list(map(self.shown, passages)))
+        reply, _ = yield from editor.ask(unit, stage, prompt, _as_it_is)
+        if is_right(reply.answer, answers):
+            editor.reject(fault, f"{question!r} is {fault}")
 
     def right(self, question: str, answer: str) -> tuple[str, ...]:
         """The right answers. The number alone is none if so many passages hold it that hardly any could stand in its contexts."""
@@ -319,17 +326,17 @@ class GroundedExpression(WrittenExpression, Generic[T]):
                 "--max-tokens, or give more documents"
             )
         for split, asked in self.setting.sizes.items():
-            there = len(self._parts[split])
-            documents = len({self.document_of[number] for number in self._parts[split]})
+            there = self._parts[split]
+            documents = len({self.document_of[number] for number in there})
             if documents < self.least_documents:
                 raise CorpusError(
                     f"--corpus: a question of {self.setting.task} needs {self.least_documents} documents or more; the {split} split has "
                     f"{documents} to ask about (one document in ten is for validation); give more documents, or --{split} 0"
                 )
-            if asked > there * _ROUNDS:
+            if asked > len(there) * _ROUNDS:
                 raise CorpusError(
-                    f"--corpus: expected passages for {asked} questions of the {split} split, and these documents have {there}, each of "
-                    f"which bears {_ROUNDS} questions at most; lower --{split} to {there * _ROUNDS}, or give more documents"
+                    f"--corpus: expected passages for {asked} questions of the {split} split, and these documents have {len(there)}, each "
+                    f"of which bears {_ROUNDS} questions at most; lower --{split} to {len(there) * _ROUNDS}, or give more documents"
                 )
 
 
