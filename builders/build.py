@@ -19,6 +19,7 @@ from builders.workers import write_by_processes, write_by_ray
 from synthctx_data.errors import ConflictError
 from synthctx_data.manifest import MANIFEST, Manifest, differing, make_manifest, read_manifest, write_manifest
 
+_SOURCES = {"corpus", "model"}  # settings that stand in a manifest as what was read
 _PARTS = 2  # shards for each worker, in one part of a build
 
 
@@ -33,11 +34,12 @@ def build_variant(
     Raises: ConflictError if the folder holds another configuration or damaged files, or if another process builds the
     variant; BuildError if workers die again and again.
     """
-    manifest = manifest_of(build)
     if is_built(build):
-        _refuse_other(build.target, manifest)
+        _refuse_other(build.target, {**read_manifest(build.target), **_settings(build)})  # before answers are looked for
+        _refuse_other(build.target, manifest_of(build))
         _refuse_incomplete(build.target, build.planned)
         return False
+    manifest = manifest_of(build)
     with _alone(build):
         _open_staging(build, manifest)
         _write_missing(build, build.planned, workers, ray, progress)
@@ -74,6 +76,12 @@ def build_in_parts(
 def manifest_of(build: Build) -> dict[str, Any]:
     """The manifest of the variant: everything that decides its rows."""
     return make_manifest(examples_of(build).description(), build.shards)
+
+
+def _settings(build: Build) -> dict[str, Any]:
+    """The part of the manifest that no corpus and no answers change."""
+    settings = examples_of(build).settings()
+    return {name: value for name, value in settings.items() if name not in _SOURCES}
 
 
 def is_built(build: Build) -> bool:

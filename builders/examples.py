@@ -65,15 +65,21 @@ class Examples:
         """The concept expression. It is made when it is first used, since it may read a corpus."""
         return self._cell.expression(Setting(self.task.name, self.layout, self.options, self.sizes, self._cell.context))
 
-    def description(self) -> dict[str, Any]:
-        """Everything that decides the rows, by name, with its fingerprint and without the paths of this machine."""
-        described = {
+    def settings(self) -> dict[str, Any]:
+        """The part of the description that is known before anything is read or written."""
+        return {
             "task": self.task.name,
             "variant": self.variant,
             **as_dict(self.options),
             **self.sizes,
             "tokenizer": self.layout.counter.identity,
             "dense_model": model_identity(self.options.dense_model),
+        }
+
+    def description(self) -> dict[str, Any]:
+        """Everything that decides the rows, by name, with its fingerprint and without the paths of this machine."""
+        described = {
+            **self.settings(),
             **self.expression.sources(),
             **({"corpus": self._documents.identity} if self._documents else {}),
         }
@@ -231,6 +237,6 @@ def check_read(task: Task, variant: str, options: Options) -> None:
     for name in options.changed():
         if name not in COMMON and name not in task.variant(variant).reads:
             who = [v for v, cell in task.variants.items() if name in cell.reads]
-            others = f"only {', '.join(who)} do" if who else f"no variant of {task.name} does"
+            others = f"only {', '.join(who)} {'does' if len(who) == 1 else 'do'}" if who else f"no variant of {task.name} does"
             apart = f", or build {variant} in a call of its own" if who else ""
             raise UsageError(f"{flag(name)}: {variant} does not read it, {others}; leave it out{apart}")

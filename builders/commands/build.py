@@ -44,10 +44,13 @@ def build_planned(
     planned: PlannedBuild, where: RunOptions, writing: WritingOptions, spending: Spending | None = None
 ) -> None:
     """Builds a variant. Before that, a language model writes its documents, if that is how they come."""
-    if planned.is_to_be_written:
+    to_be_written = planned.is_to_be_written
+    if to_be_written:
+        say_notes(planned)  # before anything is paid for
         write_answers(planned, writing, spending or writing.spending(str(planned.examples.options.model)))
     _build(planned, where)
-    say_notes(planned)
+    if not to_be_written:
+        say_notes(planned)
 
 
 def _build(planned: PlannedBuild, where: RunOptions) -> None:
@@ -88,6 +91,8 @@ def _say_estimate(planned: Sequence[PlannedBuild], spending: Spending) -> None:
 
     written = [one.examples for one in planned if one.is_written]
     for one in planned:
+        if one.is_written:
+            say_notes(one)
         for line in one.examples.expression.outlook() if one.is_written else ():
             out.print(f"{one.name}: {line}", soft_wrap=True)
     out.print(writing_tables.cost(estimate_writing(written), spending, str(written[0].options.model)))

@@ -54,8 +54,8 @@ def _numbers(requests: int, sent: int, written: int, spending: Spending) -> list
 def progress_line(status: "Status") -> str:
     """A line about the progress of a writer."""
     editor = status.editor
-    said = [f"{status.answered:,} answers came now" if status.answered else "nothing asked"]
-    said.append(f"in all {editor.accepted.total():,} used, {editor.rejected.total():,} rejected")
+    said = [f"{status.answered:,} answers came" if status.answered else "nothing asked"]
+    said.append(f"of all so far {editor.accepted.total():,} can be used, {editor.rejected.total():,} cannot")
     if status.answered:
         said.append(f"{status.prompt_tokens:,} + {status.completion_tokens:,} tokens")
     if status.spending.price:

@@ -13,6 +13,7 @@ from builders.writing.grounded import KNOWN, NEAR, SHARED, WITHOUT, GroundedExpr
 from builders.writing.grounded_checks import check_asked, check_grounded_question, check_once, find_support
 from builders.writing.requests import Asking, Editor, RejectedError, Stage
 from synthctx_data.checks import common_words
+from synthctx_data.errors import CorpusError
 from synthctx_data.example import Concept, Needle, Page, Span, Step
 from synthctx_data.matching import comparable, comparables, holds
 from synthctx_data.prompts import render
@@ -56,11 +57,13 @@ class Grounded(GroundedExpression[Chained]):
     reads = GroundedExpression.reads | {"hops"}
     stages = (_QUESTION, KNOWN, NEAR)
     least_documents = 2
-    draws = 24  # most of which find no chain, and ask nothing
+    draws = 120  # most of which find no chain, and ask nothing
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         self._links = Links(self.documents, self.document_of)
+        if setting.options.model is not None:  # else the sample says how many there are
+            self._require_chains()
 
     def write(self, editor: Editor, unit: str, split: str, index: int, number: int) -> Asking[Chained]:
         path = self._path(split, index, number)
@@ -124,6 +127,18 @@ class Grounded(GroundedExpression[Chained]):
         if not self.setting.layout.fits("", documents, int(_SHARE * self.setting.options.max_tokens)):
             raise RejectedError("too long", f"{hops} passages do not fit in the budget")
         return path
+
+    def _require_chains(self) -> None:
+        """Raises: CorpusError for a number of hops that the documents of a split cannot have."""
+        for split, asked in self.setting.sizes.items():
+            there = sorted(self.askable(split))
+            for hops in {draw_hops(self.setting, split, index): None for index in range(asked)}:
+                stream = self.rng(split, 0, f"chain of {hops}")
+                if not any(self._links.path(start, hops, self.askable(split), stream) for start in there):
+                    raise CorpusError(
+                        f"--corpus: expected {hops} passages of different documents, each of which names something that the next one names "
+                        f"too, and the {split} split has none; give more documents, or choose other --hops, such as 2:1, or --{split} 0"
+                    )
 
     def _find(self, form: Chain, path: Path) -> tuple[tuple[Span, Span], ...]:
         """The spans of every step's support and answer. Raises: RejectedError for steps that do not lead along the path."""

@@ -12,6 +12,7 @@ from builders.writing.checks import Form, Line, Text
 from builders.writing.grounded import SHARED, GroundedExpression
 from builders.writing.grounded_checks import check_names, find_words
 from builders.writing.requests import Asking, Editor, RejectedError, Stage
+from synthctx_data.distractors import interleave
 from synthctx_data.example import Concept, Span
 from synthctx_data.prompts import render
 from synthctx_data.seeding import rng
@@ -19,7 +20,8 @@ from synthctx_data.seeding import rng
 _ADDRESS = "summhay_synth/grounded"
 _SHOWN = 8  # passages, of different documents
 _LEAST = 2  # of them that state an insight
-_WORDS = 6, 45  # of an insight
+_NEAR = 12  # other passages, which may state it too
+_WORDS = 8, 35  # of an insight
 
 
 class Stating(Form):
@@ -44,16 +46,20 @@ class Numbers(Form):
 
 @dataclass(frozen=True)
 class Supported:
-    """An insight, with the passages that state it and the spans of their statements, in characters of their texts."""
+    """An insight, with the passages that state it and the spans of their statements, in characters of their texts.
+
+    too: passages that were found to state it too. They stand in no context of this insight.
+    """
 
     insight: str
     found: tuple[tuple[int, Span], ...]
+    too: tuple[int, ...]
     writer: str
 
 
 _INSIGHT = Stage(_ADDRESS, "question", Insight, 220, 1500, SHARED)
 _STATING = Stage(_ADDRESS, "stating", Numbers, 20, 200, SHARED, 2400)
-_OTHERS = Stage(_ADDRESS, "others", Numbers, 20, 200, SHARED, 2400)
+_OTHERS = Stage(_ADDRESS, "others", Numbers, 20, 200, SHARED, 3500)
 
 
 class Grounded(GroundedExpression[Supported]):
@@ -62,7 +68,7 @@ class Grounded(GroundedExpression[Supported]):
     reads = GroundedExpression.reads - {"question_kinds", "question_wording"}
     stages = (_INSIGHT, _STATING, _OTHERS)
     least_documents = 2
-    draws = 12
+    draws = 24
 
     def write(self, editor: Editor, unit: str, split: str, index: int, number: int) -> Asking[Supported]:
         shown = self._together(split, self.passage(split, index, number))
@@ -73,19 +79,22 @@ class Grounded(GroundedExpression[Supported]):
                 editor.refuse_marks(self.marks(passage, span))
             return form.insight, found
 
-        prompt = render(_ADDRESS, "question", passages=list(map(self.shown, shown)))
+        prompt = render(_ADDRESS, "question", passages=list(map(self.shown, shown)), words=_WORDS)
         (insight, found), writer = yield from editor.ask(unit, _INSIGHT, prompt, check)
         citing = {passage for passage, _ in found}
         said = yield from self._stating(editor, unit, _STATING, insight, shown)
-        if said != citing:
-            editor.reject("stated by others", "another reader finds that other passages state it")
-        near = [number for number in islice(self.nearest(insight), 2 * _SHOWN) if number not in shown][:_SHOWN]
-        if near and (yield from self._stating(editor, unit, _OTHERS, insight, near)):
-            editor.reject("stated by others", "passages that were not shown state it too")
-        return Supported(insight, found, writer)
+        if not citing <= said:
+            editor.reject("not confirmed", "another reader does not find it in all of its passages")
+        near = self._near([insight, *(self.documents[n].text[span.start : span.end] for n, span in found)], shown)
+        if near:
+            said |= yield from self._stating(editor, unit, _OTHERS, insight, near)
+        return Supported(insight, found, tuple(sorted(said - citing)), writer)
 
     def passages(self, result: Supported) -> Sequence[int]:
         return [passage for passage, _ in result.found]
+
+    def kept_out(self, result: Supported) -> Sequence[int]:
+        return result.too
 
     def asked(self, result: Supported) -> Sequence[tuple[int, Span]]:
         return result.found
@@ -112,6 +121,11 @@ class Grounded(GroundedExpression[Supported]):
             raise RejectedError("no other document", "no other document is near to this one")
         return rng(self.setting.options.seed, self.name, first).shuffled(shown)
 
+    def _near(self, texts: Sequence[str], shown: Sequence[int]) -> list[int]:
+        """The passages nearest to an insight and its statements by their words, but for those that were shown."""
+        found = dict.fromkeys(interleave(islice(self.nearest(text), len(shown) + _NEAR) for text in texts))
+        return [number for number in found if number not in shown][:_NEAR]
+
     def _stating(
         self, editor: Editor, unit: str, stage: Stage, insight: str, numbers: Sequence[int]
     ) -> Asking[set[int]]:
@@ -137,7 +151,7 @@ class Grounded(GroundedExpression[Supported]):
             )
         least, most = _WORDS
         if not least <= len(form.insight.split()) <= most:
-            raise RejectedError("other insight", "the statement must be one sentence of 8 to 35 words")
+            raise RejectedError("other insight", f"the statement must be one sentence of {least} to {most} words")
         check_wordings([form.insight, *(stating.statement for stating in form.passages)])
         found = []
         for stating in form.passages:

@@ -30,7 +30,7 @@ T = TypeVar("T")
 SHARED = "grounded"  # the template with what all tasks share
 _ROUNDS = 4  # questions about one passage, at most
 _TENTH = 10  # one document in ten is for validation
-_LEAST_WORDS = 25  # of a passage that is asked about
+_WORDS = 25, 1500  # of a passage that is asked about
 _COMMON = 0.2  # of all passages: an answer that more hold is refused
 _COUNTED = 1000  # passages whose tokens are counted for an outlook
 _NEAR = 5  # passages that a question is asked with, to see whether they answer it too
@@ -62,7 +62,7 @@ class GroundedExpression(WrittenExpression, Generic[T]):
 
     stages: ClassVar[tuple[Stage, ...]]
     least_documents: ClassVar[int] = 1
-    draws: ClassVar[int] = 6
+    draws: ClassVar[int] = 30
     name = "grounded"
     reads = WrittenExpression.reads | CORPUS_OPTIONS | {"question_kinds", "question_wording"}
     needs = "nothing for a few (documents and a sample are built in); for your own, --corpus, --model and an endpoint"
@@ -99,6 +99,10 @@ class GroundedExpression(WrittenExpression, Generic[T]):
     @abstractmethod
     def passages(self, result: T) -> Sequence[int]:
         """The passages that hold the needles of a result."""
+
+    def kept_out(self, result: T) -> Sequence[int]:
+        """Passages that stand in no context of a result, since they answer too."""
+        return ()
 
     @abstractmethod
     def asked(self, result: T) -> Sequence[tuple[int, Span]]:
@@ -253,10 +257,11 @@ class GroundedExpression(WrittenExpression, Generic[T]):
         in company.
         """
         ranked = self._ranker.order(concept.question, self.rng(split, index, "haystack"))
-        own = dict.fromkeys(self.passages(self.written_example(split, index)))
+        result = self.written_example(split, index)
+        own = dict.fromkeys(self.passages(result))
         documents = dict.fromkeys(self.document_of[number] for number in chain(own, ranked))
         passages = (number for name in documents for number in self._of_document[name])
-        without = {*own, *(self._held_out if split == "train" else ())}
+        without = {*own, *self.kept_out(result), *(self._held_out if split == "train" else ())}
         cited = [needle.text for needle in concept.needles] if concept.cites else []
         return self._pool.pages(passages, [*concept.answers, *cited], without, links)
 
@@ -314,7 +319,8 @@ class GroundedExpression(WrittenExpression, Generic[T]):
 
     def _can_be_asked(self, number: int) -> bool:
         document = self.documents[number]
-        if count_words(document.text) < _LEAST_WORDS:
+        least, most = _WORDS
+        if not least <= count_words(document.text) <= most:
             return False
         return self.setting.layout.fits("", [document], self.setting.options.max_tokens // 2)
 

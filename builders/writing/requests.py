@@ -10,7 +10,7 @@ import sqlite3
 import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Generic, NoReturn, Protocol, TypeVar
 
@@ -43,7 +43,7 @@ class RejectedError(Exception):
 
 
 class GivenUpError(Exception):
-    """All draws of a row were rejected."""
+    """All draws of a row were rejected. The message is the fault of the last one."""
 
 
 class AnswerLookup(Protocol):
@@ -93,6 +93,7 @@ class Editor:
     marks: what units before have, and no other may have.
     accepted: the number of answers that could be used, by the block of their stage.
     rejected: the number of answers that could not be used, by the kind of fault.
+    given_up: why units were given up, by their names: the fault of the last draw.
     in_vain: the number of answers since the last one that could be used.
     """
 
@@ -102,6 +103,7 @@ class Editor:
         self.marks: set[Hashable] = set()
         self.accepted: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
+        self.given_up: dict[str, str] = {}
         self.in_vain = 0
 
     def ask(self, unit: str, stage: Stage, prompt: str, check: Callable[[M], T]) -> Asking[tuple[T, str]]:
@@ -135,12 +137,13 @@ class Editor:
 
         Raises: GivenUpError if all draws are rejected.
         """
+        fault = ""
         for number in range(most):
             try:
                 return (yield from write(number))
-            except (RejectedError, GivenUpError):
-                continue
-        raise GivenUpError
+            except (RejectedError, GivenUpError) as error:
+                fault = str(error)
+        raise GivenUpError(fault)
 
     def reject(self, kind: str, reason: str) -> NoReturn:
         """Counts a fault that several answers together show. Raises: RejectedError."""
@@ -205,6 +208,7 @@ class Draft(Generic[T]):
         self.unit = unit
         self.request: Request | None = None
         self.result: T | None = None
+        self._editor = editor
         self._asking = unit.asking(editor)
         self._step(None)
 
@@ -223,8 +227,8 @@ class Draft(Generic[T]):
             self.request = self._asking.send(answer)  # type: ignore[arg-type]  # None starts a generator
         except StopIteration as done:
             self.result = done.value
-        except GivenUpError:
-            pass
+        except GivenUpError as error:
+            self._editor.given_up[self.unit.name] = str(error)
 
 
 @dataclass
@@ -237,7 +241,6 @@ class Pass:
 
     editor: Editor
     answers: AnswerLookup
-    given_up: list[str] = field(default_factory=list)
 
     def drafts(self, units: Iterable[Unit[T]]) -> Iterator[Draft[T]]:
         """The draft of every unit, as far as the answers reach."""
@@ -248,8 +251,6 @@ class Pass:
                 for kind, passages in unit.passages(draft.result).items():
                     self.editor.copies.add(kind, map(sketch, passages))
                 self.editor.marks.update(unit.marks(draft.result))
-            elif draft.request is None:
-                self.given_up.append(unit.name)
             yield draft
 
 

@@ -46,7 +46,7 @@ def write_missing(
         last, status = asyncio.run(_write(expression, options, model, store, spending, watch))
     finally:
         store.close()
-    require_written(last)
+    require_written(last.editor)
     return last, status
 
 

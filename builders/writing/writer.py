@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from builders.writing.endpoint import Endpoint
@@ -13,6 +14,7 @@ from synthctx_data.errors import WriterError
 
 Units = Callable[[], Iterable[Unit[Any]]]
 _HOPELESS = 30  # answers in a row, none of which can be used, after which the writer stops
+_LOST = 3  # units that are given up, after which the writer stops
 _STORED = 64  # units that are judged before the writer looks at arrived answers again
 _WAIT = 0.05  # seconds between two tries to reserve US dollars in a budget without room
 
@@ -90,6 +92,7 @@ class Writer:
         try:
             for number, draft in enumerate(drafts):
                 if draft.request is None:
+                    require_hope(self.status.editor)
                     self._finished()
                     if number % _STORED == 0:
                         await asyncio.sleep(0)
@@ -165,7 +168,9 @@ def most_cost(request: Request, endpoint: Endpoint, spending: Spending) -> float
 
 
 def require_hope(editor: Editor) -> None:
-    """Raises: WriterError if none of the last 30 answers can be used."""
+    """Raises: WriterError if none of the last 30 answers can be used, or if three units were given up."""
+    if len(editor.given_up) >= _LOST:
+        require_written(editor)
     if editor.in_vain >= _HOPELESS:
         raise WriterError(
             f"{editor.in_vain} answers of {editor.model} in a row cannot be used ({reasons(editor)}); they are kept, and nothing more is "
@@ -178,11 +183,12 @@ def reasons(editor: Editor) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in editor.rejected.most_common())
 
 
-def require_written(last: Pass) -> None:
+def require_written(editor: Editor) -> None:
     """Raises: WriterError if a unit was given up."""
-    if last.given_up:
-        some = ", ".join(last.given_up[:3]) + (" and others" if len(last.given_up) > 3 else "")
+    if editor.given_up:
+        some = "; ".join(f"{unit}: {fault}" for unit, fault in islice(editor.given_up.items(), _LOST))
+        rejected = f" Of all answers, {reasons(editor)}." if editor.rejected else ""
         raise WriterError(
-            f"{len(last.given_up)} could not be written, {some}; of all answers, {reasons(last.editor)}. They are kept; take another "
-            "--model or --seed, or another --store to ask anew"
+            f"these examples could not be written, after many tries: {some}.{rejected} All answers are kept. Ask for fewer examples, or take "
+            "another --model or --seed, or another --store to ask anew"
         )
