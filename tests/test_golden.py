@@ -28,7 +28,7 @@ GOLDEN = {
     "musique_synth/symbolic_haystack": "02530c01475a7748",
     "musique_synth/symbolic_padding": "aa0b41a33f7ca908",
     "summhay_synth/real_haystack": "c21311470499cf71",
-    "summhay_synth/grounded_haystack": "5766118a8c452be6",
+    "summhay_synth/grounded_haystack": "31bacb94b60845d1",
     "summhay_synth/llm_haystack": "3680f9dc24ef5105",
     "summhay_synth/llm_padding": "ad7302fa87450c72",
     "summhay_synth/templated_haystack": "f1c4dfc4f3e90ec5",

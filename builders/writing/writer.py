@@ -189,6 +189,6 @@ def require_written(editor: Editor) -> None:
         some = "; ".join(f"{unit}: {fault}" for unit, fault in islice(editor.given_up.items(), _LOST))
         rejected = f" Of all answers, {reasons(editor)}." if editor.rejected else ""
         raise WriterError(
-            f"these examples could not be written, after many tries: {some}.{rejected} All answers are kept. Ask for fewer examples, or take "
-            "another --model or --seed, or another --store to ask anew"
+            f"these examples could not be written, after many tries: {some}.{rejected} All answers are kept. Ask for fewer examples, or "
+            "take another --model or --seed, or another --store to ask anew"
         )

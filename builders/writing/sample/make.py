@@ -40,7 +40,9 @@ def missing(task: str, name: str, answers: Used) -> dict[str, Request]:
     editor = Editor(SAMPLE_MODEL)
     one = Pass(editor, answers)
     found = [draft.request for draft in one.drafts(expression.units()) if draft.request]
-    print(f"{task} {name}: accepted {dict(editor.accepted)}, rejected {dict(editor.rejected)}, given up {editor.given_up}")
+    print(
+        f"{task} {name}: accepted {dict(editor.accepted)}, rejected {dict(editor.rejected)}, given up {editor.given_up}"
+    )
     return {request.key: request for request in found}
 
 
