@@ -7,6 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from synthctx_data.example import Example, PlacedNeedle, Step
+from synthctx_data.wording import shared_words
 
 _MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
 _SPAN_FIELDS = ("start", "end")
@@ -25,6 +26,7 @@ SCHEMA = pa.schema(
         ("needles", pa.list_(pa.struct([(name, pa.int32()) for name in _NEEDLE_FIELDS]))),
         ("sources", pa.list_(pa.struct([(name, pa.string()) for name in _SOURCE_FIELDS]))),
         ("num_tokens", pa.int32()),
+        ("shared_words", pa.float32()),
         ("concept_expression", pa.string()),
         ("context_diversity", pa.string()),
         ("writer", pa.string()),
@@ -45,11 +47,18 @@ def to_table(examples: Sequence[Example]) -> pa.Table:
         _records(_NEEDLE_FIELDS, [np.ravel([_flat(needle) for needle in example.needles]) for example in examples]),
         _texts("sources", _SOURCE_FIELDS, [example.sources for example in examples]),
         pa.array([example.num_tokens for example in examples], pa.int32()),
+        pa.array(map(_shared_words, examples), pa.float32()),
         pa.array([example.concept_expression for example in examples], pa.string()),
         pa.array([example.context_diversity for example in examples], pa.string()),
         pa.array([example.writer for example in examples], pa.string()),
     ]
     return pa.table(columns, schema=SCHEMA)
+
+
+def _shared_words(example: Example) -> float | None:
+    edges = example.edges
+    holding = [edges[2 * needle.document : 2 * needle.document + 2] for needle in example.needles]
+    return shared_words(example.question, [example.prompt[start:end] for start, end in holding])
 
 
 def _flat(needle: PlacedNeedle) -> tuple[int, ...]:

@@ -12,7 +12,6 @@ from synthctx_data.checks import wrong_spans
 from synthctx_data.depths import places
 from synthctx_data.floors import Floor, Floors
 from synthctx_data.rules import digest
-from synthctx_data.wording import shared_words
 
 _SHOWN = 16  # hex digits of a hash
 _FEW_ROWS = 20  # rows; of fewer, documents may recur by chance
@@ -90,7 +89,7 @@ class Survey:
         self.splits.setdefault(split, SplitSurvey()).add(row, is_sound)
         if is_sound and split == next(iter(self.splits)):
             self._floors.add(row)
-            self.wordings += [share for share in [shared_words(row)] if share is not None]
+            self.wordings += [share for share in [row["shared_words"]] if share is not None]
         if len(self._documents) < _MOST_DOCUMENTS:
             prompt = row["prompt"][0]["content"]
             self._documents.update({digest(prompt[d["start"] : d["end"]]) for d in row["documents"]})

@@ -1,8 +1,7 @@
 """How near the words of a question are to those of the documents that answer it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import cache
-from typing import Any
 
 from synthctx_data.matching import comparable
 from synthctx_data.rules import question_names
@@ -16,14 +15,12 @@ def _common() -> frozenset[str]:
     return frozenset(STOPWORDS_EN_PLUS)
 
 
-def shared_words(row: Mapping[str, Any]) -> float | None:
+def shared_words(question: str, documents: Iterable[str]) -> float | None:
     """The share, in [0, 1], of a question's words that the documents of its needles hold; None if it has no words to share.
 
     Names do not count, nor the commonest words.
     """
-    prompt, documents = row["prompt"][0]["content"], row["documents"]
-    names = {word for name in question_names(row["question"]) for word in comparable(name).split()}
-    words = {*comparable(row["question"]).split()} - names - _common()
-    holding = (documents[needle["document"]] for needle in row["needles"])
-    known = {word for one in holding for word in comparable(prompt[one["start"] : one["end"]]).split()}
+    names = {word for name in question_names(question) for word in comparable(name).split()}
+    words = {*comparable(question).split()} - names - _common()
+    known = {word for document in documents for word in comparable(document).split()}
     return len(words & known) / len(words) if words else None
