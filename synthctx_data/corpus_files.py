@@ -101,13 +101,13 @@ def suffixes() -> str:
 
 def _folder_rows(folder: Path, passed: PassedOver, in_sections: bool) -> Rows:
     inside = sorted(path for path in folder.rglob("*") if path.is_file() and _is_content(path.relative_to(folder)))
-    files = [
-        path for path in inside if _kind(path.name) and (can_read_office() or not path.name.lower().endswith(SUFFIXES))
-    ]
+    files = []
     for path in inside:
         if path.name.lower().endswith(SUFFIXES) and not can_read_office():
             passed.add(f"PDF and Word files, which need {INSTALL}, passed over", str(path))
-        elif not _kind(path.name):
+        elif _kind(path.name):
+            files.append(path)
+        else:
             passed.add(f"files of another suffix ({path.suffix or 'none'}), ignored", str(path))
     if not files:
         raise CorpusError(f"--corpus: expected files {suffixes()} in the folder {folder}, found none")

@@ -331,7 +331,7 @@ def test_a_path_leads_through_documents_that_share_a_name_and_cannot_be_cut_shor
     expression = examples_of("musique_synth", tmp_path / "a.sqlite").expression
     assert isinstance(expression, GroundedExpression)
     documents, names = expression.documents, expression.document_of
-    links, every = Links(documents, names), range(len(documents))
+    links, every = Links(documents, names, expression.normals), range(len(documents))
     paths = [links.path(i, 2 + i % 3, every, rng("path", i)) for i in every]
     found = [path for path in paths if path]
     assert len(found) > len(documents) / 2

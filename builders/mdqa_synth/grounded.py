@@ -33,8 +33,6 @@ class Asked:
     passage: int
     support: Span
     answer: Span
-    kind: str
-    wording: str
     writer: str
 
 
@@ -73,7 +71,7 @@ class Grounded(GroundedExpression[Asked]):
         answers = self.right(form.question, form.answer)
         yield from self.require_unknown(editor, unit, form.question, answers)
         yield from self.require_alone(editor, unit, form.question, answers, [passage])
-        return Asked(form, passage, support, answer, kind, wording, writer)
+        return Asked(form, passage, support, answer, writer)
 
     def passages(self, result: Asked) -> Sequence[int]:
         return [result.passage]

@@ -61,7 +61,7 @@ class Grounded(GroundedExpression[Chained]):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        self._links = Links(self.documents, self.document_of)
+        self._links = Links(self.documents, self.document_of, self.normals)
         if setting.options.model is not None:  # else the sample says how many there are
             self._require_chains()
 
@@ -114,7 +114,7 @@ class Grounded(GroundedExpression[Chained]):
     def _answers(self, chained: Chained) -> tuple[str, ...]:
         """The right answers, but for those that a passage before the last one holds too."""
         every = self.right(chained.form.question, chained.form.steps[-1].answer)
-        before = [comparable(self.documents[number].text) for number in chained.path.passages[:-1]]
+        before = [self.normals[number] for number in chained.path.passages[:-1]]
         return tuple(answer for answer in every if not any(holds(text, comparables([answer])) for text in before))
 
     def _path(self, split: str, index: int, number: int) -> Path:
@@ -156,7 +156,7 @@ class Grounded(GroundedExpression[Chained]):
             check_asked(step.question, step.answer)
             found.append(find_support(step.support, step.answer, document))
         last = form.steps[-1].answer
-        if any(holds(comparable(f"{one.title} {one.text}"), comparables([last])) for one in documents[:-1]):
+        if any(holds(self.normals[number], comparables([last])) for number in path.passages[:-1]):
             raise RejectedError("cut short", f"an earlier passage holds the answer {last!r} too")
         for name in path.names:
             if holds(comparable(form.question), comparables([name])):

@@ -3,10 +3,9 @@
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from synthctx_data.example import Document
-from synthctx_data.matching import comparable, comparables, holds
+from synthctx_data.matching import comparables, holds
 from synthctx_data.seeding import Stream
 
 _NAME = re.compile(r"[A-Z][\w'’-]+(?:[ -](?:(?:of|the|de|van|von|and) )?[A-Z][\w'’-]+)*")
@@ -34,13 +33,15 @@ class Path:
 
 
 class Links:
-    """The names that passages of different documents have in common. `document_of` has the document of each passage."""
+    """The names that passages of different documents have in common.
 
-    def __init__(self, passages: Sequence[Document], document_of: Sequence[str]) -> None:
-        self._document_of = document_of
+    `document_of` has the document of each passage, and `normals` its title and text, normalised as answers are.
+    """
+
+    def __init__(self, passages: Sequence[Document], document_of: Sequence[str], normals: Sequence[str]) -> None:
+        self._document_of, self._normals = document_of, normals
         plain = {word for passage in passages for word in _PLAIN.findall(passage.text)}  # words that are no names
         self._names = [dict.fromkeys(names(passage.text, plain)) for passage in passages]
-        self._normal = cache(lambda number: comparable(f"{passages[number].title} {passages[number].text}"))
         self._holding: dict[str, list[int]] = {}
         for number, mine in enumerate(self._names):
             for name in mine:
@@ -83,7 +84,7 @@ class Links:
                     yield name, number
 
     def _names_any(self, number: int, some: Sequence[str]) -> bool:
-        return holds(self._normal(number), comparables(some))
+        return holds(self._normals[number], comparables(some))
 
 
 def names(text: str, plain: Collection[str]) -> Iterator[str]:

@@ -233,10 +233,11 @@ class GroundedExpression(WrittenExpression, Generic[T]):
 
     def _holding(self, answer: str) -> int:
         wanted = comparables([answer])
-        return sum(holds(normal, wanted) for normal in self._normals)
+        return sum(holds(normal, wanted) for normal in self.normals)
 
     @cached_property
-    def _normals(self) -> list[str]:
+    def normals(self) -> list[str]:
+        """The title and text of every passage, normalised as answers are."""
         return [comparable(f"{document.title} {document.text}") for document in self.documents]
 
     def check_rare(self, answer: str) -> None:
