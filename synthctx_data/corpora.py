@@ -11,7 +11,8 @@ A row that cannot be used is passed over. `corpus_files.py` says which files are
 
 import hashlib
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping
+import os
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,12 @@ def read_corpus(specs: Iterable[str], text_column: str = "text", in_sections: bo
     passed = PassedOver()
     reader = _Reader(text_column, passed, in_sections)
     digest = hashlib.sha256()
-    for spec in specs:
+    specs = list(specs)
+    labels = _labels(specs) if in_sections else [None] * len(specs)
+    for spec, label in zip(specs, labels, strict=True):
         refused: CorpusError | None = None
         used = 0
-        for place, row in corpus_rows(spec, passed, in_sections):
+        for place, row in corpus_rows(spec, passed, label):
             digest.update(json.dumps(row, sort_keys=True, default=str).encode())
             try:
                 reader.read(row, place)
@@ -89,6 +92,31 @@ def read_corpus(specs: Iterable[str], text_column: str = "text", in_sections: bo
         if refused and not used:
             raise refused
     return Corpus(tuple(reader.documents), tuple(reader.questions), digest.hexdigest(), passed)
+
+
+def _labels(specs: Sequence[str]) -> list[str]:
+    """What the names of files begin with, for each of several folders, so that like names stay apart.
+
+    It is the end of the folder's path that no other folder has. Files alone stand in their folders. One folder needs none.
+    """
+    folders = [Path(os.path.abspath(Path(spec).expanduser())) for spec in specs]  # noqa: PTH100  # a link keeps its name
+    folders = [path.parent if path.is_file() else path for path in folders]
+    if len(set(folders)) == 1:
+        return [""] * len(folders)
+    deepest = max(len(path.parts) for path in folders)
+    return next(
+        (
+            ends
+            for count in range(1, deepest)
+            if len(set(ends := [_end(path, count) for path in folders])) == len(set(folders))
+        ),
+        [_end(path, deepest) for path in folders],
+    )
+
+
+def _end(path: Path, count: int) -> str:
+    """The last parts of a path, at most `count`."""
+    return "/".join(part for part in path.parts[-count:] if part != path.anchor)
 
 
 class _Reader:
@@ -116,7 +144,7 @@ class _Reader:
             self._number(replace(_document(row, place), origin=row.origin))
         else:
             document = _document(row, place, self._text_column)
-            for part in _cut(document, place) if self._in_sections else [document]:
+            for part in _cut(document, getattr(row, "origin", place)) if self._in_sections else [document]:
                 self._number(part)
 
     def _number(self, document: Document) -> int:
@@ -201,9 +229,8 @@ class _Reader:
                 yield Question(text, tuple(QuestionHop(text, (), number) for number in gold), tuple(sorted(rest)))
 
 
-def _cut(document: Document, place: str) -> Iterator[Document]:
-    """The sections of the document of a row, with their places. A place is named by the name of its file alone."""
-    origin = Path(place).name
+def _cut(document: Document, origin: str) -> Iterator[Document]:
+    """The sections of the document of a row, with their places."""
     for (start, end), heading in sections(document.text):
         title = ": ".join(filter(None, [document.title, heading]))
         yield replace(document, title=title, text=document.text[start:end], origin=f"{origin}#char={start},{end}")

@@ -10,7 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Any, cast
 
 from synthctx_data.errors import CorpusError, UsageError, first_line
@@ -56,10 +56,14 @@ class FileText(dict[str, str]):
         self.start = start
 
 
-class Passage(dict[str, str]):
-    """A row made of a passage of a text file: its title and text. `origin` says where it stands: FILE#char=START,END (RFC 5147)."""
+class Located(dict[str, Any]):
+    """A row that says where it stands, by `origin`: FILE, line N."""
 
     origin = ""
+
+
+class Passage(Located):
+    """A row made of a passage of a text file: its title and text. `origin` is FILE#char=START,END (RFC 5147)."""
 
 
 class BrokenRow(dict[str, Any]):
@@ -70,10 +74,11 @@ class BrokenRow(dict[str, Any]):
         self.reason = reason
 
 
-def corpus_rows(spec: str, passed: PassedOver, in_sections: bool = False) -> Rows:
+def corpus_rows(spec: str, passed: PassedOver, label: str | None = None) -> Rows:
     """The rows of a file, of all files of a folder, or of a Hub data set.
 
-    A text file is cut into passages, or into its sections, which say where they stand. Files of a folder that hold nothing, or that
+    A text file is cut into passages. With a label it is cut into its sections, and they and all other rows say where they stand: in
+    which file below the label ("" for none). Files of a folder that hold nothing, or that
     have another suffix, are passed over.
 
     Raises: UsageError if there is no such place, CorpusError if it cannot be read or holds nothing.
@@ -82,9 +87,9 @@ def corpus_rows(spec: str, passed: PassedOver, in_sections: bool = False) -> Row
         raise UsageError(f"--corpus: expected a file {suffixes()}, a folder of them, or a Hub id; got nothing")
     path = Path(os.path.expanduser(spec))
     if path.is_dir():
-        yield from _folder_rows(path, passed, in_sections)
+        yield from _folder_rows(path, passed, label)
     elif path.is_file():
-        if not (yield from _counted(path, path.parent, in_sections)):
+        if not (yield from _counted(path, path.parent, label)):
             raise CorpusError(f"--corpus: expected rows or text in {path}, and it is empty; leave it out or fill it")
     elif _HUB_ID.fullmatch(spec) and not _kind(spec) and not path.parent.is_dir():
         yield from _hub_rows(spec)
@@ -99,7 +104,7 @@ def suffixes() -> str:
     return f"{', '.join(_READERS)} (all but .parquet, .pdf and .docx also with {' or '.join(_COMPRESSED)})"
 
 
-def _folder_rows(folder: Path, passed: PassedOver, in_sections: bool) -> Rows:
+def _folder_rows(folder: Path, passed: PassedOver, label: str | None) -> Rows:
     inside = sorted(path for path in folder.rglob("*") if path.is_file() and _is_content(path.relative_to(folder)))
     files = []
     for path in inside:
@@ -115,7 +120,7 @@ def _folder_rows(folder: Path, passed: PassedOver, in_sections: bool) -> Rows:
     for file in files:
         found = 0
         try:
-            found = yield from _counted(file, folder, in_sections)
+            found = yield from _counted(file, folder, label)
         except CorpusError as error:
             if len(files) == 1:
                 raise
@@ -132,16 +137,17 @@ def _is_content(path: Path) -> bool:
     return not any(part.startswith(".") or part in _NOT_CONTENT for part in path.parts)
 
 
-def _counted(file: Path, folder: Path, in_sections: bool) -> Generator[tuple[str, Row], None, int]:
+def _counted(file: Path, folder: Path, label: str | None) -> Generator[tuple[str, Row], None, int]:
     """The rows of a file in a folder. Returns their number."""
     kind = _kind(file.name)
     if not kind:
         raise UsageError(f"--corpus: expected a file {suffixes()}, got {file}")
     count = 0
+    name = "" if label is None else PurePath(label, file.relative_to(folder)).as_posix()
     try:
         for place, row in _READERS[kind](file):
-            name = file.relative_to(folder).as_posix() if in_sections else ""
-            for number, one in enumerate(_passages(row, name) if isinstance(row, FileText) else [row], 1):
+            located = [_located(row, name + place.removeprefix(str(file))) if name else row]
+            for number, one in enumerate(_passages(row, name) if isinstance(row, FileText) else located, 1):
                 count += 1
                 yield (f"{place}, passage {number}" if isinstance(one, Passage) else place), one
     except UnicodeDecodeError as error:
@@ -149,6 +155,15 @@ def _counted(file: Path, folder: Path, in_sections: bool) -> Generator[tuple[str
     except (OSError, EOFError, zlib.error) as error:
         raise CorpusError(f"--corpus: {file} cannot be read: {error}") from error
     return count
+
+
+def _located(row: Row, origin: str) -> Row:
+    """The row with its place, unless it is broken."""
+    if isinstance(row, BrokenRow):
+        return row
+    found = Located(row)
+    found.origin = origin
+    return found
 
 
 def _kind(name: str) -> str:

@@ -89,6 +89,24 @@ def test_every_passage_stands_where_its_origin_says(tmp_path: Path) -> None:
     assert {document.title for document in documents} == {"plain", "Heading", "Heading: Sub", "Row"}
 
 
+def test_files_of_one_name_in_several_folders_are_several_documents(tmp_path: Path) -> None:
+    for number, folder in enumerate(("a/docs", "b/docs", "b/docs/deep")):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "readme.md").write_text(f"Text {number} stands here.")
+        (tmp_path / folder / "rows.jsonl").write_text(json.dumps({"text": f"Row {number} stands here."}))
+
+    def names(*folders: str) -> set[str]:
+        documents = read_corpus([str(tmp_path / folder) for folder in folders], in_sections=True).documents
+        return {document.origin.partition("#")[0] for document in documents}
+
+    inside = {"readme.md", "deep/readme.md", "rows.jsonl, line 1", "deep/rows.jsonl, line 1"}
+    assert names("b/docs") == inside
+    assert names("a/docs", "b/docs") == {"a/docs/readme.md", "a/docs/rows.jsonl, line 1"} | {
+        f"b/docs/{name}" for name in inside
+    }
+    assert names("a/docs/readme.md", "a/docs/rows.jsonl") == {"readme.md", "rows.jsonl, line 1"}
+
+
 def test_word_and_pdf_files_are_read_with_their_headings(tmp_path: Path) -> None:
     _write_docx(tmp_path / "report.docx", ["Report of 1931", "The bridge was opened in May.", "It cost 900 pounds."])
     _write_pdf(tmp_path / "letter.pdf", "Dear Sir, the lock gate is broken.")
