@@ -125,4 +125,4 @@ def _patching(found: Results, unmet: Sequence[Gate]) -> Iterator[Claim]:
     if verdict == HOLDS and left.low <= bound:
         verdict = FAILS  # a gap, but perhaps none that counts
     said = with_interval(left.mean, left.low, left.high)
-    yield Claim(falls_short, f"left to the donor {said}", f"{size}, {contexts}", gated(verdict, unmet))
+    yield Claim(falls_short, f"F1 still missing to the donor {said}", f"{size}, {contexts}", gated(verdict, unmet))
