@@ -28,19 +28,19 @@ This is one small model, a few hundred training questions, and one kind of test.
 other models."""
 _CLAIMS = """The paper's figures that are known come from reviews of its first version. How a verdict is reached stands at the head of
 the plan."""
-_F1 = """Mean F1 over the seeds of a variant, with its 95 % interval over contexts; then each seed. The rules below only match words, but for the last: a name
-is a run of capitalised words or a number, in any document or in the one that BM25 finds for the question. The best of a document's names is
-the one with the highest F1, so this rule is a limit of what finding by words can bring."""
-_HEADS = """Heads that score {threshold:g} or more by {score}, over {rows} test questions, and how they compare with those of the reference,
-{reference}: recall at each threshold, overlap of the highest (the shared ones, as a share of all that are in either), cosine and rank correlation of all {count}
-scores. The number of heads is given for each seed."""
+_F1 = """Mean F1 over the seeds of a variant, with its 95 % interval over contexts; then each seed. The rules below only match words,
+but for the last: a name is a run of capitalised words or a number, in any document or in the one that BM25 finds for the question. The best
+of a document's names is the one with the highest F1, so this rule is a limit of what finding by words can bring."""
+_HEADS = """Heads that score {threshold:g} or more by {score}, over {rows} test questions, their number for each seed, and how they
+compare with those of the reference, {reference}: recall at each threshold, overlap of the highest (the shared ones, as a share of all that
+are in either), cosine and rank correlation of all {count} scores."""
 _SCORES = """Each score over the first test questions, before tuning and after tuning on real rows: the highest heads, how many of the ten
 highest stay, and the rank correlation of all heads."""
 _KNOCKOUT = """F1 on the first {rows} test questions without the highest heads; in brackets without as many random ones of the same
 layers, the mean of {draws} draws."""
-_PATCHING = """F1 on the first {rows} test questions of a model tuned on a variant (recipient), with the outputs of some heads taken from the reference,
-{reference} (donor): those that are among the {heads} highest of both (intersect), those of the reference alone (complement), and others (random, {draws} draws); in
-brackets, of how many heads."""
+_PATCHING = """F1 on the first {rows} test questions of a model tuned on a variant (recipient), with the outputs of some heads taken from
+the reference, {reference} (donor): those that are among the {heads} highest of both (intersect), those of the reference alone
+(complement), and others (random, {draws} draws); in brackets, of how many heads."""
 
 
 def write_report(study: Study, file: Path, plan: Path) -> Path:
