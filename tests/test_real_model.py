@@ -13,6 +13,7 @@ from experiments.real_model.plan import HERE, REAL, load_plan
 from experiments.real_model.questions import divide
 from experiments.real_model.results import Results
 from experiments.real_model.tasks import UNTUNED, Study
+from experiments.window import plan as window
 from synthctx_data.errors import ConflictError, DatasetError, ModelError, UsageError
 from tests.commands import ROOT, process
 from tests.tiny import free_port
@@ -148,6 +149,34 @@ def test_the_whole_experiment_runs_and_goes_on_from_what_is_kept(place: Path) ->
     assert again.returncode == 0, again.stderr
     assert {file: file.stat().st_mtime_ns for file in (place / "run" / "done").iterdir()} == done
     assert (place / "again.md").read_text().replace("again.svg", "report.svg") == report
+
+
+@pytest.mark.slow
+def test_the_run_beyond_the_window_asks_every_model_at_every_length(place: Path) -> None:
+    smoke = window.HERE / "smoke.yaml"
+    command = (
+        ROOT / "experiments" / "window" / "run.py",
+        "--plan",
+        smoke,
+        "--output",
+        "window",
+        "--report",
+        "window.md",
+    )
+    ran = process(*command, cwd=place)
+    assert ran.returncode == 0, ran.stderr
+    plan = window.load_plan(smoke)
+    asked = [json.loads(file.read_text()) for file in (place / "window" / "models").rglob("scores.json")]
+    assert [one["all"]["all"]["f1"]["rows"] for one in asked] == [4] * len(window.MODELS) * len(window.KINDS) * len(
+        plan.rows
+    )
+    tables = (place / "window.md").read_text().split("## ")
+    assert [table.splitlines()[0] for table in tables[1:]] == ["What helps", "F1 on real rows", "F1 on symbolic rows"]
+    for table in tables[2:]:
+        assert [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if line.startswith("| ")][
+            2:
+        ] == [*window.MODELS]
+    assert (place / "window.png").exists()
 
 
 def _adapter(study: Study, model: str) -> dict[str, torch.Tensor]:
