@@ -81,9 +81,10 @@ def manifest_of(build: Build) -> dict[str, Any]:
 
 
 def _settings(build: Build) -> dict[str, Any]:
-    """The part of the manifest that no corpus and no answers change."""
-    settings = examples_of(build).settings()
-    return {name: value for name, value in settings.items() if name not in _SOURCES}
+    """The part of the manifest that is known before a language model writes."""
+    examples = examples_of(build)
+    settings = {name: value for name, value in examples.settings().items() if name not in _SOURCES}
+    return settings | examples.expression.sources_read()
 
 
 def is_built(build: Build) -> bool:

@@ -136,7 +136,7 @@ class _Reader:
             raise CorpusError(f"{place}: {row.reason}")
         if "paragraphs" in row:
             self.questions.append(self._chained(row, place))
-        elif "question" in row:
+        elif "question" in row and ("ctxs" in row or self._text_column not in row):
             self.questions.append(self._single(row, place))
         elif "subtopics" in row:
             self.questions += list(self._insights(row, place))  # all of a topic or none

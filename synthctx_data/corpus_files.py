@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import IO, Any, cast
 
 from synthctx_data.errors import CorpusError, UsageError, first_line
+from synthctx_data.manifest import MANIFEST, read_manifest
 from synthctx_data.office import INSTALL, SUFFIXES, can_read_office, office_text
 from synthctx_data.passages import front_matter, html_text, split_passages
 from synthctx_data.sections import first_heading, sections
@@ -105,10 +106,17 @@ def suffixes() -> str:
 
 
 def _folder_rows(folder: Path, passed: PassedOver, label: str | None) -> Rows:
-    inside = sorted(path for path in folder.rglob("*") if path.is_file() and _is_content(path.relative_to(folder)))
+    inside = sorted(path for path in folder.rglob("*") if _is_content(path.relative_to(folder)))
+    built = {path.parent for path in inside if path.name == MANIFEST and "fingerprint" in read_manifest(path.parent)}
+    cards = {variant.parent / name for variant in built for name in ("README.md", "CHANGELOG.md")}
     files = []
     for path in inside:
-        if path.name.lower().endswith(SUFFIXES) and not can_read_office():
+        if not path.is_file():
+            if path.is_symlink():
+                passed.add("links to folders or to nothing, not followed", str(path))
+        elif path in cards or not built.isdisjoint(path.parents):
+            passed.add("files of data sets that synthctx built, passed over", str(path))
+        elif path.name.lower().endswith(SUFFIXES) and not can_read_office():
             passed.add(f"PDF and Word files, which need {INSTALL}, passed over", str(path))
         elif _kind(path.name):
             files.append(path)
@@ -143,7 +151,7 @@ def _counted(file: Path, folder: Path, label: str | None) -> Generator[tuple[str
     if not kind:
         raise UsageError(f"--corpus: expected a file {suffixes()}, got {file}")
     count = 0
-    name = "" if label is None else PurePath(label, file.relative_to(folder)).as_posix()
+    name = "" if label is None else _shown(PurePath(label, file.relative_to(folder)).as_posix())
     try:
         for place, row in _READERS[kind](file):
             located = [_located(row, name + place.removeprefix(str(file))) if name else row]
@@ -182,6 +190,11 @@ def _title(file: Path) -> str:
     """The name of a file without its suffixes, as a title."""
     name = _unpacked(file.name)
     return name[: -len(_kind(file.name))].encode(errors="replace").decode()
+
+
+def _shown(name: str) -> str:
+    """The name of a file as text that can be written, whatever bytes it has."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _open(file: Path) -> IO[bytes]:
@@ -232,10 +245,8 @@ def _passages(whole: FileText, name: str) -> Iterator[Passage]:
         yield from (Passage(whole, text=passage) for passage in split_passages(whole["text"]))
         return
     text = whole["text"].replace("\r\n", "\n")
-    top = first_heading(text)
-    title, skipped = (
-        (top, text.index(top) + len(top)) if top else (whole["title"], 0)
-    )  # a title is not repeated in its passage
+    top, skipped = first_heading(text)  # a title is not repeated in its passage
+    title = top or whole["title"]
     for (start, end), heading in sections(text[skipped:]):
         body = text[skipped + start : skipped + end]
         one = Passage(whole, title=f"{title}: {heading}" if heading and heading not in body else title, text=body)

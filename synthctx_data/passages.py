@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from synthctx_data.example import Span
 from synthctx_data.matching import SPACELESS
 
 _PASSAGE_WORDS = 100  # as in Natural Questions-Open (Karpukhin et al. 2020): a passage ends at the next paragraph end
@@ -16,7 +17,7 @@ _WORD = re.compile(
     rf"[^\s{SPACELESS}]+[.!?]?|[{SPACELESS}]{{1,2}}[。！？]*|\S"
 )  # two characters without spaces make about a word
 _ENDS = (".", "!", "?", "。", "！", "？")
-FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(?:.*?\n)??[ \t]*\1[`~]*[ \t]*$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
 _FRONT_MATTER = re.compile(r"\s*---[ \t]*\n(?=\S)(?P<yaml>.*?)\n(---|\.\.\.)[ \t]*(\n|$)", re.DOTALL)
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _HIDDEN = ("script", "style", "template", "head", "svg")  # elements of HTML whose text nobody reads
@@ -101,18 +102,41 @@ class _Html(HTMLParser):
 def _paragraphs(text: str) -> Iterator[str]:
     """The paragraphs of a text. A fenced block of code is one, whatever blank lines it holds."""
     at = 0
-    for fence in FENCE.finditer(text):
-        yield from _BLANK_LINE.split(text[at : fence.start()])
-        yield fence.group()
-        at = fence.end()
+    for start, end in fenced_blocks(text):
+        yield from _BLANK_LINE.split(text[at:start])
+        yield text[start:end]
+        at = end
     yield from _BLANK_LINE.split(text[at:])
+
+
+def fenced_blocks(text: str) -> Iterator[Span]:
+    """The fenced blocks of code of a text, from the mark that opens one to the next line that is a mark as long or longer.
+
+    It takes time linear in the text: a mark after which no line is long enough opens nothing, and the rest is not searched for it.
+    """
+    lines = list(_FENCE.finditer(text))
+    closes = [len(line[1]) if not line[2].strip(" \t`~") else 0 for line in lines]
+    longest = {"`": [0] * (len(lines) + 1), "~": [0] * (len(lines) + 1)}  # of the marks from each line on
+    for at in reversed(range(len(lines))):
+        for mark, most in longest.items():
+            most[at] = max(most[at + 1], closes[at] if lines[at][1][0] == mark else 0)
+    at = 0
+    while at < len(lines):
+        opened, mark = at, lines[at][1]
+        at += 1
+        if longest[mark[0]][at] < len(mark):
+            continue
+        while closes[at] < len(mark) or lines[at][1][0] != mark[0]:
+            at += 1
+        yield Span(lines[opened].start(), lines[at].end())
+        at += 1
 
 
 def _pieces(paragraph: str) -> Iterator[str]:
     """The pieces of a paragraph: one if it is short, several if it is long, none if it is only whitespace."""
     paragraph = paragraph.strip()
     start = 0
-    if count_words(paragraph) > _LONG_WORDS and not FENCE.match(paragraph):
+    if count_words(paragraph) > _LONG_WORDS and next(fenced_blocks(paragraph), Span(-1, -1)).start != 0:
         for end in sentences_end(paragraph):
             yield paragraph[start:end].strip()
             start = end

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from synthctx_data.example import Span
-from synthctx_data.passages import FENCE, count_words, sentences_end
+from synthctx_data.passages import count_words, fenced_blocks, sentences_end
 
 _LEAST_WORDS = 40  # of a section that a heading ends
 _ENOUGH_WORDS = 100  # after which a section ends with its block
 _LONG_WORDS = 300  # a longer paragraph is cut at the ends of sentences
-_HEADING = re.compile(r"#{1,6}[ \t]+(\S.*?)[ \t#]*$")
+_HEADING = re.compile(r"#{1,6}[ \t]+(?=\S)")
 _BLANK_LINE = re.compile(r"\n[ \t]*(?=\n)")
 _TABLE_ROW = re.compile(r"[ \t]*\|")
 
@@ -49,10 +49,22 @@ def sections(text: str) -> Iterator[Section]:
         yield _joined(here, above)
 
 
-def first_heading(text: str) -> str:
-    """The heading at the top of a text; empty if it begins otherwise."""
-    found = _HEADING.match(text.lstrip().partition("\n")[0])
-    return found[1] if found else ""
+def first_heading(text: str) -> tuple[str, int]:
+    """The heading at the top of a text, and where its line ends, in characters; an empty one, and 0, if the text begins otherwise."""
+    start = len(text) - len(text.lstrip())
+    end = (text + "\n").index("\n", start)
+    heading = _heading(text[start:end])
+    return heading, end if heading else 0
+
+
+def _heading(line: str) -> str:
+    """The heading that a line of Markdown is, without its marks; empty if it is none."""
+    found = _HEADING.match(line)
+    if not found:
+        return ""
+    words = line[found.end() :].rstrip()
+    closed = words.rstrip("#")
+    return closed.rstrip() if closed.endswith((" ", "\t")) else words
 
 
 def _joined(blocks: list[_Block], heading: str) -> Section:
@@ -62,10 +74,10 @@ def _joined(blocks: list[_Block], heading: str) -> Section:
 def _blocks(text: str) -> Iterator[_Block]:
     """The headings, paragraphs, tables and blocks of code of a text. A heading counts no words."""
     at = 0
-    for fence in FENCE.finditer(text):
-        yield from _plain_blocks(text, at, fence.start())
-        yield _Block(Span(*fence.span()), "", count_words(fence.group()))
-        at = fence.end()
+    for fence in fenced_blocks(text):
+        yield from _plain_blocks(text, at, fence.start)
+        yield _Block(fence, "", count_words(text[fence.start : fence.end]))
+        at = fence.end
     yield from _plain_blocks(text, at, len(text))
 
 
@@ -74,10 +86,10 @@ def _plain_blocks(text: str, start: int, end: int) -> Iterator[_Block]:
         span = _stripped(text, *edges)
         while span.start < span.end:
             line_end = min((text + "\n").index("\n", span.start), span.end)
-            found = _HEADING.match(text[span.start : line_end])
-            if found is None:
+            heading = _heading(text[span.start : line_end])
+            if not heading:
                 break
-            yield _Block(Span(span.start, line_end), found[1], 0)
+            yield _Block(Span(span.start, line_end), heading, 0)
             span = _stripped(text, line_end, span.end)
         if span.start < span.end:
             yield from _pieces(text, span)

@@ -59,6 +59,10 @@ class ConceptExpression(ABC):
         """The things that decide the rows besides the options, by name, such as hashes of the files that were read."""
         return {}
 
+    def sources_read(self) -> dict[str, Any]:
+        """Those of the sources that are known before a language model writes."""
+        return {}
+
     def notes(self) -> list[str]:
         """A line for each kind of thing in the corpus that is passed over because it is broken or too long. `--strict` refuses it."""
         return []

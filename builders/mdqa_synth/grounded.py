@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from builders.writing.checks import Form, Line, Text
-from builders.writing.grounded import KNOWN, NEAR, SHARED, GroundedExpression
+from builders.writing.grounded import KNOWN, NEAR, SHARED, GroundedExpression, one_line
 from builders.writing.grounded_checks import check_grounded_question, check_once, find_support
 from builders.writing.requests import Asking, Editor, RejectedError, Stage
 from synthctx_data.example import Concept, Needle, Span
@@ -66,6 +66,7 @@ class Grounded(GroundedExpression[Asked]):
             passage=self.shown(passage),
             kind=render(SHARED, f"kind_{kind}").strip(),
             wording=render(SHARED, f"wording_{wording}").strip(),
+            part=self.part(split, index, number),
         )
         (form, support, answer), writer = yield from editor.ask(unit, _QUESTION, prompt, check)
         answers = self.right(form.question, form.answer)
@@ -83,5 +84,5 @@ class Grounded(GroundedExpression[Asked]):
         asked = self.written_example(split, index)
         page = self.page(asked.passage)
         needle = Needle(page, asked.support.shift(page.text.start), asked.answer.shift(page.text.start))
-        question = asked.form.question
-        return Concept(question, needle.text, self.right(question, needle.text), (needle,), writer=asked.writer)
+        question, answer = asked.form.question, one_line(needle.text)
+        return Concept(question, answer, self.right(question, answer), (needle,), writer=asked.writer)

@@ -1,6 +1,6 @@
 """Questions that a language model asks through several of a user's documents, each of which leads to the next."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from pydantic import Field
 from builders.musique_synth.hops import draw_hops
 from builders.musique_synth.links import Links, Path
 from builders.writing.checks import Form, Line, Text
-from builders.writing.grounded import KNOWN, NEAR, SHARED, WITHOUT, GroundedExpression
+from builders.writing.grounded import KNOWN, NEAR, SHARED, WITHOUT, GroundedExpression, one_line
 from builders.writing.grounded_checks import check_asked, check_grounded_question, check_once, find_support
 from builders.writing.requests import Asking, Editor, RejectedError, Stage
 from synthctx_data.checks import common_words
@@ -67,6 +67,7 @@ class Grounded(GroundedExpression[Chained]):
 
     def write(self, editor: Editor, unit: str, split: str, index: int, number: int) -> Asking[Chained]:
         path = self._path(split, index, number)
+        editor.refuse_marks([frozenset(path.passages)])
         kind, _ = self.kind(split, index, number, self.documents[path.passages[-1]].text)
 
         def check(form: Chain) -> tuple[Chain, tuple[tuple[Span, Span], ...]]:
@@ -90,6 +91,9 @@ class Grounded(GroundedExpression[Chained]):
     def passages(self, result: Chained) -> Sequence[int]:
         return result.path.passages
 
+    def own_marks(self, result: Chained) -> Sequence[Hashable]:
+        return [frozenset(result.path.passages)]
+
     def asked(self, result: Chained) -> Sequence[tuple[int, Span]]:
         return [(result.path.passages[-1], result.found[-1][0])]
 
@@ -100,10 +104,9 @@ class Grounded(GroundedExpression[Chained]):
             page = self.page(passage)
             needles.append(Needle(page, support.shift(page.text.start), answer.shift(page.text.start)))
         form = chained.form
-        steps = tuple(Step(step.question, step.answer) for step in form.steps)
-        return Concept(
-            form.question, needles[-1].text, self._answers(chained), tuple(needles), steps, writer=chained.writer
-        )
+        steps = tuple(Step(step.question, one_line(step.answer)) for step in form.steps)
+        last = one_line(needles[-1].text)
+        return Concept(form.question, last, self._answers(chained), tuple(needles), steps, writer=chained.writer)
 
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
         chained = self.written_example(split, index)
@@ -113,7 +116,7 @@ class Grounded(GroundedExpression[Chained]):
 
     def _answers(self, chained: Chained) -> tuple[str, ...]:
         """The right answers, but for those that a passage before the last one holds too."""
-        every = self.right(chained.form.question, chained.form.steps[-1].answer)
+        every = self.right(chained.form.question, one_line(chained.form.steps[-1].answer))
         before = [self.normals[number] for number in chained.path.passages[:-1]]
         return tuple(answer for answer in every if not any(holds(text, comparables([answer])) for text in before))
 

@@ -15,7 +15,7 @@ from builders.writing.requests import Asking, Editor, RejectedError, Stage
 from synthctx_data.distractors import interleave
 from synthctx_data.example import Concept, Span
 from synthctx_data.prompts import render
-from synthctx_data.seeding import rng
+from synthctx_data.seeding import Stream
 
 _ADDRESS = "summhay_synth/grounded"
 _SHOWN = 8  # passages, of different documents
@@ -71,7 +71,7 @@ class Grounded(GroundedExpression[Supported]):
     draws = 24
 
     def write(self, editor: Editor, unit: str, split: str, index: int, number: int) -> Asking[Supported]:
-        shown = self._together(split, self.passage(split, index, number))
+        shown = self._together(split, self.passage(split, index, number), self.rng(split, index, f"order {number}"))
 
         def check(form: Insight) -> tuple[str, tuple[tuple[int, Span], ...]]:
             found = self._find(form, shown)
@@ -107,8 +107,11 @@ class Grounded(GroundedExpression[Supported]):
             found.append((page, span.shift(page.text.start)))
         return citing_concept(self.setting, result.insight, found, result.writer)
 
-    def _together(self, split: str, first: int) -> list[int]:
-        """A passage, and those of other documents that are nearest to it by their words, one of each document."""
+    def _together(self, split: str, first: int, stream: Stream) -> list[int]:
+        """A passage, and those of other documents that are nearest to it by their words, one of each document, in an order of their own.
+
+        So a later request for the same passages is another one, and may have another answer.
+        """
         allowed, taken = self.askable(split), {self.document_of[first]}
         shown = [first]
         for number in self.nearest(self.documents[first].text):
@@ -119,7 +122,7 @@ class Grounded(GroundedExpression[Supported]):
                 break
         if len(shown) < _LEAST:
             raise RejectedError("no other document", "no other document is near to this one")
-        return rng(self.setting.options.seed, self.name, first).shuffled(shown)
+        return stream.shuffled(shown)
 
     def _near(self, texts: Sequence[str], shown: Sequence[int]) -> list[int]:
         """The passages nearest to an insight and its statements by their words, but for those that were shown."""

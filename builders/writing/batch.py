@@ -79,11 +79,13 @@ class BatchWriter:
             await self._collect()
 
     def _missing(self, drafts: Iterable[Draft[Any]]) -> Iterator[Request]:
+        seen: set[str] = set()  # units may make the same request
         for draft in drafts:
-            if draft.request:
-                yield draft.request
-            else:
+            if draft.request is None:
                 self.status.done += 1
+            elif draft.request.key not in seen:
+                seen.add(draft.request.key)
+                yield draft.request
 
     async def _hand_in_all(self, requests: Iterator[Request]) -> int:
         """The number of requests that were handed in."""

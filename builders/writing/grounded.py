@@ -2,25 +2,24 @@
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
 from itertools import chain, islice
-from math import ceil
 from typing import Any, ClassVar, Generic, TypeVar
 
 from builders.writing.checks import Form, Line, accepted
+from builders.writing.divided import COMMON, Divided
 from builders.writing.grounded_checks import bears, is_right
 from builders.writing.requests import Asking, Editor, RejectedError, Stage, Unit
 from builders.writing.sample import SAMPLE_CORPUS
 from builders.writing.written import WrittenExpression
 from synthctx_data.corpora import read_corpus
 from synthctx_data.distractors import Bm25, Pool, make_ranker, read_safely
-from synthctx_data.errors import CorpusError, UsageError
+from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Document, Page, Span
 from synthctx_data.matching import comparable, comparables, holds
 from synthctx_data.options import CORPUS_OPTIONS, parse_shares
-from synthctx_data.passages import count_words
 from synthctx_data.prompts import render
 from synthctx_data.seeding import rng
 from synthctx_data.task import Setting
@@ -28,13 +27,9 @@ from synthctx_data.task import Setting
 T = TypeVar("T")
 
 SHARED = "grounded"  # the template with what all tasks share
-_ROUNDS = 4  # questions about one passage, at most
-_TENTH = 10  # one document in ten is for validation
-_WORDS = 25, 1500  # of a passage that is asked about
-_COMMON = 0.2  # of all passages: an answer that more hold is refused
 _COUNTED = 1000  # passages whose tokens are counted for an outlook
 _NEAR = 5  # passages that a question is asked with, to see whether they answer it too
-_MARK = re.compile(r"^(<<<|>>>)", re.MULTILINE)
+_MARK = re.compile(r"(?:^|(?<=[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]))(<<<|>>>)")
 
 
 class Reply(Form):
@@ -79,15 +74,13 @@ class GroundedExpression(WrittenExpression, Generic[T]):
             require_sample(options.corpus)
         self._corpus = read_safely(setting.layout, options.model_copy(update={"corpus": corpus}), in_sections=True)
         self.documents = [_with_origin(document) for document in self._corpus.documents]
-        self.document_of = [document.origin.partition("#")[0] or document.title for document in self.documents]
-        self._of_document: dict[str, list[int]] = {}
-        for number, name in enumerate(self.document_of):
-            self._of_document.setdefault(name, []).append(number)
-        self._parts = self._divide()
+        self.divided = Divided(setting, self.documents, rng(options.seed, setting.task, self.name, "documents"))
+        self.document_of = self.divided.document_of
         self.askable = cache(self._askable)
         self._pool = Pool(setting.layout, self.documents)
         if options.model is not None:  # else the sample says how many there are
-            self._require_enough()
+            for split in setting.sizes:
+                self.divided.require(split, self.least_documents, self._tokens(split))
         self._ranker = make_ranker(options.distractors, self.documents, options.dense_model)
         self._words = Bm25(self.documents)
         self._order = cache(self._make_order)
@@ -102,6 +95,10 @@ class GroundedExpression(WrittenExpression, Generic[T]):
 
     def kept_out(self, result: T) -> Sequence[int]:
         """Passages that stand in no context of a result, since they answer too."""
+        return ()
+
+    def own_marks(self, result: T) -> Sequence[Hashable]:
+        """What no other result may have, besides the sentences that it asks for."""
         return ()
 
     @abstractmethod
@@ -123,32 +120,26 @@ class GroundedExpression(WrittenExpression, Generic[T]):
         return found
 
     def sources(self) -> dict[str, Any]:
-        return {**super().sources(), "corpus": self._corpus.identity}
+        return {**super().sources(), **self.sources_read()}
+
+    def sources_read(self) -> dict[str, Any]:
+        return {"corpus": self._corpus.identity}
 
     def notes(self) -> list[str]:
         return self._corpus.passed.notes()
 
     def outlook(self) -> list[str]:
         """For each split its passages, and how often they come again."""
-        lines = []
-        for split, asked in self.setting.sizes.items():
-            there = self._parts[split]
-            documents = len({self.document_of[number] for number in there})
-            lines.append(
-                f"{split}: {len(there):,} passages of {documents:,} documents can be asked about; you ask {asked:,} questions, "
-                f"{asked / len(there):.1f} for each passage, of at most {_ROUNDS * len(there):,}"
-            )
-        share = min(self.setting.options.max_tokens / self._tokens, 1)
-        lines.append(
-            f"each row shows about {share:.1%} of all {len(self.documents):,} passages, so a passage is in as many of the rows"
-        )
-        return lines
+        share = min(self.setting.options.max_tokens / self._tokens("validation"), 1)
+        shown = f"each row shows about {share:.1%} of all {len(self.documents):,} passages, so a passage is in as many of the rows"
+        return [*map(self.divided.outlook, self.setting.sizes), shown]
 
-    @cached_property
-    def _tokens(self) -> float:
-        """The tokens of all passages, about."""
-        number = min(len(self.documents), _COUNTED)
-        return sum(self.page(i).tokens for i in range(number)) / number * len(self.documents)
+    def _tokens(self, split: str) -> float:
+        """The tokens of all passages that contexts of a split may hold, about."""
+        without = self.divided.held_out if split == "train" else ()
+        there = [number for number in range(len(self.documents)) if number not in without]
+        counted = there[:_COUNTED]
+        return sum(self.page(number).tokens for number in counted) / max(len(counted), 1) * len(there)
 
     def page(self, number: int) -> Page:
         """The page of a passage."""
@@ -156,7 +147,7 @@ class GroundedExpression(WrittenExpression, Generic[T]):
 
     def passage(self, split: str, index: int, number: int) -> int:
         """The passage that draw `number` of an example is about. The first draws go through all passages before one comes again."""
-        there = self._parts[split]
+        there = self.divided.of_split[split]
         if number:
             return there[self.rng(split, index, f"passage {number}").below(len(there))]
         turn, at = divmod(index, len(there))
@@ -170,6 +161,15 @@ class GroundedExpression(WrittenExpression, Generic[T]):
         borne = {kind: share for kind, share in kinds.items() if bears(kind, text)} or {"fact": 1.0}
         wordings = parse_shares(options.question_wording, "--question-wording")
         return _drawn(borne, stream.uniform()), _drawn(wordings, stream.uniform())
+
+    def part(self, split: str, index: int, number: int) -> str:
+        """The part of its passage that draw `number` asks about; empty for the first question about a passage, which may ask about any.
+
+        Without it a later question would be asked for in the same words as the first, and have the same answer.
+        """
+        if not number and index < len(self.divided.of_split[split]):
+            return ""
+        return self.rng(split, index, f"part {number}").choice(("beginning", "middle", "end"))
 
     def shown(self, number: int) -> str:
         """A passage as a request shows it. Its lines cannot end it before its end."""
@@ -229,7 +229,7 @@ class GroundedExpression(WrittenExpression, Generic[T]):
 
     @property
     def _most_holding(self) -> float:
-        return max(_COMMON * len(self.documents), 1)
+        return max(COMMON * len(self.documents), 1)
 
     def _holding(self, answer: str) -> int:
         wanted = comparables([answer])
@@ -261,8 +261,8 @@ class GroundedExpression(WrittenExpression, Generic[T]):
         result = self.written_example(split, index)
         own = dict.fromkeys(self.passages(result))
         documents = dict.fromkeys(self.document_of[number] for number in chain(own, ranked))
-        passages = (number for name in documents for number in self._of_document[name])
-        without = {*own, *self.kept_out(result), *(self._held_out if split == "train" else ())}
+        passages = (number for name in documents for number in self.divided.passages_of[name])
+        without = {*own, *self.kept_out(result), *(self.divided.held_out if split == "train" else ())}
         cited = [needle.text for needle in concept.needles] if concept.cites else []
         return self._pool.pages(passages, [*concept.answers, *cited], without, links)
 
@@ -272,11 +272,11 @@ class GroundedExpression(WrittenExpression, Generic[T]):
 
     def _askable(self, split: str) -> frozenset[int]:
         """The passages that a split may ask about."""
-        return frozenset(self._parts[split])
+        return frozenset(self.divided.of_split[split])
 
     def _make_order(self, split: str, turn: int) -> list[int]:
         """The passages of a split in the order in which they are asked about for the first time, the second time, and so on."""
-        there = self._parts[split]
+        there = self.divided.of_split[split]
         stream = rng(self.setting.options.seed, self.setting.task, self.name, split, "passages", turn)
         return [there[i] for i in stream.order(len(there))]
 
@@ -291,9 +291,12 @@ class GroundedExpression(WrittenExpression, Generic[T]):
     def _unit_name(self, split: str, index: int) -> str:
         return f"{self.setting.task}/{split}/{index:06d}"
 
-    def _marks(self, result: T) -> list[tuple[int, int]]:
-        """The sentences that a result asks for, as passages with the starts of their sentences."""
-        return [mark for number, span in self.asked(result) for mark in self.marks(number, span)]
+    def _marks(self, result: T) -> list[Hashable]:
+        """What no other result may have: the sentences that it asks for, as passages with the starts of their sentences, and more."""
+        return [
+            *(mark for number, span in self.asked(result) for mark in self.marks(number, span)),
+            *self.own_marks(result),
+        ]
 
     def marks(self, number: int, span: Span) -> list[tuple[int, int]]:
         """The sentences of a passage that a span lies in, by their starts."""
@@ -302,49 +305,6 @@ class GroundedExpression(WrittenExpression, Generic[T]):
         return [
             (number, start) for start, end in zip(starts, ends, strict=True) if start < span.end and span.start < end
         ]
-
-    def _divide(self) -> dict[str, list[int]]:
-        """The passages that each split may ask about. A tenth of the documents is for validation."""
-        options, by_document = self.setting.options, self._of_document
-        names = list(by_document)
-        order = [names[i] for i in rng(options.seed, self.setting.task, self.name, "documents").order(len(names))]
-        cut = ceil(len(order) / _TENTH)
-        parts = {"validation": order[:cut], "train": order[cut:]}
-        self._held_out = frozenset(number for name in parts["validation"] for number in by_document[name])
-        return {
-            split: [
-                number for name in sorted(parts[split]) for number in by_document[name] if self._can_be_asked(number)
-            ]
-            for split in self.setting.sizes
-        }
-
-    def _can_be_asked(self, number: int) -> bool:
-        document = self.documents[number]
-        least, most = _WORDS
-        if not least <= count_words(document.text) <= most:
-            return False
-        return self.setting.layout.fits("", [document], self.setting.options.max_tokens // 2)
-
-    def _require_enough(self) -> None:
-        most = self.setting.options.max_tokens
-        if self._tokens < most:
-            raise CorpusError(
-                f"--corpus: expected documents that fill a context of {most:,} tokens, and these have about {self._tokens:,.0f}; lower "
-                "--max-tokens, or give more documents"
-            )
-        for split, asked in self.setting.sizes.items():
-            there = self._parts[split]
-            documents = len({self.document_of[number] for number in there})
-            if documents < self.least_documents:
-                raise CorpusError(
-                    f"--corpus: a question of {self.setting.task} needs {self.least_documents} documents or more; the {split} split has "
-                    f"{documents} to ask about (one document in ten is for validation); give more documents, or --{split} 0"
-                )
-            if asked > len(there) * _ROUNDS:
-                raise CorpusError(
-                    f"--corpus: expected passages for {asked} questions of the {split} split, and these documents have {len(there)}, each "
-                    f"of which bears {_ROUNDS} questions at most; lower --{split} to {len(there) * _ROUNDS}, or give more documents"
-                )
 
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+|\n+")
@@ -362,6 +322,11 @@ def require_sample(corpus: Sequence[str]) -> None:
 def _with_origin(document: Document) -> Document:
     """The document with its place in the corpus as its source, behind the source that it has."""
     return replace(document, source=" ".join(filter(None, [document.source, document.origin])))
+
+
+def one_line(text: str) -> str:
+    """The text without breaks of lines, as an answer is given."""
+    return " ".join(text.split())
 
 
 def _as_it_is(form: Reply) -> Reply:

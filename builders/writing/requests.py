@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Generic, NoReturn, Protocol, TypeVar
+from itertools import islice
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -28,6 +29,7 @@ MOST_DRAWS = 3  # draws of what one unit asks for
 _SKETCH = 16  # shingles of a passage that are remembered
 _SHINGLE = 5  # words
 _NEAR = _SKETCH // 2  # remembered shingles that a copy shares with one earlier passage
+_STARTS = 20  # places of an answer where its JSON object may begin
 _ERROR_CHARACTERS = 120  # of an error that the model is told
 
 
@@ -94,7 +96,7 @@ class Editor:
     accepted: the number of answers that could be used, by the block of their stage.
     rejected: the number of answers that could not be used, by the kind of fault.
     given_up: why units were given up, by their names: the fault of the last draw.
-    in_vain: the number of answers since the last one that could be used.
+    in_vain: the number of answers since the last one that could be used. An answer to several units counts once.
     """
 
     def __init__(self, model: str) -> None:
@@ -105,6 +107,7 @@ class Editor:
         self.rejected: Counter[str] = Counter()
         self.given_up: dict[str, str] = {}
         self.in_vain = 0
+        self._judged: set[str] = set()  # the keys of rejected answers
 
     def ask(self, unit: str, stage: Stage, prompt: str, check: Callable[[M], T]) -> Asking[tuple[T, str]]:
         """The result of `check` for the first answer that it does not reject, and the model that wrote that answer.
@@ -117,12 +120,14 @@ class Editor:
         ]
         for attempt in range(1, MOST_ATTEMPTS + 1):
             body = {"model": self.model, "messages": list(messages), "max_tokens": stage.most}
-            answer = yield Request(body, source_hash(stage.shared, stage.address), f"{unit}/{stage.block}", stage.form)
+            request = Request(body, source_hash(stage.shared, stage.address), f"{unit}/{stage.block}", stage.form)
+            answer = yield request
             try:
                 made = check(parse_answer(stage.form, answer))  # type: ignore[arg-type]
             except RejectedError as error:
                 self.rejected[error.kind] += 1
-                self.in_vain += 1
+                self.in_vain += request.key not in self._judged
+                self._judged.add(request.key)
                 if error.final or attempt == MOST_ATTEMPTS:
                     raise
                 messages[2:] = _again(stage.shared, answer, str(error), attempt + 1)
@@ -178,20 +183,21 @@ def _again(shared: str, answer: Answer, reason: str, attempt: int) -> list[dict[
 
 
 def parse_answer(form: type[M], answer: Answer) -> M:
-    """The form that an answer holds as JSON. Text around the JSON object is ignored.
+    """The form that an answer holds as JSON. Text around the JSON object is ignored, and so are thoughts before it.
 
     Raises: RejectedError if it was cut off, is empty, or has another form.
     """
     if answer.finish_reason == "length":
         raise RejectedError("cut off", "it was cut off before its end; keep to the lengths that are asked for")
-    found = answer.text[answer.text.find("{") : answer.text.rfind("}") + 1]
-    if not found.startswith("{"):
+    text = answer.text.rpartition("</think>")[2]
+    starts = [found.start() for found in islice(re.finditer(r"\{", text), _STARTS)]
+    if not starts:
         kind = "not JSON" if answer.text.strip() else "empty"
         raise RejectedError(
             kind, "it holds no JSON object; answer with the JSON object that was described and nothing else"
         )
     try:
-        return form.model_validate(json.loads(found, strict=False))
+        return form.model_validate(_first_object(text, starts))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the object"
@@ -199,6 +205,22 @@ def parse_answer(form: type[M], answer: Answer) -> M:
         raise RejectedError("other JSON", reason) from error
     except (ValueError, RecursionError) as error:
         raise RejectedError("not JSON", f"the JSON object does not parse: {error}"[:_ERROR_CHARACTERS]) from error
+
+
+def _first_object(text: str, starts: Sequence[int]) -> Any:
+    """The first JSON object that begins at one of these places.
+
+    Raises: ValueError or RecursionError for the first place if there is none.
+    """
+    decoder = json.JSONDecoder(strict=False)
+    first: Exception | None = None
+    for start in starts:
+        try:
+            return decoder.raw_decode(text, start)[0]
+        except (ValueError, RecursionError) as error:
+            first = first or error
+    assert first is not None
+    raise first
 
 
 class Draft(Generic[T]):

@@ -64,6 +64,7 @@ class Writer:
         self._endpoint, self._store, self._model = endpoint, store, model
         self._concurrency, self._spending, self._watch = concurrency, spending, watch
         self._stop: Exception | None = None
+        self._asked: dict[str, asyncio.Lock] = {}  # requests under way, by their keys
         self.status = Status(spending)
 
     async def write(self, units: Units) -> Pass:
@@ -91,8 +92,8 @@ class Writer:
 
         try:
             for number, draft in enumerate(drafts):
+                require_hope(self.status.editor)
                 if draft.request is None:
-                    require_hope(self.status.editor)
                     self._finished()
                     if number % _STORED == 0:
                         await asyncio.sleep(0)
@@ -120,7 +121,7 @@ class Writer:
         """Asks for all that the unit still needs."""
         try:
             while draft.request and not self._stop:
-                answer = self._store.get(draft.request.key) or await self._paid(draft.request)
+                answer = await self._answer(draft.request)
                 if answer is None:
                     return
                 draft.give(answer)
@@ -133,6 +134,13 @@ class Writer:
         """Stops the writer with this error, unless it stopped with another before."""
         self._stop = self._stop or error
         self._endpoint.stop()
+
+    async def _answer(self, request: Request) -> Answer | None:
+        """The stored answer, or the endpoint's; None if the writer stops before asking. Units with the same request share its answer."""
+        async with self._asked.setdefault(request.key, asyncio.Lock()):
+            answer = self._store.get(request.key) or (None if self._stop else await self._paid(request))
+        self._asked.pop(request.key, None)
+        return answer
 
     async def _paid(self, request: Request) -> Answer | None:
         """The endpoint's answer, which is kept; None if the writer stops before asking."""
