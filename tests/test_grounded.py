@@ -1,8 +1,13 @@
 """Grounded questions: sections of files, what a language model is asked about them, and the rows that its answers make."""
 
+import contextlib
 import json
+import os
 import re
+import shutil
+import textwrap
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import TASKS
+from builders.build import build_variant
 from builders.examples import Examples
+from builders.hub.card import update_card
 from builders.musique_synth.links import Links
+from builders.shards import Build
 from builders.writing.grounded import GroundedExpression
 from builders.writing.grounded_checks import is_right
 from builders.writing.options import WritingOptions
@@ -25,12 +33,14 @@ from synthctx_data.examine import expected
 from synthctx_data.example import Example
 from synthctx_data.matching import comparable, comparables, holds
 from synthctx_data.options import Options
+from synthctx_data.passages import fenced_blocks
 from synthctx_data.schema import to_table
-from synthctx_data.sections import sections
+from synthctx_data.sections import first_heading, sections
 from synthctx_data.seeding import rng
 from tests.llm_server import LlmServer, Reply, completion, llm_server, well, write
 
 SIZES = {"mdqa_synth": (12, 3), "musique_synth": (6, 1), "summhay_synth": (5, 1)}
+_WORDS = ["amber", "basil", "cedar", "daisy", "elder", "fennel", "ginger", "hazel"]
 _TEXT = st.lists(
     st.sampled_from(
         ["# Head", "## Sub", "word " * 30, "A sentence here. " * 40, "| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 90]
@@ -62,6 +72,40 @@ def test_tables_and_code_stay_whole_and_headings_begin_sections() -> None:
     assert [heading for _, heading in found] == ["Top", "Table", "Code", "Short"]
     assert table in found[1][0]
     assert code in found[2][0]
+
+
+@given(
+    st.lists(st.sampled_from(["```", "````py", "~~~", "  ```  ", "```~", "~~~~", "text", "", "# Head ##"]), max_size=14)
+)
+def test_fenced_blocks_are_those_that_a_search_finds(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    slow = re.compile(
+        r"^[ \t]*(`{3,}(?!`)|~{3,}(?!~))[^\n]*\n(?:.*?\n)??[ \t]*\1[`~]*[ \t]*$", re.MULTILINE | re.DOTALL
+    )
+    assert [tuple(block) for block in fenced_blocks(text)] == [found.span() for found in slow.finditer(text)]
+
+
+@pytest.mark.parametrize(
+    "line", ["# Title " + "#" * 200_000 + "x", "# Title " + " " * 200_000 + "x", "```a b\nword\n" * 50_000]
+)
+def test_lines_that_nearly_are_headings_or_fences_are_read_at_once(line: str) -> None:
+    *_, (span, _) = sections(f"{line}\n\nText.")
+    assert f"{line}\n\nText."[span.start : span.end].endswith("Text.")
+
+
+@pytest.mark.parametrize(
+    ("line", "heading"),
+    [
+        ("# Top", "Top"),
+        ("## Top ##", "Top"),
+        ("# About C#", "About C#"),
+        ("#Top", ""),
+        ("# ", ""),
+        ("###### a # b  ", "a # b"),
+    ],
+)
+def test_the_heading_of_a_line(line: str, heading: str) -> None:
+    assert first_heading(f"\n{line}\nText.") == (heading, len(line) + 1 if heading else 0)
 
 
 def test_every_passage_stands_where_its_origin_says(tmp_path: Path) -> None:
@@ -230,6 +274,104 @@ def _piece(source: tuple[str, str]) -> tuple[str, str]:
     name, _, place = source[0].partition("#char=")
     start, end = map(int, place.split(","))
     return name, (SAMPLE_CORPUS / name).read_text()[start:end]
+
+
+def test_an_answer_over_a_line_break_stands_on_one_line_in_its_row(tmp_path: Path) -> None:
+    corpus = tmp_path / "wrapped"
+    corpus.mkdir()
+    for file in SAMPLE_CORPUS.glob("*.md"):
+        lines = [textwrap.fill(line, 50) for line in file.read_text().splitlines()]
+        (corpus / file.name).write_text("\n".join(lines))
+
+    def over_breaks(number: int, body: dict[str, Any]) -> Reply:
+        said = json.loads(write(body))
+        if "support" in said and (found := re.search(r"[a-z]{4,}\n[a-z]{4,}", _shown(body))):
+            line = next(
+                one
+                for one in re.findall(r"[A-Z][^.!?]*[.]", _shown(body))
+                if found.group() in one or one == found.group()
+            )
+            name = re.findall(r" ([A-Z][a-z]+)", line) or re.findall(r"([A-Z][a-z]{3,})", _shown(body))
+            said = {"question": f"What is said of {name[0]} at the end?", "answer": found.group(), "support": line}
+        return Reply(completion(json.dumps(said)))
+
+    examples = examples_of("mdqa_synth", tmp_path / "a.sqlite", str(corpus), train=8, validation=1)
+    with llm_server(over_breaks) as server:
+        ask(examples, server)
+    rows = [row for made in rows_of(examples).values() for row in made]
+    broken = [row for row in rows if "\n" in row.prompt[row.needles[0].answer.start : row.needles[0].answer.end]]
+    assert broken
+    for row in rows:
+        assert "\n" not in row.completion + "".join(row.answers)
+    checker = Checker(expected({"max_tokens": 2048, "variant": "grounded_haystack"}))
+    for row in rows:
+        checker.add("train", to_table([row]).to_pylist()[0])
+    assert not checker.report().faults["metric"]
+
+
+def _shown(body: dict[str, Any]) -> str:
+    """The passage that a request shows."""
+    return str(body["messages"][1]["content"]).split("<<<\n")[1].split("\n>>>")[0]
+
+
+def test_units_with_the_same_request_pay_once(tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / f"{number}.md").write_text(
+            f"# Note {number}\n\n"
+            + "".join(f"Here Harrow{i} is kept by Anna{number} as {w}{number}. " for i, w in enumerate(_WORDS))
+        )
+    examples = examples_of("summhay_synth", tmp_path / "a.sqlite", str(tmp_path), max_tokens=512, train=6, validation=0)
+    with llm_server(lambda number, body: replace(well(number, body), seconds=0.05)) as server:
+        with contextlib.suppress(WriterError):  # so few documents may not bear six statements
+            ask(examples, server)
+        keys = [json.dumps(body["messages"]) for body in server.log]
+    assert len(keys) == len(set(keys)) > 3
+
+
+def test_names_with_marks_of_addresses_are_names_of_documents(tmp_path: Path) -> None:
+    for number in range(14):
+        (tmp_path / f"C#{number:02}.md").write_text(
+            f"# Note {number}\n\n" + f"Anna{number} keeps the bridge there. " * 20
+        )
+    (tmp_path / os.fsdecode(b"caf\xe9.md")).write_text("# Menu\n\n" + "Bruno keeps the bridge there. " * 20)
+    expression: Any = examples_of(
+        "mdqa_synth", tmp_path / "a.sqlite", str(tmp_path), max_tokens=512, train=4, validation=1
+    ).expression
+    assert {*expression.document_of} == {*(f"C#{number:02}.md" for number in range(14)), "caf\\udce9.md"}
+
+
+def test_one_book_is_enough_without_a_validation_split(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text(
+        "\n\n".join(f"Chapter {i} tells how Anna{i} kept the bridge. " * 12 for i in range(30))
+    )
+    expression: Any = examples_of(
+        "mdqa_synth", tmp_path / "a.sqlite", str(tmp_path), max_tokens=1024, validation=0
+    ).expression
+    assert len(expression.askable("train")) == 15
+    short = tmp_path / "short"
+    short.mkdir()
+    for number in range(400):
+        (short / f"{number}.txt").write_text(f"Anna kept {number}.")
+    with pytest.raises(CorpusError, match="360 have fewer than 25 words"):
+        examples_of("mdqa_synth", tmp_path / "a.sqlite", str(short), max_tokens=1024, validation=0).expression  # noqa: B018
+
+
+def test_a_data_set_inside_the_corpus_is_no_part_of_it(tmp_path: Path) -> None:
+    shutil.copytree(SAMPLE_CORPUS, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "build.json").write_text('{"name": "of another tool"}')
+    before = read_corpus([str(tmp_path)], in_sections=True)
+    build = Build(
+        "mdqa_synth",
+        "symbolic_haystack",
+        Options(max_tokens=256, train=2, validation=0),
+        tmp_path / "out" / "mdqa_synth",
+    )
+    build_variant(build)
+    update_card(TASKS["mdqa_synth"], build)
+    (build.target / "answers.jsonl").write_text('{"text": "What a language model wrote."}')
+    after = read_corpus([str(tmp_path)], in_sections=True)
+    assert (after.documents, after.identity) == (before.documents, before.identity)
+    assert any("data sets that synthctx built" in note for note in after.passed.notes())
 
 
 def test_a_question_that_can_be_answered_otherwise_is_refused_and_the_writer_ends(tmp_path: Path) -> None:
