@@ -147,7 +147,7 @@ class Checker:
         for hop, (subject, answer) in enumerate(links(row)):
             # The first subject is a guess, and the second hop's document is about the first answer: it may hold both.
             own = at[:2] if hop == 0 else [at[hop]]
-            for number, text in enumerate(texts):
+            for number, text in enumerate(texts if subject and answer else ()):
                 if number not in own and mentions(text, (subject,)) and mentions(text, (answer,)):
                     self._fault(
                         "shortcut", f"{row['id']}: document {number + 1} links {subject!r} and {answer!r} of hop {hop}"
@@ -317,16 +317,16 @@ def outside_last_needle(row: Row) -> Iterable[str]:
 
 
 def links(row: Row) -> list[tuple[str, str]]:
-    """The normalised subject and answer of every hop.
+    """The normalised subject and answer of every hop; either may be empty.
 
     The subject of the first hop is the longest run of words that its needle and the question share. The subject of every
-    other hop is the answer of the hop before. Hops without a subject or an answer are left out.
+    other hop is the answer of the hop before.
     """
     prompt = row["prompt"][0]["content"]
     answers = [comparable(prompt[n["answer_start"] : n["answer_end"]]) for n in row["needles"]]
     first = row["needles"][0]
     subject = common_words(row["question"], prompt[first["start"] : first["end"]])
-    return [(a, b) for a, b in pairwise([subject, *answers]) if a and b]
+    return list(pairwise([subject, *answers]))
 
 
 def common_words(one: str, other: str) -> str:

@@ -436,7 +436,7 @@ def test_hostile_documents_are_material_and_nothing_else(tmp_path: Path) -> None
     endings = "amber basil cedar daisy elder fennel ginger hazel indigo juniper kelpie laurel".split()  # noqa: SIM905  # one line
     for number, ending in enumerate(endings):
         (tmp_path / f"{number}.md").write_text(
-            f"# Note {number}\n\n{hostile} Number {number} was seen by Captain Thornfield near {ending}."
+            f"# Note {number}\n\n{hostile} Number {number} was seen by Ada Thornfield near {ending}."
         )
     (tmp_path / "long.txt").write_text("x" * 10_000_000)
     (tmp_path / "binary.txt").write_bytes(bytes(range(256)))

@@ -228,7 +228,8 @@ def test_copies_are_refused_whoever_came_first(tmp_path: Path) -> None:
 def test_a_server_that_writes_nothing_usable_ends_in_a_summary(tmp_path: Path) -> None:
     with llm_server(lambda number, body: Reply(completion("mumble mumble"))) as server:
         with pytest.raises(
-            WriterError, match=r"\d+ answers of m in a row cannot be used \(\d+ not JSON\).* another --model, or"
+            WriterError,
+            match=r"\d+ answers of m in a row cannot be used \(of all so far: \d+ not JSON\).* another --model, or",
         ):
             have_written(server, examples(tmp_path, train=200))
         assert 30 <= len(server.log) < 45

@@ -37,7 +37,7 @@ def cost(estimate: Estimate, spending: Spending, model: str) -> Table:
 
 
 def _prices(spending: Spending, model: str, sent: int, most: int) -> str:
-    again = f"An answer that is rejected is asked for again, up to {MOST_ATTEMPTS} times; then the request is made in another way."
+    again = f"An answer that is rejected is asked for again, up to {MOST_ATTEMPTS} times; then another subject or passage is tried."
     if spending.price is None:
         return f"No price of {model} is known: give --prices FILE with a line like {model}: {{input: 0.5, output: 1.5}}. {again}"
     batch = f", of which a batch costs {spending.price.batch:g}" if spending.batch else ""
@@ -54,10 +54,10 @@ def _numbers(requests: int, sent: int, written: int, spending: Spending) -> list
 def progress_line(status: "Status") -> str:
     """A line about the progress of a writer."""
     editor = status.editor
-    said = [f"{status.answered:,} answers came" if status.answered else "nothing asked"]
-    said.append(f"of all so far {editor.accepted.total():,} can be used, {editor.rejected.total():,} cannot")
+    said = [f"{status.answered:,} answers came now" if status.answered != 1 else "1 answer came now"]
+    said.append(f"{editor.accepted.total():,} of all can be used, {editor.rejected.total():,} cannot")
     if status.answered:
-        said.append(f"{status.prompt_tokens:,} + {status.completion_tokens:,} tokens")
+        said.append(f"{status.prompt_tokens:,} tokens sent, {status.completion_tokens:,} written")
     if status.spending.price:
         said.append(f"{status.spending.spent:.4f} USD")
     if status.note:
@@ -77,7 +77,7 @@ def watching(what: str) -> Iterator[Callable[["Status"], None]]:
             bar.update(task, total=status.units, completed=status.done, description=f"{what}: {progress_line(status)}")
             if bar.disable and (status.answered or status.note) and time.monotonic() - said >= SILENCE:
                 said = time.monotonic()
-                err.print(f"{what}: {status.done:,} of {status.units:,} units, {progress_line(status)}", soft_wrap=True)
+                err.print(f"{what}: {status.done:,} of {status.units:,} done, {progress_line(status)}", soft_wrap=True)
 
         yield watch
 

@@ -140,7 +140,7 @@ class Grounded(GroundedExpression[Chained]):
                 if not any(self._links.path(start, hops, self.askable(split), stream) for start in there):
                     raise CorpusError(
                         f"--corpus: expected {hops} passages of different documents, each of which names something that the next one names "
-                        f"too, and the {split} split has none; give more documents, or choose other --hops, such as 2:1, or --{split} 0"
+                        f"too, and the {split} split has none; give more documents, or fewer --hops, such as --hops 2,3, or say --{split} 0"
                     )
 
     def _find(self, form: Chain, path: Path) -> tuple[tuple[Span, Span], ...]:

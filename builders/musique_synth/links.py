@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from builders.writing.grounded_checks import CALENDAR, TITLE
 from synthctx_data.example import Document
 from synthctx_data.matching import comparables, holds
 from synthctx_data.seeding import Stream
@@ -12,13 +13,6 @@ _NAME = re.compile(r"[A-Z][\w'’-]+(?:[ -](?:(?:of|the|de|van|von|and) )?[A-Z][
 _SENTENCE = re.compile(r"(?:^|[.!?:][\"')]*\s+|\n+[#|*\s-]*)$")
 _PLAIN = re.compile(r"(?<![\w'’-])[a-z][\w'’-]*")
 _NO_PROSE = re.compile(r"^[ \t]*[#|].*$", re.MULTILINE)
-_CALENDAR = re.compile(
-    "January|February|March|April|May|June|July|August|September|October|November|December|Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|"
-    "Sunday|Christmas|Easter"
-)
-_TITLE = re.compile(
-    r"(?:The|An?|Mrs?|Miss|Messrs|Dr|Sir|Rev|Lady|Lord|Captain|Professor|Dear|To)\.?"
-)  # which a name may lack elsewhere
 _MOST_DOCUMENTS = 6  # that have a name in common: a name that more have leads nowhere
 _SHORTEST = 5  # letters of a name of one word
 _TRIED = 400  # steps of a search
@@ -96,11 +90,11 @@ def names(text: str, plain: Collection[str]) -> Iterator[str]:
     text = _NO_PROSE.sub("", text)
     for found in _NAME.finditer(text):
         words = found.group().removesuffix("'s").removesuffix("’s").split(" ")
-        while words and _TITLE.fullmatch(words[0]):
+        while words and TITLE.fullmatch(words[0]):
             words.pop(0)
-        while words and _TITLE.fullmatch(words[-1]):
+        while words and TITLE.fullmatch(words[-1]):
             words.pop()
-        if all(word.lower() in plain or _CALENDAR.fullmatch(word) for word in words):
+        if all(word.lower() in plain or CALENDAR.fullmatch(word) for word in words):
             continue
         if len(words) == 1 and (
             len(words[0]) < _SHORTEST or _SENTENCE.search(text[max(found.start() - 12, 0) : found.start()])

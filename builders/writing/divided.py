@@ -72,7 +72,7 @@ class Divided:
         documents = len({self.document_of[number] for number in there})
         return (
             f"{split}: {len(there):,} passages of {documents:,} documents can be asked about; you ask {asked:,} questions, "
-            f"{asked / len(there):.1f} for each passage, of at most {ROUNDS * len(there):,}"
+            f"{asked / len(there):.1f} for each passage, of at most {ROUNDS * len(there):,} (fewer if a question needs several passages)"
         )
 
     def _all_of(self, split: str) -> Iterable[int]:

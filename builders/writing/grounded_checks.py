@@ -11,6 +11,13 @@ from synthctx_data.rules import question_names
 
 _NAME_LETTERS = 4  # of a word that counts as a name by itself
 _RIGHT = 0.6  # the F1 of a reply from which on it counts as the answer
+CALENDAR = re.compile(
+    "January|February|March|April|May|June|July|August|September|October|November|December|Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|"
+    "Sunday|Christmas|Easter"
+)
+TITLE = re.compile(
+    r"(?:The|An?|Mrs?|Miss|Messrs|Dr|Sir|Rev|Lady|Lord|Captain|Professor|Dear|To)\.?"
+)  # which a name may lack elsewhere
 _SELF = re.compile(
     r"\b(?:(?:this|the|that|above|given|following) (?:passage|text|excerpt|paragraph|section|snippet)|"
     r"according to the (?:document|report|author|article)|in the (?:document|article))\b",
@@ -60,9 +67,16 @@ def check_once(answer: str, support: Span, document: Document) -> None:
 
 
 def names_in(text: str) -> list[str]:
-    """The names in a question or statement, and the longer words of each."""
-    runs = question_names(text)
-    return [*runs, *(word for run in runs for word in run.split() if len(word) >= _NAME_LETTERS)]
+    """The names in a question or statement, and the longer words of each. Months, days and titles alone are none."""
+    runs = [run for run in question_names(text) if not all(map(_names_nothing, run.split()))]
+    return [
+        *runs,
+        *(word for run in runs for word in run.split() if len(word) >= _NAME_LETTERS and not _names_nothing(word)),
+    ]
+
+
+def _names_nothing(word: str) -> bool:
+    return bool(CALENDAR.fullmatch(word) or TITLE.fullmatch(word))
 
 
 def check_asked(question: str, answer: str) -> None:

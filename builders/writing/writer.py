@@ -181,8 +181,8 @@ def require_hope(editor: Editor) -> None:
         require_written(editor)
     if editor.in_vain >= _HOPELESS:
         raise WriterError(
-            f"{editor.in_vain} answers of {editor.model} in a row cannot be used ({reasons(editor)}); they are kept, and nothing more is "
-            "asked for; take another --model, or another --store to ask this one anew"
+            f"{editor.in_vain} answers of {editor.model} in a row cannot be used (of all so far: {reasons(editor)}); they are kept, and "
+            "nothing more is asked for; ask for fewer examples, or take another --model, or another --store to ask this one anew"
         )
 
 
