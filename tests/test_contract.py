@@ -278,6 +278,11 @@ def require_budget_and_spans(tokenizers: dict[str, str], options: dict) -> None:
     except CorpusError as error:
         assert "too long for --max-tokens, passed over" in str(error)
         assume(False)
+    except WriterError:
+        # The sample asks about passages that fit under usual tokenizers. With a token a byte or a character, others are taken.
+        assert variant.startswith("grounded")
+        assert make in ("bytes", "characters")
+        assume(False)
     counted = examples.layout.counter.conversation(example.prompt, example.completion)
     assert counted == example.num_tokens
     assert least_tokens(examples.options.max_tokens) <= counted <= examples.options.max_tokens
