@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from builders.musique_synth.llm import Chain, check_chain
 from builders.summhay_synth.llm import Insight, check_insight, check_not_stated
 from builders.writing.checks import Written, WrittenDocuments, check_without, clean, find_answer
+from builders.writing.grounded import Reply
 from builders.writing.requests import PassageCopies, RejectedError, parse_answer, sketch
 from builders.writing.store import Answer
 
@@ -23,6 +24,18 @@ def test_clean_text_is_clean(text: str) -> None:
     assert cleaned == clean(cleaned)
     assert all(character.isprintable() for character in cleaned)
     assert cleaned.split(" ") == cleaned.split() or cleaned == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<think>{maybe} {"answer": "no"}</think>\n```json\n{"answer": "yes {1}"}\n```',
+        '{"answer": "yes {1}"} {"answer": "no"}',
+        'As {asked}: {"answer": "yes {1}"}',
+    ],
+)
+def test_the_first_object_after_the_thoughts_is_the_answer(text: str) -> None:
+    assert parse_answer(Reply, answer(text)).answer == "yes {1}"
 
 
 @given(st.text(), st.sampled_from(["stop", "length", "none", "content_filter"]))
