@@ -31,7 +31,7 @@ def write_corpus(file: Path) -> None:
         return "".join(drawn.choice("bcdfglmnprst") + drawn.choice("aeiou") for _ in range(drawn.randint(1, 4)))
 
     words = [word() for _ in range(30_000)]
-    names = [f"{drawn.choice(words)} {drawn.choice(words)}".title() for _ in range(6_000)]
+    names = [f"{word()}{word()} {word()}{word()}".title() for _ in range(30_000)]  # each in some three passages
 
     def sentence() -> str:
         said = drawn.choices(words, k=WORDS)
