@@ -35,9 +35,8 @@ def build_variant(
     variant; BuildError if workers die again and again.
     """
     if is_built(build):
-        _refuse_other(
-            build.target, {**read_manifest(build.target), **_settings(build)}
-        )  # before answers are looked for
+        there = read_manifest(build.target)
+        _refuse_other(build.target, {**there, **_settings(build)})  # before answers are looked for
         _refuse_other(build.target, manifest_of(build))
         _refuse_incomplete(build.target, build.planned)
         return False

@@ -237,10 +237,7 @@ def check_read(task: Task, variant: str, options: Options) -> None:
     for name in options.changed():
         if name not in COMMON and name not in task.variant(variant).reads:
             who = [v for v, cell in task.variants.items() if name in cell.reads]
-            others = (
-                f"only {', '.join(who)} {'does' if len(who) == 1 else 'do'}"
-                if who
-                else f"no variant of {task.name} does"
-            )
+            verb = "do" if len(who) > 1 else "does"
+            others = f"only {', '.join(who)} {verb}" if who else f"no variant of {task.name} {verb}"
             apart = f", or build {variant} in a call of its own" if who else ""
             raise UsageError(f"{flag(name)}: {variant} does not read it, {others}; leave it out{apart}")

@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -103,20 +104,13 @@ def _labels(specs: Sequence[str]) -> list[str]:
     folders = [path.parent if path.is_file() else path for path in folders]
     if len(set(folders)) == 1:
         return [""] * len(folders)
-    deepest = max(len(path.parts) for path in folders)
-    return next(
-        (
-            ends
-            for count in range(1, deepest)
-            if len(set(ends := [_end(path, count) for path in folders])) == len(set(folders))
-        ),
-        [_end(path, deepest) for path in folders],
-    )
+    tails = ([_end(path, parts) for path in folders] for parts in count(1))
+    return next(names for names in tails if len(set(names)) == len(set(folders)))
 
 
-def _end(path: Path, count: int) -> str:
-    """The last parts of a path, at most `count`."""
-    return "/".join(part for part in path.parts[-count:] if part != path.anchor)
+def _end(path: Path, parts: int) -> str:
+    """The last parts of a path, at most so many."""
+    return "/".join(part for part in path.parts[-parts:] if part != path.anchor)
 
 
 class _Reader:

@@ -52,9 +52,15 @@ def sections(text: str) -> Iterator[Section]:
 def first_heading(text: str) -> tuple[str, int]:
     """The heading at the top of a text, and where its line ends, in characters; an empty one, and 0, if the text begins otherwise."""
     start = len(text) - len(text.lstrip())
-    end = (text + "\n").index("\n", start)
+    end = _line_end(text, start)
     heading = _heading(text[start:end])
     return heading, end if heading else 0
+
+
+def _line_end(text: str, start: int) -> int:
+    """Where the line that holds this place ends, in characters."""
+    end = text.find("\n", start)
+    return len(text) if end < 0 else end
 
 
 def _heading(line: str) -> str:
@@ -85,7 +91,7 @@ def _plain_blocks(text: str, start: int, end: int) -> Iterator[_Block]:
     for edges in _apart(text, start, end):
         span = _stripped(text, *edges)
         while span.start < span.end:
-            line_end = min((text + "\n").index("\n", span.start), span.end)
+            line_end = min(_line_end(text, span.start), span.end)
             heading = _heading(text[span.start : line_end])
             if not heading:
                 break

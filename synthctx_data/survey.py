@@ -89,7 +89,8 @@ class Survey:
         self.splits.setdefault(split, SplitSurvey()).add(row, is_sound)
         if is_sound and split == next(iter(self.splits)):
             self._floors.add(row)
-            self.wordings += [share for share in [row["shared_words"]] if share is not None]
+            if row["shared_words"] is not None:
+                self.wordings.append(row["shared_words"])
         if len(self._documents) < _MOST_DOCUMENTS:
             prompt = row["prompt"][0]["content"]
             self._documents.update({digest(prompt[d["start"] : d["end"]]) for d in row["documents"]})

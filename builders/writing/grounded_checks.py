@@ -11,10 +11,11 @@ from synthctx_data.rules import question_names
 
 _NAME_LETTERS = 4  # of a word that counts as a name by itself
 _RIGHT = 0.6  # the F1 of a reply from which on it counts as the answer
-CALENDAR = re.compile(
-    "January|February|March|April|May|June|July|August|September|October|November|December|Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|"
-    "Sunday|Christmas|Easter"
+_DAYS = (
+    "January|February|March|April|May|June|July|August|September|October|November|December|"
+    "Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday"
 )
+CALENDAR = re.compile(f"{_DAYS}|Christmas|Easter")
 TITLE = re.compile(
     r"(?:The|An?|Mrs?|Miss|Messrs|Dr|Sir|Rev|Lady|Lord|Captain|Professor|Dear|To)\.?"
 )  # which a name may lack elsewhere
@@ -25,10 +26,7 @@ _SELF = re.compile(
 )
 _BORNE = {
     "number": re.compile(r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|hundred|thousand)\b"),
-    "date": re.compile(
-        r"\b(?:1\d{3}|20\d{2}|January|February|March|April|May|June|July|August|September|October|November|December|"
-        r"Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)\b"
-    ),
+    "date": re.compile(rf"\b(?:1\d{{3}}|20\d{{2}}|{_DAYS})\b"),
     "name": re.compile(r"(?<![.!?:] )(?<!^)\b[A-Z][a-z]+"),
     "comparison": re.compile(r"\b(?:than|more|less|fewer|most|least|first|last|larger|higher|lower|earlier|later)\b"),
     "list": re.compile(r"\w, [^.,;]{2,40}(?:,|) and \w"),
