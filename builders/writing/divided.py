@@ -26,7 +26,6 @@ class Divided:
     document_of: the name of each passage's document.
     passages_of: the numbers of every document's passages.
     of_split: the numbers of the passages that each split may ask about.
-    held_out: the numbers of all passages of validation's documents.
     """
 
     def __init__(self, setting: Setting, passages: Sequence[Document], stream: Stream) -> None:
@@ -40,10 +39,14 @@ class Divided:
         order = [names[i] for i in stream.order(len(names))]
         cut = ceil(len(order) / _TENTH) if setting.sizes.get("validation") else len(order) // _TENTH
         self._documents = {"validation": order[:cut], "train": order[cut:]}
-        self.held_out = frozenset(self._all_of("validation"))
+        self._held_out = frozenset(self._all_of("validation"))
         self.of_split = {
             split: [number for number in self._all_of(split) if not self._unfit(number)] for split in setting.sizes
         }
+
+    def left_out(self, split: str) -> frozenset[int]:
+        """The numbers of the passages that stand in no context of a split: train shows nothing of validation's documents."""
+        return self._held_out if split == "train" else frozenset()
 
     def require(self, split: str, least_documents: int, tokens: float) -> None:
         """Raises: CorpusError if the documents are too few for what a split asks. `tokens` are those of all that its contexts may hold."""

@@ -136,8 +136,7 @@ class GroundedExpression(WrittenExpression, Generic[T]):
 
     def _tokens(self, split: str) -> float:
         """The tokens of all passages that contexts of a split may hold, about."""
-        without = self.divided.held_out if split == "train" else ()
-        there = [number for number in range(len(self.documents)) if number not in without]
+        there = [number for number in range(len(self.documents)) if number not in self.divided.left_out(split)]
         counted = there[:_COUNTED]
         return sum(self.page(number).tokens for number in counted) / max(len(counted), 1) * len(there)
 
@@ -258,7 +257,7 @@ class GroundedExpression(WrittenExpression, Generic[T]):
         own = dict.fromkeys(self.passages(result))
         documents = dict.fromkeys(self.document_of[number] for number in chain(own, ranked))
         passages = (number for name in documents for number in self.divided.passages_of[name])
-        without = {*own, *self.kept_out(result), *(self.divided.held_out if split == "train" else ())}
+        without = {*own, *self.kept_out(result), *self.divided.left_out(split)}
         cited = [needle.text for needle in concept.needles] if concept.cites else []
         return self._pool.pages(passages, [*concept.answers, *cited], without, links)
 
