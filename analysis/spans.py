@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from synthctx_data.errors import DatasetError, ModelError
+from synthctx_data.evidence import answer_of
 from synthctx_data.layout import SENTENCE_END
 from training.turns import IGNORED, encode, end_of_answer, render_prompt, render_row, tokenize
 
@@ -18,9 +19,9 @@ Span = Literal["needle", "sentence"]  # what counts as a needle: the whole of it
 class Tokens:
     """A row as a model reads it. Ranges are indices into `ids`. A token that is partly in a span is in its range.
 
-    `ids[:prompt]` comes before the answer. `answer` leaves out the tokens that end the answer. `needles` are the hops in order, or
-    the cited documents. Each needle includes its answer; for a citation this is the number in the line above the document. `gold`
-    has the document of each needle, with the line above it.
+    `ids[:prompt]` comes before the completion. `answer` is the answer in it, without evidence and without the tokens that end it.
+    `needles` are the hops in order, or the cited documents. Each needle includes its answer; for a citation this is the number in the
+    line above the document. `gold` has the document of each needle, with the line above it.
     """
 
     id: str
@@ -56,7 +57,8 @@ def tokens_of(tokenizer: Tokenizer, row: dict[str, Any], span: Span = "needle") 
     edges = np.array(tokenize(tokenizer, text, return_offsets_mapping=True)["offset_mapping"])
     message, answer = row["prompt"][0]["content"], row["completion"][0]["content"]
     start = _find(text, message.strip(), 0, row["id"]) - (len(message) - len(message.lstrip()))
-    answered = _find(text, answer.strip(), len(prompt), row["id"])
+    answered = _find(text, answer.strip(), len(prompt), row["id"]) + len(answer.strip())
+    stated = len(answer_of(answer.strip()))
     asked = _find(message, row["question"], row["documents"][-1]["end"], row["id"])
     end = start + len(message.rstrip())
 
@@ -67,7 +69,7 @@ def tokens_of(tokenizer: Tokenizer, row: dict[str, Any], span: Span = "needle") 
         id=row["id"],
         ids=tuple(encoded["input_ids"]),
         prompt=encoded["labels"].count(IGNORED),
-        answer=_range(edges, answered, answered + len(answer.strip())),
+        answer=_range(edges, answered - stated, answered),
         question=_range(edges, start + asked, min(start + asked + len(row["question"]), end)),
         needles=tuple(tokens(*_characters(message, row, needle, span)) for needle in row["needles"]),
         gold=tuple(tokens(*_document(message, row, needle["document"])) for needle in row["needles"]),

@@ -7,10 +7,12 @@ from itertools import chain, islice
 from typing import Any
 
 from builders.arrangement import arrange
+from builders.needle_forms import near_duplicates, quoting, rehoused
 from synthctx_data.assemble import Context, counts_add_up, fit, require_known
 from synthctx_data.distractors import OwnDocuments, interleave, model_identity
 from synthctx_data.errors import UsageError
-from synthctx_data.example import Concept, Example, Page
+from synthctx_data.evidence import NUMBERS
+from synthctx_data.example import Concept, Document, Example, Page
 from synthctx_data.layout import Layout
 from synthctx_data.matching import comparable, comparables, holds
 from synthctx_data.option_model import flag
@@ -20,6 +22,7 @@ from synthctx_data.task import CONTEXTS, ConceptExpression, Setting, Task
 from synthctx_data.tokens import load_counter
 
 _NEAREST = 8  # pages of the expression's own haystack that stand among a user's documents
+_HOSTS = 16  # pages behind the nearest, of which one holds a needle
 _NEEDLES = 0.75  # the share of a context that the needles of several questions may take
 _REST = 32  # tokens for other documents, at least
 _NUMBER = 98  # the index of a document whose number has two digits
@@ -50,6 +53,7 @@ class Examples:
         self._depths = parse_depth(options.depth)
         self._shared = lru_cache(maxsize=1)(self._make_shared)
         self._arranged = lru_cache(maxsize=2)(self._arrange)
+        self._host = lru_cache(maxsize=_ARRANGED * options.questions)(self._find_host)
 
     @property
     def reads(self) -> frozenset[str]:
@@ -119,14 +123,16 @@ class Examples:
 
         `first` is the index of the first row, and `numbers` are those of the concepts.
         """
-        concepts = [self.expression.concept(split, number) for number in numbers]
+        concepts = [self._concept(split, number) for number in numbers]
         longest = max(concepts, key=lambda concept: self.layout.frame(concept).tokens)
         joint = longest if len(concepts) == 1 else _joined(concepts, longest)
         rows = [(first + at, hop) for at, concept in enumerate(concepts) for hop in range(len(concept.needles))]
         depths = [self._depth(split, row, hop) for row, hop in rows]
+        if self.options.needle_format != "single":  # near-duplicates stand in their order
+            depths.sort()
 
         def fillers() -> Iterator[Page]:
-            return self._fillers(split, numbers, joint)
+            return self._around(split, numbers, joint)
 
         def order() -> Stream:
             return self.expression.rng(split, first, "order")
@@ -137,6 +143,8 @@ class Examples:
     def _asked(self, shared: _Shared, at: int) -> Context:
         """The shared context, where the question of one row is asked, with the needles of this row alone."""
         concept, context = shared.concepts[at], shared.context
+        if concept.asked is not None:
+            return replace(context, needles=(replace(context.needles[concept.asked], hop=0),))
         if len(shared.concepts) == 1:
             return context
         before = sum(len(other.needles) for other in shared.concepts[:at])
@@ -167,7 +175,7 @@ class Examples:
         """The numbers of the concepts of each context in a part of a split."""
         size = _ARRANGED * self.options.questions
         numbers = range(part * size, min((part + 1) * size, self.sizes[split]))
-        concepts = [self.expression.concept(split, number) for number in numbers]
+        concepts = [self._concept(split, number) for number in numbers]
 
         def apart(one: int, other: int) -> bool:
             return self.expression.apart(split, numbers[one], numbers[other])
@@ -180,6 +188,36 @@ class Examples:
         frame = max(self.layout.frame(concept).tokens for concept in concepts)
         numbers = self.options.questions * self.layout.number_tokens(_NUMBER)
         return min(int(_NEEDLES * self.options.max_tokens), self.options.max_tokens - frame - numbers - _REST)
+
+    def _concept(self, split: str, number: int) -> Concept:
+        """The concept of an example, with its needles in the documents, and its answer in the form, that the options ask for."""
+        concept, options = self.expression.concept(split, number), self.options
+        if options.needle_in != "own":
+            host = self._host(split, number) if options.needle_in == "passage" else None
+            concept = replace(concept, needles=tuple(rehoused(self.layout, one, host) for one in concept.needles))
+        if options.needle_format != "single":
+            count = 1 + self.expression.rng(split, number, "near-duplicates").below(len(NUMBERS))
+            others = self.expression.other_answers(split, number, count)
+            depths = [self._depth(split, number, hop) for hop in range(1 + count)]
+            concept = near_duplicates(self.layout, self.task.name, concept, others, depths, options.needle_format)
+        return quoting(concept) if options.completion == "evidence" else concept
+
+    def _find_host(self, split: str, number: int) -> Document:
+        """The document of the haystack that holds the needle of an example: none of those that are nearest to its question."""
+        fillers = self._fillers(split, [number], self.expression.concept(split, number))
+        at = _NEAREST + self.expression.rng(split, number, "host").below(_HOSTS)
+        *_, page = islice(fillers, at + 1)
+        return page.document
+
+    def _around(self, split: str, numbers: Sequence[int], concept: Concept) -> Iterator[Page]:
+        """The pages around the needles of a context. None is the passage that a needle stands in, and none states another answer."""
+        if self.options.needle_format != "single":
+            concept = replace(concept, answers=(*concept.answers, *(needle.text for needle in concept.needles)))
+        pages = self._fillers(split, numbers, concept)
+        if self.options.needle_in != "passage" or self._cell.context == "padding":
+            return pages
+        hosts = [self._host(split, number) for number in numbers]
+        return (page for page in pages if page.document not in hosts)
 
     def _fillers(self, split: str, numbers: Sequence[int], concept: Concept) -> Iterator[Page]:
         around = CONTEXTS[self._cell.context]
@@ -206,7 +244,7 @@ class Examples:
     @cached_property
     def _counts_add_up(self) -> bool:
         split = next(iter(self.sizes))
-        concept = self.expression.concept(split, 0)
+        concept = self._concept(split, 0)
         require_known(self.layout, concept, self._fillers(split, [0], concept))
         return counts_add_up(self.layout, concept, self._fillers(split, [0], concept))
 

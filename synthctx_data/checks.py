@@ -11,6 +11,7 @@ from typing import Any
 
 from synthctx_data.assemble import MOST_UNKNOWN, least_tokens
 from synthctx_data.depths import DepthHistogram, places
+from synthctx_data.evidence import all_together, answer_of
 from synthctx_data.example import cite, is_citation
 from synthctx_data.floors import Floor
 from synthctx_data.matching import comparable, comparables, mentions
@@ -139,7 +140,7 @@ class Checker:
                 self._fault("leak", f"{row['id']}: document {number + 1} has the words of a needle, and is not cited")
 
     def _shortcut(self, row: Row) -> None:
-        if len(row["needles"]) < 2 or cites(row):
+        if len(row["needles"]) < 2 or cites(row) or asks_all(row):
             return
         prompt = row["prompt"][0]["content"]
         texts = [comparable(prompt[d["start"] : d["end"]]) for d in row["documents"]]
@@ -219,7 +220,7 @@ class Checker:
                 self._fault("depth", f"{row['id']}: a needle at depth {depth:.2f}, where {wanted} were asked for")
 
     def _metric(self, row: Row) -> None:
-        completion, answers = row["completion"][0]["content"], row["answers"]
+        completion, answers = answer_of(row["completion"][0]["content"]), row["answers"]
         scores = (
             {"citation F1": citation_score(completion, completion).f1}
             if cites(row)
@@ -257,6 +258,13 @@ def cites(row: Row) -> bool:
     return is_citation(row["completion"][0]["content"])
 
 
+def asks_all(row: Row) -> bool:
+    """True if a row asks for the answers of all of its needles together, or for their number."""
+    prompt = row["prompt"][0]["content"]
+    said = all_together([prompt[needle["answer_start"] : needle["answer_end"]] for needle in row["needles"]])
+    return len(row["needles"]) > 1 and answer_of(row["completion"][0]["content"]) in said
+
+
 def wrong_spans(row: Row) -> str:
     """The fault in the spans of a row, in words; empty if there is none."""
     prompt, completion = row["prompt"][0]["content"], row["completion"][0]["content"]
@@ -265,7 +273,7 @@ def wrong_spans(row: Row) -> str:
     if any(a > b for a, b in pairwise([0, *edges, len(prompt)])):
         return f"documents overlap or end beyond the {len(prompt)} characters of the prompt"
     right = comparables(row["answers"])
-    if comparable(completion) not in right:
+    if comparable(answer_of(completion)) not in right:
         return f"the completion {completion!r} is none of the answers {row['answers']!r}"
     if not row["needles"]:
         return "no needle"
@@ -274,7 +282,7 @@ def wrong_spans(row: Row) -> str:
     wrong = next(filter(None, (_wrong_needle(needle, documents) for needle in row["needles"])), "")
     last = row["needles"][-1]
     text = prompt[last["answer_start"] : last["answer_end"]]
-    if not wrong and comparable(text) not in right:
+    if not wrong and comparable(text) not in right and not asks_all(row):
         return f"the answer span reads {text!r}, and the answers are {row['answers']!r}"
     return wrong
 

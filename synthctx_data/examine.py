@@ -6,7 +6,7 @@ from typing import Any
 
 from synthctx_data.checks import Checker, Expected, Report
 from synthctx_data.dataset import BuiltVariant
-from synthctx_data.manifest import Manifest, has_own_documents
+from synthctx_data.manifest import Manifest, stands_out
 from synthctx_data.options import UNIFORM, parse_depth
 from synthctx_data.survey import Survey
 from synthctx_data.tokens import load_counter
@@ -35,7 +35,7 @@ def expected(
     return Expected(
         max_tokens if max_tokens is not None else manifest.get("max_tokens"),
         parse_depth(depth if depth is not None else manifest.get("depth", UNIFORM)),
-        "the haystack is a user's documents, and the needles are made up" if has_own_documents(manifest) else "",
+        stands_out(manifest),
         counter if recount else None,
         int(manifest.get("questions", 1)),
     )

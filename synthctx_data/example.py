@@ -87,7 +87,9 @@ class Concept:
     *cites* is answered by the numbers of its needles' documents instead, which are known once the needles have their places.
     `steps` holds a step for every hop of a multi-hop question. `companions` are pages that stand in every context of the
     concept, and that no answer needs. `writer` is the language model that wrote the needles, if any. If the needles are `apart`,
-    each belongs to a question of its own, and for its depth the others count as any document.
+    each belongs to a question of its own, and for its depth the others count as any document. If only one of several needles is
+    `asked` for, this is its index: the others are no needles of the row. A concept that `asks_all` is answered by all of its needles
+    together, and one that `quotes` has its needles in its completion.
     """
 
     question: str
@@ -99,6 +101,9 @@ class Concept:
     writer: str = ""
     companions: tuple[Page, ...] = ()
     apart: bool = False
+    asked: int | None = None
+    asks_all: bool = False
+    quotes: bool = False
 
 
 def cite(documents: Iterable[int]) -> str:

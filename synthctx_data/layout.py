@@ -1,4 +1,4 @@
-"""The layout of a task's prompt: its `_example.jinja`, rendered in units whose tokens are counted once."""
+"""The layout of a task's prompt: its `_example.jinja` (and `_forms.jinja`), rendered in units whose tokens are counted once."""
 
 import re
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ class Layout:
 
     def __init__(self, task: str, counter: TokenCounter) -> None:
         self.counter = counter
-        self._address = f"{task}/_example"
+        self._address, self._forms = f"{task}/_example", f"{task}/_forms"
         self._titled = wording(self._address, "document", "title", "text")
         self._untitled = wording(self._address, "document", "text", title="")
         self._number = wording(self._address, "number", "number")
@@ -54,10 +54,16 @@ class Layout:
     def _head(self) -> str:
         return render(self._address, "instruction")
 
+    @cached_property
+    def _head_for_all(self) -> str:
+        return render(self._forms, "instruction_for_all")
+
     def frame(self, concept: Concept) -> Frame:
         """The text around the documents of an example that asks `concept`."""
-        tail = render(self._address, "question", question=concept.question)
-        return Frame(self._head, tail, self.counter.conversation(self._head + tail, concept.completion))
+        address, block = (self._forms, "question_with_evidence") if concept.quotes else (self._address, "question")
+        tail = render(address, block, question=concept.question)
+        head = self._head_for_all if concept.asks_all else self._head
+        return Frame(head, tail, self.counter.conversation(head + tail, concept.completion))
 
     def numbers(self, count: int) -> "Numbers":
         """The number lines of at least the first `count` documents."""

@@ -45,3 +45,12 @@ def differing(one: Manifest, other: Manifest, ignored: Iterable[str] = ()) -> li
 def has_own_documents(manifest: Manifest) -> bool:
     """True if a user's documents are the haystack around needles that are made up."""
     return bool(manifest.get("corpus")) and not str(manifest.get("variant")).startswith(("real", "grounded"))
+
+
+def stands_out(manifest: Manifest) -> str:
+    """The reason why needles stand out of their haystack by design; empty if they must not."""
+    if has_own_documents(manifest):
+        return "the haystack is a user's documents, and the needles are made up"
+    if manifest.get("needle_format", "single") != "single":
+        return "several documents differ in one answer"
+    return "a needle is a sentence alone" if manifest.get("needle_in") == "sentence" else ""

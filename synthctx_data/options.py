@@ -29,7 +29,9 @@ SHARED_OUT = {
     "--question-kinds": ("fact", "number", "date", "name", "comparison", "list"),
     "--question-wording": ("near", "far"),
 }
-_LATER = frozenset({"questions", "question_kinds", "question_wording"})
+_LATER = frozenset(
+    {"questions", "question_kinds", "question_wording", "rivals", "needle_in", "needle_format", "completion"}
+)
 _POOL_TOKENS = 64  # about half a document
 _MIN_POOL = 16
 _MAX_POOL = 1_000_000
@@ -76,8 +78,20 @@ class Options(OptionModel):
     """Hops of musique_synth's questions, with weights if they are not equally frequent: 2,3,4 or 2:6,3:3,4:1."""
     question_kinds: Annotated[str, _NEEDLES] = "fact,number,date,name,comparison,list"
     """What grounded variants ask for, with weights if the kinds are not equally frequent: fact:3,number:1."""
-    question_wording: Annotated[str, _NEEDLES] = "near,far"
-    """How near the words of a grounded question are to the passage's, with weights: near:1,far:2."""
+    question_wording: Annotated[str | None, _NEEDLES] = None
+    """How near the words of a question are to its document's, in grounded variants and mdqa_synth's templated ones, with weights: near,
+    far, or near:1,far:2. Default: near,far for grounded variants, any wording for templated ones."""
+    rivals: Annotated[int | None, Field(ge=0), Parameter(show_default=False), _NEEDLES] = None
+    """Documents of mdqa_synth's templated haystacks, at most, that state the relation asked for, or whose subject has a similar name.
+    Default: as many as there is room for, and two documents on each subject. With a number, each subject has one."""
+    needle_in: Annotated[Literal["own", "sentence", "passage"], _NEEDLES] = "own"
+    """The document of a made-up needle of mdqa_synth: its own, a sentence alone, or a passage of the haystack with the needle in its
+    middle."""
+    needle_format: Annotated[Literal["single", "near-duplicates", "list", "count"], _NEEDLES] = "single"
+    """Several needles for each made-up question of mdqa_synth, which differ in the answer: one of them is asked for by its place, all
+    are to be listed, or they are to be counted."""
+    completion: Annotated[Literal["answer", "evidence"], _NEEDLES] = "answer"
+    """What a model learns to write in mdqa_synth and musique_synth: the answer, or the needles word for word and then the answer."""
     insight_wording: Annotated[Literal["varied", "identical"], _NEEDLES] = "varied"
     """How the documents of summhay_synth's templated variants word an insight: each anew, or all the same."""
     model: Annotated[str | None, _MODEL] = None
@@ -106,8 +120,9 @@ class Options(OptionModel):
 
     @field_validator("question_kinds", "question_wording")
     @classmethod
-    def _shares_are_read(cls, value: str, info: ValidationInfo) -> str:
-        parse_shares(value, flag(str(info.field_name)))
+    def _shares_are_read(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None:
+            parse_shares(value, flag(str(info.field_name)))
         return value
 
     @model_validator(mode="after")
@@ -119,6 +134,10 @@ class Options(OptionModel):
         if self.questions > 1 and self.depth != UNIFORM:
             raise UsageError(
                 "--questions: the needles of one context cannot all stand at the depths of --depth; leave out one of the two"
+            )
+        if self.questions > 1 and self.needle_format != "single":
+            raise UsageError(
+                "--needle-format: a context with several needles for a question has one question; leave out --questions"
             )
         if self.distractors != "dense" and "dense_model" in self.changed():
             raise UsageError("--dense-model: it is read with --distractors dense only; add that or leave it out")

@@ -63,6 +63,13 @@ class ConceptExpression(ABC):
         """Those of the sources that are known before a language model writes."""
         return {}
 
+    def other_answers(self, split: str, index: int, count: int) -> list[str]:
+        """Further answers that the needle of an example could state, of the same kind as its own.
+
+        Expressions that read `needle_format` have them.
+        """
+        raise NotImplementedError(self.name)
+
     def notes(self) -> list[str]:
         """A line for each kind of thing in the corpus that is passed over because it is broken or too long. `--strict` refuses it."""
         return []

@@ -9,6 +9,7 @@ import numpy as np
 
 from synthctx_data.checks import Row, cites
 from synthctx_data.depths import places
+from synthctx_data.evidence import answer_in
 from synthctx_data.metrics import answer_f1, best_subspan_em, citation_score, exact_match
 from synthctx_data.seeding import rng
 from training.contexts import documents_of
@@ -31,7 +32,7 @@ def score(row: Row, prediction: str) -> dict[str, float]:
     if cites(row):
         found = citation_score(prediction, row["completion"][0]["content"])
         return {"f1": found.f1, "precision": found.precision, "recall": found.recall, "em": float(found.f1 == 1)}
-    answers = row["answers"]
+    answers, prediction = row["answers"], answer_in(row, prediction)
     return {
         "f1": answer_f1(prediction, answers),
         "em": exact_match(prediction, answers),

@@ -12,7 +12,7 @@ from builders.shards import Build
 from builders.writing.sample import SAMPLE_MODEL
 from builders.writing.store import ANSWERS
 from synthctx_data import __version__
-from synthctx_data.manifest import has_own_documents, read_manifest
+from synthctx_data.manifest import read_manifest, stands_out
 from synthctx_data.option_model import flag
 from synthctx_data.prompts import environment, source_hash
 from synthctx_data.survey import Survey
@@ -59,9 +59,8 @@ def describe(task: Task, build: Build, survey: Survey, address: str, folder: Pat
 
 def _stands_out(build: Build, manifest: Mapping[str, Any]) -> str:
     """The reason why needles stand out by design, in words; empty if they must not."""
-    if has_own_documents(manifest):
-        return "the haystack is a user's documents and the needles are made up"
-    return "whatever is no padding is a needle: this is the paper's design" if build.variant.endswith("padding") else ""
+    padded = build.variant.endswith("padding") and "whatever is no padding is a needle: this is the paper's design"
+    return stands_out(manifest) or padded or ""
 
 
 def command(task: Task, build: Build, answers: str | None) -> str:

@@ -42,7 +42,7 @@ _QUESTION = Stage(_ADDRESS, "question", Question, 90, 600, SHARED)
 class Grounded(GroundedExpression[Asked]):
     """The concept expression `grounded` of MDQA. The needle is the sentence of a passage that supports the answer."""
 
-    reads = GroundedExpression.reads | {"questions"}
+    reads = GroundedExpression.reads | {"questions", "completion"}
     stages = (_QUESTION, KNOWN, NEAR)
 
     def write(self, editor: Editor, unit: str, split: str, index: int, number: int) -> Asking[Asked]:

@@ -36,7 +36,7 @@ class Llm(LlmConcept[Asked]):
     Its distractors are another passage about its subject, and two about other subjects with the same relation and style.
     """
 
-    reads = LlmConcept.reads | {"questions"}
+    reads = LlmConcept.reads | {"questions", "completion"}
     stages = (
         Stage(_ADDRESS, "needle", Asked, 300, 1024),
         Stage(_ADDRESS, "distractors", WrittenDocuments, 650, 2048),

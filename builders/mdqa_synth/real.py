@@ -10,7 +10,7 @@ from synthctx_data.example import Span
 class Real(RealQuestions):
     """The concept expression `real` of MDQA: questions of one hop."""
 
-    reads = RealQuestions.reads | {"questions"}
+    reads = RealQuestions.reads | {"questions", "completion"}
     license = "cc-by-sa-3.0"
     source = "nq-open-oracle.jsonl.gz of Lost in the Middle"
 

@@ -18,7 +18,7 @@ class Symbolic(ConceptExpression):
     """
 
     name = "symbolic"
-    reads = frozenset({"key_style", "questions"})
+    reads = frozenset({"key_style", "questions", "needle_in", "needle_format", "completion"})
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
@@ -40,6 +40,10 @@ class Symbolic(ConceptExpression):
         while True:
             groups = [list(islice(pairs, self._entries)) for _ in range(_BATCH)]
             yield from self.setting.layout.pages([keys.entries_document(self._entry, group) for group in groups])
+
+    def other_answers(self, split: str, index: int, count: int) -> list[str]:
+        taken = {name for pair in self._gold(split, index) for name in pair}
+        return list(islice(keys.names(self.setting.options.key_style, self.rng(split, index, "others"), taken), count))
 
     def _gold(self, split: str, index: int) -> list[keys.Pair]:
         drawn = keys.names(self.setting.options.key_style, self.rng(split, index, "needle"), set())

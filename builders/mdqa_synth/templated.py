@@ -1,10 +1,16 @@
 """Templated needles: a sentence from a template states a relation of a made-up entity; the answer is the relation's object."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 
-from synthctx_data.example import Concept, Page
+from synthctx_data.example import Concept, Needle, Page
+from synthctx_data.options import CORPUS_OPTIONS, parse_shares
+from synthctx_data.prompts import Wording
+from synthctx_data.seeding import Stream
 from synthctx_data.task import ConceptExpression, Setting
+from synthctx_data.wording import shared_words
 from synthctx_data.world.articles import Chapter, make_chapter, split_wordings, world_size
 from synthctx_data.world.entities import KIND_OF
 
@@ -21,7 +27,8 @@ class Templated(ConceptExpression):
     """
 
     name = "templated"
-    reads = frozenset({"questions"})
+    reads = frozenset({"questions", "question_wording", "needle_in", "needle_format", "completion"})
+    haystack_reads = CORPUS_OPTIONS | {"rivals"}
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
@@ -35,10 +42,28 @@ class Templated(ConceptExpression):
     def concept(self, split: str, index: int) -> Concept:
         chapter, number, relation = self._pick(split, index)
         needle = chapter.needle(number, relation)
-        asks = split_wordings(self._address, f"ask_{relation}", split, "subject")
-        asked = self.rng(split, index, "question").choice(asks)
+        asked = self.rng(split, index, "question").choice(self._questions(split, index, relation, needle))
         question = asked.fill(subject=chapter.articles[number].document.title)
         return Concept(question, needle.text, (needle.text,), (needle,))
+
+    def _questions(self, split: str, index: int, relation: str, needle: Needle) -> Sequence[Wording]:
+        """The wordings that may ask for a relation: any, far ones, or those of the others that share most words with the needle."""
+        asks = split_wordings(self._address, f"ask_{relation}", split, "subject")
+        wanted = self.setting.options.question_wording
+        if wanted is None:
+            return asks
+        shares = parse_shares(wanted, "--question-wording")
+        if self.rng(split, index, "question wording").uniform() >= shares.get("near", 0.0):
+            return split_wordings(f"{self._address}_far", f"far_{relation}", split, "subject")
+        nearness = [shared_words(ask.fill(subject=""), [needle.sentence]) or 0.0 for ask in asks]
+        return [ask for ask, near in zip(asks, nearness, strict=True) if near == max(nearness)]
+
+    def other_answers(self, split: str, index: int, count: int) -> list[str]:
+        chapter, number, relation = self._pick(split, index)
+        world, entity = chapter.world, chapter.articles[number].entity
+        objects = dict.fromkeys(world.objects[kin][relation] for kin in world.by_kind[world.entities[entity].kind])
+        del objects[world.objects[entity][relation]]
+        return self.rng(split, index, "others").shuffled(list(objects))[:count]
 
     def haystack(self, split: str, index: int, concept: Concept) -> Iterator[Page]:
         chapter, number, _ = self._pick(split, index)
@@ -47,7 +72,11 @@ class Templated(ConceptExpression):
         kin = chapter.world.by_kind[chapter.world.entities[entity].kind]
         near = [entity, *(kin[i] for i in stream.integers(len(kin), _NEAR))]
         group = chapter.group_of(number)
-        order = chapter.two_each([rival for one in near for rival in chapter.of_family(one, group)], stream)
+        first = [rival for one in near for rival in chapter.of_family(one, group)]
+        rivals = self.setting.options.rivals
+        order = (
+            chapter.two_each(first, stream) if rivals is None else _few_rivals(chapter, number, first, rivals, stream)
+        )
         return chapter.pool.pages(order, concept.answers, without=(number,))
 
     def _pick(self, split: str, index: int) -> tuple[Chapter, int, str]:
@@ -63,3 +92,32 @@ class Templated(ConceptExpression):
         name = (options.seed, task, self.name, "chapter", number)
         # An object seldom stands in two articles: so it is no sign of the answer that no other document may hold it.
         return make_chapter(self.setting.layout, self._address, self._size, split, *name, outward=KIND_OF)
+
+
+def _few_rivals(chapter: Chapter, number: int, first: Sequence[int], most: int, stream: Stream) -> Iterator[int]:
+    """The numbers of articles, of which at most `most` could be taken for article `number`: rivals, which come first.
+
+    A rival states the same relations, or its subject's name shares a part with that of the article's. After the rivals come all other
+    articles, at first of each family only as many as there are rivals and the article itself: no subject is known by its likes.
+    """
+    entities, articles = chapter.world.entities, chapter.articles
+    own, group = articles[number].entity, chapter.group_of(number)
+
+    def is_rival(other: int) -> bool:
+        entity = entities[articles[other].entity]
+        of_kind = entity.kind == entities[own].kind
+        return of_kind and (chapter.group_of(other) == group or not {*entities[own].parts}.isdisjoint(entity.parts))
+
+    others = [other for other in chapter.one_each([number, *first], stream) if articles[other].entity != own]
+    yield from islice(filter(is_rival, others), most)
+    unlike = [other for other in others if not is_rival(other)]
+    alike: Counter[int] = Counter()
+    for other in unlike:
+        family = chapter.families.of[articles[other].entity][0]
+        alike[family] += 1
+        if alike[family] <= most + 1:
+            yield other
+    yield from unlike
+    yield from (
+        other for other in chapter.two_each(unlike, stream) if not is_rival(other) and articles[other].entity != own
+    )

@@ -54,7 +54,7 @@ _QUESTION = Stage(_ADDRESS, "question", Chain, 330, 1500, SHARED)
 class Grounded(GroundedExpression[Chained]):
     """The concept expression `grounded` of MuSiQue. A needle is the sentence of a passage that supports the answer of a hop."""
 
-    reads = GroundedExpression.reads | {"hops"}
+    reads = GroundedExpression.reads | {"hops", "completion"}
     stages = (_QUESTION, KNOWN, NEAR)
     least_documents = 2
     draws = 120  # most of which find no chain, and ask nothing

@@ -54,7 +54,7 @@ class Llm(LlmConcept[Chain]):
         Stage(_ADDRESS, "needle", Chain, 850, 3072),
         Stage(_ADDRESS, "distractors", WrittenDocuments, 600, 3072),
     )
-    reads = LlmConcept.reads | {"hops"}
+    reads = LlmConcept.reads | {"hops", "completion"}
 
     def order(self, place: ExampleUnit, brief: Brief, number: int) -> CheckedPrompt[Chain]:
         kinds = self._kinds(place, brief.kind)

@@ -20,7 +20,7 @@ class Real(RealQuestions):
 
     license = "cc-by-4.0"
     source = "musique_ans_v1.0_train.jsonl of MuSiQue"
-    reads = RealQuestions.reads | {"hops"}
+    reads = RealQuestions.reads | {"hops", "completion"}
 
     def hops(self, split: str, index: int) -> int:
         return draw_hops(self.setting, split, index)

@@ -21,7 +21,7 @@ class Symbolic(ConceptExpression):
     """
 
     name = "symbolic"
-    reads = frozenset({"key_style", "hops"})
+    reads = frozenset({"key_style", "hops", "completion"})
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)

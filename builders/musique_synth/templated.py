@@ -45,7 +45,7 @@ class Templated(ConceptExpression):
     """
 
     name = "templated"
-    reads = frozenset({"hops"})
+    reads = frozenset({"hops", "completion"})
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)

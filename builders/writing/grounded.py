@@ -158,7 +158,7 @@ class GroundedExpression(WrittenExpression, Generic[T]):
         stream = rng(options.seed, self.setting.task, self.name, split, index, "kind", number)
         kinds = parse_shares(options.question_kinds, "--question-kinds")
         borne = {kind: share for kind, share in kinds.items() if bears(kind, text)} or {"fact": 1.0}
-        wordings = parse_shares(options.question_wording, "--question-wording")
+        wordings = parse_shares(options.question_wording or "near,far", "--question-wording")
         return _drawn(borne, stream.uniform()), _drawn(wordings, stream.uniform())
 
     def part(self, split: str, index: int, number: int) -> str:

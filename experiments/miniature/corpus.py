@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.miniature.passages import Passage, make_passages
+from experiments.miniature.passages import Passage, is_worded, make_passages
 from synthctx_data.files import write_text
 from synthctx_data.metrics import answer_f1
 from synthctx_data.seeding import rng
@@ -13,15 +13,20 @@ from synthctx_data.seeding import rng
 _RIVALS = 4  # further passages for a question, which state the same relation of other subjects
 
 
-def write_corpus(file: Path, questions: int, name: str) -> Path:
-    """The file of a corpus of questions with passages. All passages have different subjects, so none contradict each other."""
+def write_corpus(file: Path, questions: int, name: str, wording: int | None = None) -> Path:
+    """The file of a corpus of questions with passages. All passages have different subjects, so none contradict each other.
+
+    With a `wording`, all questions have the wording of this number for their relation.
+    """
     if file.exists():
         return file
     stream = rng("mini", "corpus", name)
     known: set[str] = set()
-    rows = []
-    for _ in range(questions):
+    rows: list[dict[str, Any]] = []
+    while len(rows) < questions:
         gold, *rivals = make_passages(stream, 1 + _RIVALS, known)
+        if wording is not None and not is_worded(gold.asks[0], gold.title, wording):
+            continue
         known.update(passage.title for passage in (gold, *rivals))
         asked = gold.asks[0]
         contexts = [{**_document(one), "isgold": one is gold} for one in (gold, *rivals)]

@@ -113,6 +113,11 @@ def _passage(stream: Stream, subject: str, asked: Relation) -> Passage:
     return Passage(subject, " ".join(stream.shuffled(sentences)), tuple(asks))
 
 
+def is_worded(ask: Ask, subject: str, number: int) -> bool:
+    """True if a question about a subject has the wording of this number for its relation."""
+    return ask.question == _fill(_WAYS[ask.relation][1][number], subject)
+
+
 def _called(stream: Stream, kind: str, name: str) -> str:
     """The name that a passage uses for its subject: the whole name, or the part that people use."""
     if kind == "place" or stream.below(2):
