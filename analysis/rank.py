@@ -19,18 +19,25 @@ Every candidate gets a short tuning of the model, and so does the target if
 it has a train split (a few hundred real rows will do). Then the heads of all
 these models are scored on the same rows of the target.
 
-  reach  Tuning on the target teaches some retrieval. Reach is the share of it
-         that tuning on the candidate teaches, too: the scalar product of the
-         score vectors, divided by that of the reference with itself. 1 is as
-         much as the target's own data. It has its 95 % interval over
-         resampled rows.
+  reach  the scalar product of the score vectors of a candidate and of the
+         reference (the model tuned on the target), divided by that of the
+         reference with itself. 1 is as much retrieval as the target's own
+         data teach.
+  over untuned
+         the reach over that of the untuned model, which has many of these
+         heads without any tuning. It has its 95 % interval over resampled
+         rows.
   sure   the share of resamples in which a candidate comes first
   none   the model with its context extended, but not tuned. Without a train
          split it is the reference.
 
-The reach is a prediction: the paper found such measures to go with F1 over
-its variants (not on MDQA), and a full tuning on the first two candidates
-will tell.
+The target is the data that the model is wanted for, and no candidate. Thirty
+questions of one's own with their passages will do (docs/own_documents.md);
+tests/data/nq-open-oracle-500.jsonl.gz has 500 to try with.
+
+This is a prediction. The paper found such measures to go with F1 over its
+variants, but not on MDQA; RECIPE.md tells how well they did here. A full
+tuning on the first two candidates will tell.
 
 The folder --output gets adapters, scores, ranking.json and a figure. Called
 again, the same command goes on from what is done.

@@ -218,25 +218,29 @@ def test_candidates_are_ranked_by_what_they_do_to_the_heads(place: Path) -> None
     from synthctx_data.options import Options
 
     options = Options(max_tokens=600, tokenizer="tiny", key_style="word", train=40, validation=2)
-    job = Build("mdqa_synth", "symbolic_haystack", options, place / "synthctx" / "mdqa_synth")
-    build_variant(job)
-    update_card(TASKS["mdqa_synth"], job)
-    other = "synthctx/mdqa_synth:symbolic_haystack"
+    others = []
+    for variant in ("symbolic_haystack", "symbolic_padding"):
+        job = Build("mdqa_synth", variant, options, place / "candidates" / "mdqa_synth")
+        build_variant(job)
+        update_card(TASKS["mdqa_synth"], job)
+        others.append(f"candidates/mdqa_synth:{variant}")
     torch.manual_seed(0)
-    choices = {"model": "tiny", "max_tokens": 600, "data": [DATA, other], "target": DATA, "learning_rate": 0.01}
+    choices = {"model": "tiny", "max_tokens": 600, "data": others, "target": DATA, "learning_rate": 0.01}
     ranking = RankOptions(
         **choices, max_steps=3, accumulation=1, limit=4, gradient_checkpointing=False, output="ranking"
     )
     ranked = rank_data(ranking)
-    assert {r.name for r in ranked} == {"none", DATA, other}
+    assert {r.name for r in ranked} == {"none", *others}
     assert sum(r.sure for r in ranked) == pytest.approx(1)
-    same = next(r for r in ranked if r.name == DATA)
-    assert (same.reach, same.cosine) == (
-        pytest.approx(1),
-        pytest.approx(1),
-    )  # the target's own data are a candidate here
+    untuned = next(r for r in ranked if r.name == "none")
+    assert (untuned.over, untuned.low, untuned.high) == (0, 0, 0)
+    assert all(r.over == pytest.approx(r.reach - untuned.reach) for r in ranked)
     assert json.loads((place / "ranking" / "ranking.json").read_text())["about"]["reference"] == DATA
     assert rank_data(ranking) == ranked
+    with pytest.raises(
+        UsageError, match=r"--target: expected data that no candidate is .* leave .*symbolic_padding out"
+    ):
+        rank_data(ranking.model_copy(update={"target": others[1]}))
 
 
 @pytest.mark.parametrize(

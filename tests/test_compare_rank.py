@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import scipy.stats
 from analysis.correlation import correlate, holm, kendall, partial_spearman, pearson, spearman
 from analysis.engine.compare import compare, cosine, measures, overlap, recall
 from analysis.engine.knockout import controls
-from analysis.engine.rank import order, reach
+from analysis.engine.rank import caveats, order, reach
 from analysis.heads import HeadScores
 from analysis.options import CompareOptions
 from synthctx_data.errors import UsageError
@@ -200,13 +201,28 @@ def test_scores_of_other_spans_do_not_mix(files: Path) -> None:
 def test_reach_is_one_of_the_reference_itself_and_ranks() -> None:
     reference = heads_like(REFERENCE, 1, 1)
     assert reach(reference, reference) == pytest.approx(1)
-    ranked = order(
-        {name: heads_like(REFERENCE * share, 1, 2) for name, share in (("weak", 0.3), ("strong", 0.9))}, reference
-    )
-    assert [r.name for r in ranked] == ["strong", "weak"]
+    shares = (("none", 0.1), ("weak", 0.3), ("strong", 0.9))
+    ranked = order({name: heads_like(REFERENCE * share, 1, 2) for name, share in shares}, "none", reference)
+    assert [r.name for r in ranked] == ["strong", "weak", "none"]
     assert ranked[0].sure > 0.95
-    assert ranked[0].sure + ranked[1].sure == pytest.approx(1)
-    assert all(r.low <= r.reach <= r.high for r in ranked)
+    assert sum(r.sure for r in ranked) == pytest.approx(1)
+    assert all(r.low <= r.over <= r.high for r in ranked)
+    assert [r.over for r in ranked] == pytest.approx([r.reach - ranked[2].reach for r in ranked])
+    assert caveats(ranked) == []
+
+
+def test_a_ranking_says_what_keeps_it_from_telling_much() -> None:
+    reference = heads_like(REFERENCE, 1, 1)
+    shares = (("none", 0.9), ("one", 0.95), ("other", 0.95))
+    high, tied = caveats(
+        order(
+            {name: heads_like(REFERENCE * share, 1, seed) for seed, (name, share) in enumerate(shares, 2)},
+            "none",
+            reference,
+        )
+    )
+    assert re.match(r"The model already reaches 0\.\d\d untuned", high)
+    assert "comes first in only" in tied
 
 
 RANKED = [

@@ -1,6 +1,6 @@
 """A ranking of data sets by what a short tuning on each does to the heads."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +22,19 @@ from training.plots import bars, bars_size, saved
 from training.sequences import parse_mixture
 
 BASE, TARGET = "none", "target"
+_HIGH = 0.5  # the reach of an untuned model from which on the heads tell little
+_SURE = 0.95
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """A candidate: its reach with interval, its cosine with the reference, and the share of resamples in which it is first."""
+    """A candidate: its reach, what that is over the untuned model's with its 95 % interval, its cosine with the reference, and the share
+    of resamples in which it is first.
+    """
 
     name: str
     reach: float
+    over: float
     low: float
     high: float
     cosine: float
@@ -39,25 +44,29 @@ class Ranked:
 def rank_data(options: RankOptions) -> list[Ranked]:
     """The candidates and the untuned model, the highest reach first.
 
-    Raises: UsageError if model or data cannot be loaded.
+    Raises: UsageError if model or data cannot be loaded, or if the target is a candidate too.
     """
     names = [str(part.address) for part in parse_mixture(options.data)]
     if len(names) < 2:
         raise UsageError(f"--data: expected two candidates or more, got {' '.join(options.data)}")
     target = parse_variant_address(options.target)
+    if str(target) in names:
+        raise UsageError(
+            f"--target: expected data that no candidate is, since nothing comes nearer to it; leave {target} out of --data"
+        )
     err.print(f"rank: the target and the untuned model: {target}", soft_wrap=True)
     reference = _tuned(options, options.target, TARGET) if has_split(target, "train") else None
     candidates = {BASE: _scores(options, BASE, None)}
     for number, (name, data) in enumerate(zip(names, options.data, strict=True)):
         err.print(f"rank: candidate {number + 1} of {len(names)}: {data}", soft_wrap=True)
-        candidates[name] = reference if reference and name == str(target) else _tuned(options, data, f"{number}")
-    ranked = order(candidates, reference or candidates[BASE])
+        candidates[name] = _tuned(options, data, f"{number}")
+    ranked = order(candidates, BASE, reference or candidates[BASE])
     output = Path(options.output)
     about = {**options.model_dump(), "reference": options.target if reference else BASE}
     write_json(output / "ranking.json", {"about": about, "ranked": ranked})
-    means = {one.name: Mean(one.reach, one.low, one.high, options.limit) for one in ranked}
+    means = {one.name: Mean(one.over, one.low, one.high, options.limit) for one in ranked}
     with saved(output / "ranking", bars_size(means), options.target) as axes:
-        bars(means, "reach", axes)
+        bars(means, "reach over that of the untuned model", axes)
     return ranked
 
 
@@ -92,16 +101,17 @@ def _scores(options: RankOptions, name: str, adapter: Path | None) -> HeadScores
     )
 
 
-def order(candidates: Mapping[str, HeadScores], reference: HeadScores) -> list[Ranked]:
-    """The candidates, the highest reach first, with intervals over resampled rows."""
+def order(candidates: Mapping[str, HeadScores], untuned: str, reference: HeadScores) -> list[Ranked]:
+    """The candidates, the highest reach first, with intervals over resampled rows. One of them is the `untuned` model."""
     reaches = {name: reach(heads, reference) for name, heads in candidates.items()}
     resampled = {name: _resampled_reaches(heads, reference) for name, heads in candidates.items()}
     first = np.argmax(np.stack(list(resampled.values())), axis=0)
     found = []
     for number, (name, heads) in enumerate(candidates.items()):
-        low, high = np.quantile(resampled[name], [0.025, 0.975])
+        low, high = np.quantile(resampled[name] - resampled[untuned], [0.025, 0.975])
+        over, sure = reaches[name] - reaches[untuned], float((first == number).mean())
         alike = cosine(reference.values, heads.values)
-        found.append(Ranked(name, reaches[name], float(low), float(high), alike, float((first == number).mean())))
+        found.append(Ranked(name, reaches[name], over, float(low), float(high), alike, sure))
     return sorted(found, key=lambda r: -r.reach)
 
 
@@ -126,11 +136,39 @@ def _resampled_reaches(heads: HeadScores, reference: HeadScores) -> NDArray[np.f
 
 
 def show_ranking(ranked: list[Ranked], output: Path) -> None:
-    """Prints the ranking as a table."""
+    """Prints the ranking as a table, and what keeps it from telling much."""
     rows = [
-        (r.name, f"{r.reach:.2f}", f"[{r.low:.2f}, {r.high:.2f}]", f"{r.cosine:.2f}", f"{r.sure:.0%}") for r in ranked
+        (
+            r.name,
+            f"{r.over:+.2f}",
+            f"[{r.low:+.2f}, {r.high:+.2f}]",
+            f"{r.reach:.2f}",
+            f"{r.cosine:.2f}",
+            f"{r.sure:.0%}",
+        )
+        for r in ranked
     ]
-    shown = table({"train on": "left", **dict.fromkeys(("reach", "95 %", "cosine", "sure"), "right")}, rows)
+    columns = ("over untuned", "95 %", "reach", "cosine", "sure")
+    shown = table({"train on": "left", **dict.fromkeys(columns, "right")}, rows)
     shown.columns[0].no_wrap = False
     out.print(shown)
+    for line in caveats(ranked):
+        out.print(line, soft_wrap=True)
     out.print(f"{output}: ranking.json, ranking.svg, ranking.png, runs/, heads/", soft_wrap=True)
+
+
+def caveats(ranked: Sequence[Ranked]) -> list[str]:
+    """What keeps a ranking from telling much, in words; empty if nothing does."""
+    untuned = next(one for one in ranked if one.name == BASE)
+    best = next(one for one in ranked if one.name != BASE)
+    found = []
+    if untuned.reach >= _HIGH:
+        found.append(
+            f"The model already reaches {untuned.reach:.2f} untuned: it has most of these heads, so they tell little about the data. "
+            "Compare F1 after a full tuning instead (training/evaluate.py)."
+        )
+    if best.sure < _SURE:
+        found.append(
+            f"{best.name} comes first in only {best.sure:.0%} of the resamples: take this for a tie, or give more rows (--limit)."
+        )
+    return found
