@@ -15,10 +15,13 @@ REAL = "real"  # the variant that the synthetic variants stand in for
 class TrainingSet(Part):
     """A data set to tune on: the builder's variant, its examples, and how often they are read.
 
-    Variants of few examples are read several times, so that all are tuned on about as many.
+    Variants of few examples are read several times, so that all are tuned on about as many. `options` are further ones of the builder, and
+    the variants `also` have equal shares of the examples.
     """
 
     variant: str
+    options: dict[str, int | str] = {}
+    also: tuple[str, ...] = ()
     examples: int | None = None
     questions: int | None = None
     epochs: float = 1.0

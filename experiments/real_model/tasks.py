@@ -1,6 +1,7 @@
 """The work of the jobs, as calls of the product. What is done is not done again, even if only the small files of it are left."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,11 @@ class Study:
         variant = self.plan.variants[name].variant if name in self.plan.variants else "real_haystack"
         return f"{self.root / 'data' / name / task}:{variant}"
 
+    def training(self, name: str) -> list[str]:
+        """The addresses of the data sets that make a variant of the plan."""
+        first = self.data(name)
+        return [first, *(f"{first.rpartition(':')[0]}:{variant}" for variant in self.plan.variants[name].also)]
+
     def reads(self, model: str) -> dict[str, Any]:
         """The options that name a model, and its numbers' type."""
         named = {"model": self.plan.model} if model == UNTUNED else {"adapter": str(self.at(model, "adapter"))}
@@ -65,22 +71,29 @@ def build_data(study: Study) -> None:
     study.root.mkdir(parents=True, exist_ok=True)
     parts = divide(study.root, plan.held_out)
     tuning = plan.tuning
-    for name, one in plan.variants.items():
-        build_variant_at(
-            study.root / "data" / name,
-            "mdqa_synth",
-            one.variant,
-            plan.model,
-            max_tokens=tuning.tokens,
-            questions=one.questions or tuning.questions,
-            train=one.examples or tuning.examples,
-            corpus=str(parts["train"]) if one.is_real else "",
-        )
+    for variant_name, one in plan.variants.items():
+        variants, place = (one.variant, *one.also), study.root / "data" / variant_name
+        for variant in variants:
+            own = drop_unread("mdqa_synth", variant, one.options)
+            sizes = {
+                "max_tokens": tuning.tokens,
+                "questions": one.questions or tuning.questions,
+                "train": (one.examples or tuning.examples) // len(variants),
+            }
+            corpus = str(parts["train"]) if one.is_real else ""
+            build_variant_at(place, "mdqa_synth", variant, plan.model, corpus, **{**sizes, **own})
     for name, test in plan.tests.items():
-        corpus = QUESTIONS / _CORPORA[test.task] if test.task in _CORPORA else parts["test"]
+        asked = QUESTIONS / _CORPORA[test.task] if test.task in _CORPORA else parts["test"]
         sizes = {"max_tokens": test.tokens, "questions": test.questions, "train": test.rows}
         place = study.root / "data" / name
-        build_variant_at(place, test.task, "real_haystack", plan.model, str(corpus), **sizes, **test.options)
+        build_variant_at(place, test.task, "real_haystack", plan.model, str(asked), **sizes, **test.options)
+
+
+def drop_unread(task: str, variant: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a variant reads, of those of a construction that has other variants besides."""
+    from builders import find_task
+
+    return {name: value for name, value in options.items() if name in find_task(task).variant(variant).reads}
 
 
 def build_variant_at(folder: Path, task: str, variant: str, tokenizer: str, corpus: str = "", **options: Any) -> None:
@@ -122,7 +135,7 @@ def tune(study: Study, model: str) -> None:
     recipe = Recipe(
         model=study.plan.model,
         dtype=DTYPE,
-        data=[study.data(variant)],
+        data=study.training(variant),
         output=str(folder),
         learning_rate=tuning.learning_rate,
         epochs=study.plan.variants[variant].epochs,

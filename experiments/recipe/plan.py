@@ -1,8 +1,8 @@
 """The plan of the search: plan.yaml, read and checked. Candidates, and combinations of the best."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -159,8 +159,3 @@ def _can_be_built(candidate: Candidate) -> bool:
     except UsageError:
         return False
     return True
-
-
-def drop_unread(options: Mapping[str, Any], reads: Sequence[str] | frozenset[str]) -> dict[str, Any]:
-    """The options that a variant reads."""
-    return {name: value for name, value in options.items() if name in reads}

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.miniature import plan as miniature
-from experiments.recipe.plan import Candidate, Development, Plan, drop_unread
+from experiments.real_model.tasks import drop_unread
+from experiments.recipe.plan import Candidate, Development, Plan
 from synthctx_data.files import write_json
 from training.answer_scores import score
 
@@ -98,14 +99,12 @@ def build_tests(study: Study) -> None:
 
 def build_candidate(study: Study, name: str, candidate: Candidate, contexts: int | None = None) -> list[str]:
     """The addresses of the data of a candidate. They are built if they are not there."""
-    from builders import find_task
-
     contexts, tokens = contexts or study.plan.tuning.contexts, study.plan.tuning.tokens
     shares = candidate.lengths or {tokens: 1.0}
     variants = [candidate.variant, *candidate.also]
     found = []
     for variant in variants:
-        options = drop_unread(candidate.options, find_task(_TASK).variant(variant).reads)
+        options = drop_unread(_TASK, variant, candidate.options)
         for length, share in shares.items():
             part = share / sum(shares.values()) / len(variants)
             rows = candidate.rows or round(contexts * tokens / length * part) * int(options.get("questions", 1))
