@@ -41,9 +41,14 @@ class RunOptions(OptionModel):
     @property
     def processes(self) -> int:
         """The number of processes to build with."""
-        if self.workers:
-            return self.workers
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return processes(self.workers)
+
+
+def processes(workers: int | None) -> int:
+    """The number of processes to work with: one for each core that may be used, unless another number is asked for."""
+    if workers:
+        return workers
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

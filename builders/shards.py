@@ -1,10 +1,11 @@
 """The shards of a variant: the Parquet files that share its examples, each written whole or not at all."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builders import find_task
@@ -14,7 +15,7 @@ from synthctx_data.files import whole
 from synthctx_data.options import Options
 from synthctx_data.schema import SCHEMA, to_table
 
-_SHARD_TOKENS = 2**24  # about 60 MB of text
+SHARD_TOKENS = 2**24  # about 60 MB of text
 _GROUP_CHARACTERS = 2**23  # of a row group, which a reader of a stream reads at once
 _GROUP_ROWS = 64
 _SMALL_COLUMNS = [
@@ -81,12 +82,18 @@ def ranges(size: int, count: int) -> list[range]:
     return [range(size * i // count, size * (i + 1) // count) for i in range(count)]
 
 
+def plan_shards(split: str, rows: int, count: int) -> list[Shard]:
+    """At most `count` shards of a split with some rows."""
+    parts = ranges(rows, count)
+    return [Shard(split, i, len(parts), part.start, part.stop) for i, part in enumerate(parts)]
+
+
 def plan(examples: Examples, shards: int | None) -> list[Shard]:
     """The shards of every split: `shards` for each split, or (None) as many as are needed for 2**24 tokens in each shard."""
     planned = []
     for split, size in examples.sizes.items():
-        parts = ranges(size, shards or -(-size * examples.options.max_tokens // _SHARD_TOKENS))
-        planned += [Shard(split, i, len(parts), part.start, part.stop) for i, part in enumerate(parts)]
+        parts = plan_shards(split, size, shards or -(-size * examples.options.max_tokens // SHARD_TOKENS))
+        planned += parts
     return planned
 
 
@@ -99,9 +106,14 @@ def examples_of(build: Build) -> Examples:
 def write_shard(build: Build, shard: Shard, progress: Progress) -> None:
     """Writes one shard into the staging folder. `progress` is called with the number of further examples that are made."""
     examples = examples_of(build)
+    with whole(build.staging / shard.name) as aside:
+        write_tables(aside, map(to_table, _groups(examples, shard, progress)))
+
+
+def write_tables(path: Path, tables: Iterable[pa.Table]) -> None:
+    """Writes tables of SCHEMA into a Parquet file, each as a row group."""
     with (
-        whole(build.staging / shard.name) as aside,
-        aside.open("wb") as file,  # a path with a colon would be taken for an address
+        path.open("wb") as file,  # a path with a colon would be taken for an address
         pq.ParquetWriter(
             file,
             SCHEMA,
@@ -111,8 +123,20 @@ def write_shard(build: Build, shard: Shard, progress: Progress) -> None:
             write_page_index=True,
         ) as writer,
     ):
-        for group in _groups(examples, shard, progress):
-            writer.write_table(to_table(group), row_group_size=len(group))
+        for table in tables:
+            writer.write_table(table, row_group_size=len(table))
+
+
+def row_groups(characters: Iterable[int]) -> Iterator[int]:
+    """The rows of each row group, from the characters of each row's prompt: no more than a reader of a stream should read at once."""
+    rows = filled = 0
+    for size in characters:
+        rows, filled = rows + 1, filled + size
+        if filled >= _GROUP_CHARACTERS or rows == _GROUP_ROWS:
+            yield rows
+            rows = filled = 0
+    if rows:
+        yield rows
 
 
 def _groups(examples: Examples, shard: Shard, progress: Progress) -> Iterator[list[Example]]:

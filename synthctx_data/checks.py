@@ -12,7 +12,7 @@ from typing import Any
 from synthctx_data.assemble import MOST_UNKNOWN, least_tokens
 from synthctx_data.depths import DepthHistogram, places
 from synthctx_data.evidence import all_together, answer_of
-from synthctx_data.example import cite, is_citation
+from synthctx_data.example import CHAT, cite, is_citation
 from synthctx_data.floors import Floor
 from synthctx_data.matching import comparable, comparables, mentions
 from synthctx_data.metrics import answer_f1, best_subspan_em, citation_score, exact_match
@@ -48,7 +48,8 @@ class Expected:
     """The properties that rows are checked against.
 
     max_tokens: the budget; None means the tokens of the largest row.
-    depths: the depths that were asked for, in [0, 1]; empty means uniform depths.
+    budgets: the budgets of a mixture, of which each row keeps one; empty if there is only one.
+    depths: the depths that were asked for, in [0, 1]; empty means uniform depths, and None any.
     stands_out: the reason why needles stand out by design, so that a rule that never reads the question may find them; empty if
         they must not. In rows of padding they always may.
     counter: the tokenizer that num_tokens was counted with; None means that num_tokens is not checked.
@@ -56,10 +57,11 @@ class Expected:
     """
 
     max_tokens: int | None = None
-    depths: tuple[float, ...] = ()
+    depths: tuple[float, ...] | None = ()
     stands_out: str = ""
     counter: TokenCounter | None = None
     questions: int = 1
+    budgets: tuple[int, ...] = ()
 
 
 @dataclass
@@ -96,6 +98,8 @@ class Checker:
     def add(self, split: str, row: Row) -> None:
         """Checks one row of a split."""
         self._report.rows[split] += 1
+        if row["concept_expression"] == CHAT:
+            return
         wrong = wrong_spans(row)
         if wrong:
             self._fault("spans", f"{row['id']}: {wrong}")
@@ -202,8 +206,9 @@ class Checker:
 
     def _check_fill(self) -> None:
         most = [max(tokens for _, tokens in rows) for rows in self._contexts.values()]
-        budget = self._expected.max_tokens or max(most, default=1)
+        budgets = self._expected.budgets or (self._expected.max_tokens or max(most, default=1),)
         for rows, longest in zip(self._contexts.values(), most, strict=True):
+            budget = min((one for one in budgets if one >= longest), default=max(budgets))
             for name, tokens in rows:  # of rows on one context, that with the longest question fills the budget
                 if longest < least_tokens(budget) or tokens > budget:
                     self._fault("fill", f"{name}: {tokens} tokens, {tokens / budget:.1%} of max_tokens {budget}")
@@ -236,7 +241,9 @@ class Checker:
         self._report.padded |= row["context_diversity"] == "padding"
 
     def _check_floor(self, floor: Floor) -> None:
-        by_design = self._report.padded or self._expected.stands_out or (floor.rule in PLACES and self._expected.depths)
+        by_design = (
+            self._report.padded or self._expected.stands_out or (floor.rule in PLACES and self._expected.depths != ())
+        )
         if floor.is_far and not floor.reads and not by_design:
             self._fault(
                 "blind",
@@ -247,7 +254,7 @@ class Checker:
     def _check_depth(self) -> None:
         self._report.depth = self._depths.seen.astype(int).tolist()
         probability = self._depths.uniform_probability()
-        if not self._expected.depths and probability < _UNLIKELY:
+        if self._expected.depths == () and probability < _UNLIKELY:
             self._fault(
                 "depth", f"depths are not uniform: chi-square over tenths of the context, p = {probability:.1e}"
             )

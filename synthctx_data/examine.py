@@ -6,7 +6,7 @@ from typing import Any
 
 from synthctx_data.checks import Checker, Expected, Report
 from synthctx_data.dataset import BuiltVariant
-from synthctx_data.manifest import Manifest, stands_out
+from synthctx_data.manifest import MIXED, Manifest, stands_out
 from synthctx_data.options import UNIFORM, parse_depth
 from synthctx_data.survey import Survey
 from synthctx_data.tokens import load_counter
@@ -34,11 +34,17 @@ def expected(
     recount = tokenizer is not None or manifest.get("tokenizer") == counter.identity
     return Expected(
         max_tokens if max_tokens is not None else manifest.get("max_tokens"),
-        parse_depth(depth if depth is not None else manifest.get("depth", UNIFORM)),
+        _depths(depth if depth is not None else manifest.get("depth", UNIFORM)),
         stands_out(manifest),
         counter if recount else None,
         int(manifest.get("questions", 1)),
+        tuple(manifest.get("budgets", ())) if max_tokens is None else (),
     )
+
+
+def _depths(depth: str) -> tuple[float, ...] | None:
+    """The depths that were asked for; None if those of a mixture's parts differ."""
+    return None if depth == MIXED else parse_depth(depth)
 
 
 class Examiner:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 SPLITS = ("train", "validation")
+CHAT = "chat"  # the concept expression of rows without a needle: chats of a mixture
 _CITATION = re.compile(r"(\[\d+\])+")
 
 

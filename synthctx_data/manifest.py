@@ -9,6 +9,7 @@ from synthctx_data import CONTENT_VERSION, __version__
 from synthctx_data.files import write_text
 
 MANIFEST = "build.json"
+MIXED = "mixed"  # the depth of a mixture whose parts were built with different ones
 Manifest = Mapping[str, Any]
 
 
@@ -49,6 +50,8 @@ def has_own_documents(manifest: Manifest) -> bool:
 
 def stands_out(manifest: Manifest) -> str:
     """The reason why needles stand out of their haystack by design; empty if they must not."""
+    if "mixture" in manifest:
+        return next(filter(None, (stands_out(part["made"]) for part in manifest["mixture"])), "")
     if has_own_documents(manifest):
         return "the haystack is a user's documents, and the needles are made up"
     if manifest.get("needle_format", "single") != "single":

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from synthctx_data.checks import wrong_spans
 from synthctx_data.depths import places
+from synthctx_data.example import CHAT
 from synthctx_data.floors import Floor, Floors
 from synthctx_data.rules import digest
 
@@ -85,7 +86,7 @@ class Survey:
 
     def add(self, split: str, row: Mapping[str, Any]) -> None:
         """Adds a row to the survey. The rows of a split must come in the order of their indices."""
-        is_sound = not wrong_spans(row)
+        is_sound = row["concept_expression"] != CHAT and not wrong_spans(row)
         self.splits.setdefault(split, SplitSurvey()).add(row, is_sound)
         if is_sound and split == next(iter(self.splits)):
             self._floors.add(row)

@@ -41,7 +41,9 @@ def score(row: Row, prediction: str) -> dict[str, float]:
 
 
 def depth(row: Row) -> str:
-    """The mean depth of the needles, rounded down to a tenth of the context: "0.0" to "0.9"."""
+    """The mean depth of the needles, rounded down to a tenth of the context: "0.0" to "0.9"; "none" without needles."""
+    if not row["needles"]:
+        return "none"
     return f"{min(int(10 * fmean(places(row).needles)), 9) / 10:.1f}"
 
 

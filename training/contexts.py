@@ -9,9 +9,12 @@ if TYPE_CHECKING:
 
 
 def documents_of(row: Mapping[str, Any]) -> str:
-    """The user message of a row up to the end of its last document. Rows on one context have it in common."""
+    """The user message of a row up to the end of its last document. Rows on one context have it in common.
+
+    Of a row without documents, a chat, it is the whole message.
+    """
     message: str = row["prompt"][0]["content"]
-    return message[: row["documents"][-1]["end"]]
+    return message[: row["documents"][-1]["end"]] if row["documents"] else message
 
 
 def can_share_context(config: "PreTrainedConfig") -> bool:

@@ -143,6 +143,7 @@ def _arguments(recipe: Recipe, validates: bool) -> Any:
         output_dir=recipe.output,
         max_length=None,
         shuffle_dataset=False,
+        train_sampling_strategy="sequential" if recipe.order == "given" else "random",
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.lr_scheduler,
         warmup_steps=recipe.warmup_steps,

@@ -50,6 +50,9 @@ class Recipe(ModelOptions):
     output: Annotated[Name, Parameter(show_default=False), DATA_PANEL] = "runs/finetune"
     """The folder of the adapter. Default: runs/RECIPE, or runs/finetune without a recipe."""
 
+    order: Annotated[Literal["shuffled", "given"], DATA_PANEL] = "shuffled"
+    """The order of the rows. given: as they are in the data, for a mixture that begins with short rows."""
+
     positions: Annotated[Literal["whole", "skip"], DATA_PANEL] = "whole"
     """The positions of a row's tokens. whole: one after the other. skip: in two chunks, the second later by a random number of
     positions, up to --max-tokens (PoSE): so that short rows train for long contexts."""
@@ -107,7 +110,8 @@ class Recipe(ModelOptions):
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the trained weights. A run resumes only with the same ones."""
-        return self.model_dump(exclude=_IDLE)
+        new = {"order"} - self.changed().keys()  # which runs of earlier versions do not record
+        return self.model_dump(exclude=_IDLE | new)
 
 
 class FinetuneOptions(Recipe):

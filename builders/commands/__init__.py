@@ -25,6 +25,17 @@ For example:
 Called again after an interruption, it goes on where it stopped.
 "synthctx list" names tasks and variants.""",
     ),
+    "mix": (
+        "mix_recipe",
+        """Mix variants, built sets and chats into one data set, by a recipe.
+
+For example:
+  synthctx mix recipe.yaml
+  synthctx mix mdqa_synth/recommended --max-tokens 2048:4,8192:2,32768:1
+
+docs/mixtures.md says what a recipe holds. Called again after an interruption,
+it goes on where it stopped.""",
+    ),
     "show": (
         "show",
         """Show one example: its needles coloured, the haystack folded.

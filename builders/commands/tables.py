@@ -39,6 +39,9 @@ def example(row: dict[str, Any]) -> Text:
     for needle, depth in zip(needles, places(row).needles, strict=True):
         text.append(f"needle in document {needle['document'] + 1} of {len(documents)} (depth {depth:.2f})\n", "dim")
     text.append(f"{row['num_tokens']:,} tokens\n\n", "dim")
+    if not documents:  # a chat
+        text.append(f"{prompt.strip()}\n\n")
+        return text.append(row["completion"][0]["content"], "bold green")
     text.append(prompt[: documents[0]["start"]].rpartition("\n\n")[0] + "\n\n")
     shown = sorted({needle["document"] for needle in needles})
     before = 0

@@ -17,7 +17,7 @@ from filelock import FileLock
 from huggingface_hub import CardData
 
 from builders.hub.card_picture import PLOT
-from builders.hub.card_section import LICENSES, describe, license_of, templates
+from builders.hub.card_section import LICENSES, Describe, describe_variant, licenses_of, templates
 from builders.shards import Build
 from synthctx_data import __version__
 from synthctx_data.dataset import Address, find_variants
@@ -151,11 +151,13 @@ def read_card(content: str | bytes, where: str) -> Card:
     return found
 
 
-def update_card(task: Task, build: Build, progress: Callable[[int], None] = lambda rows: None) -> Survey | None:
+def update_card(
+    task: Task, build: Build, progress: Callable[[int], None] = lambda rows: None, describe: Describe = describe_variant
+) -> Survey | None:
     """The survey of the built variant, which the folder's card describes now; None if it did so before.
 
-    `progress` is called with the number of further rows that were read. A variant that the card describes already is not
-    read again.
+    `progress` is called with the number of further rows that were read, and `describe` writes the text about the variant. A variant
+    that the card describes already is not read again.
     """
     address = "/".join(build.folder.parts[-2:]) if build.folder.is_absolute() else build.folder.as_posix()
     block, survey = _known_block(build), None
@@ -226,7 +228,7 @@ def finish(task: Task, card: Card, there: Collection[str], manifests: Mapping[st
     }
     blocks = {variant: block for variant, block in card.blocks.items() if variant not in gone}
     card = Card({**card.data, **data}, _with_blocks(card.text, blocks))
-    licenses = {license_of(task, manifest) for manifest in manifests.values() if manifest}
+    licenses = {license for manifest in manifests.values() if manifest for license in licenses_of(task, manifest)}
     given = card.data.get("license") or []
     of_others = {*([given] if isinstance(given, str) else given)} - LICENSES
     infos = card.entries("dataset_info").values()

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,6 +23,7 @@ _STORE = "answers.sqlite"  # the name of a store of answers in the commands of a
 LICENSES = frozenset({"apache-2.0", "cc-by-4.0", "cc-by-sa-3.0", "other", "unknown"})  # that `license_of` may return
 _PATHS = ("corpus", "tokenizer", "dense_model")  # options that may name a file of this machine
 templates = environment(CARD_TEMPLATES)
+Describe = Callable[[Task, Build, Survey, str, Path], str]  # writes the text about a built variant
 
 
 def citation() -> str:
@@ -30,7 +31,7 @@ def citation() -> str:
     return templates.get_template("_citation.bib").render(version=__version__)
 
 
-def describe(task: Task, build: Build, survey: Survey, address: str, folder: Path) -> str:
+def describe_variant(task: Task, build: Build, survey: Survey, address: str, folder: Path) -> str:
     """The section about a built variant, as Markdown. Its picture is written into `folder`, where its manifest lies."""
     draw_card_picture(survey, f"{task.name}: {build.variant}", folder / PLOT)
     manifest = read_manifest(folder)
@@ -74,6 +75,13 @@ def command(task: Task, build: Build, answers: str | None) -> str:
         for one in value if isinstance(value, tuple) else (value,):
             words += [flag(option), _name(one) if option in _PATHS else str(one)]
     return shlex.join([*words, *(["--store", _STORE] if answers else [])])
+
+
+def licenses_of(task: Task, manifest: Mapping[str, Any]) -> set[str]:
+    """The licences of a built variant, as Hubs name them. A mixture has those of its parts."""
+    if "mixture" not in manifest:
+        return {license_of(task, manifest)}
+    return {license for part in manifest["mixture"] for license in licenses_of(task, part["made"])}
 
 
 def license_of(task: Task, manifest: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from builders.build import build_in_parts, manifest_of
 from builders.hub.card import CARD, Card, Footer, make_part, with_faults, with_part
 from builders.hub.card_picture import PLOT
-from builders.hub.card_section import describe
+from builders.hub.card_section import describe_variant
 from builders.hub.publish import Offer, Publication, persist
 from builders.hub.repository import Change, Content, Repository, State
 from builders.shards import Build, Progress, Shard
@@ -67,7 +67,7 @@ class Relay:
     def offer(self, examined: Examined) -> Offer:
         """The offer of the variant, whose shards are on the side branch."""
         folder, variant = self._build.staging, self._build.variant
-        block = describe(self._task, self._build, examined.survey, self._side.name, folder)
+        block = describe_variant(self._task, self._build, examined.survey, self._side.name, folder)
         part = with_faults(make_part(variant, self._footers, block), examined.faults)
 
         def card(theirs: Card | None) -> Card:

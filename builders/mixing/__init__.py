@@ -1,0 +1,1 @@
+"""Mixtures: several variants, built sets and chats as one data set."""

@@ -1,0 +1,46 @@
+"""The section of a card about a mixture: its recipe, its parts, and the floors of its rows."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import yaml
+
+from builders.hub.card_picture import PLOT, draw_card_picture
+from builders.hub.card_section import Describe, licenses_of, templates
+from builders.mixing.recipe import Recipe
+from builders.shards import Build
+from synthctx_data.manifest import read_manifest, stands_out
+from synthctx_data.survey import Survey
+from synthctx_data.task import Task
+
+
+def describe_mixture(recipe: Recipe) -> Describe:
+    """The function that writes the section about the mixture of a recipe, for `update_card`."""
+
+    def describe(task: Task, build: Build, survey: Survey, address: str, folder: Path) -> str:
+        draw_card_picture(survey, f"{task.name}: {build.variant}", folder / PLOT)
+        manifest = read_manifest(folder)
+        return templates.get_template("_mixture.md").render(
+            task=task.name,
+            variant=build.variant,
+            survey=survey,
+            manifest=manifest,
+            recipe=yaml.safe_dump(
+                recipe.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True
+            ).strip(),
+            license=", ".join(sorted(licenses_of(task, manifest))),
+            wording=fmean(survey.wordings) if survey.wordings else None,
+            plot=PLOT,
+            stands_out=stands_out(manifest),
+            parts=[_said(part) for part in manifest["mixture"]],
+        )
+
+    return describe
+
+
+def _said(part: Mapping[str, Any]) -> dict[str, Any]:
+    """A part of a mixture for the table of the card."""
+    made = part["made"]
+    return {**part, "tokens": made.get("max_tokens"), "fingerprint": made.get("fingerprint", "")}

@@ -1,0 +1,150 @@
+"""The recipe of a mixture: a YAML file with its parts and their weights."""
+
+import re
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from builders import find_task
+from builders.examples import check_read
+from synthctx_data.errors import UsageError
+from synthctx_data.files import read_yaml
+from synthctx_data.option_model import flag
+from synthctx_data.options import MIN_TOKENS, Options
+
+RECIPES = Path(__file__).resolve().parent / "recipes"
+Weight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+_NAME = re.compile(r"[a-z]\w*", re.ASCII)
+_OWN = ("train", "validation", "store")  # options of a build that the recipe sets, or has no use for
+_LENGTH = re.compile(r"(?P<tokens>[0-9]{3,7})(:(?P<weight>[0-9.]+))?", re.ASCII)
+
+
+def _lengths(value: Any) -> Any:
+    """The weights of lengths, from a number of tokens or from a text such as "2048:4,8192:2,32768:1"."""
+    parts = [_LENGTH.fullmatch(part.strip()) for part in str(value).split(",")] if isinstance(value, int | str) else []
+    return {int(part["tokens"]): part["weight"] or 1 for part in parts if part} if all(parts) and parts else value
+
+
+class Part(BaseModel):
+    """A part of a mixture: a variant to build, a set that is built already, or chats of the user's.
+
+    weight: the share of the rows that are this part's, beside the other parts' weights.
+    max_tokens: the budgets of a variant, with the share of its rows that each has.
+    options: further options of `synthctx build` for a variant.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    variant: str | None = None
+    data: str | None = None
+    chat: str | None = None
+    weight: Weight = 1.0
+    max_tokens: Annotated[dict[Annotated[int, Field(ge=MIN_TOKENS)], Weight] | None, BeforeValidator(_lengths)] = None
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> Self:
+        named = [name for name in ("variant", "data", "chat") if getattr(self, name) is not None]
+        if len(named) != 1:
+            raise ValueError(f"expected one of variant, data and chat, got {' and '.join(named) or 'none'}")
+        if self.variant is None and (self.options or self.max_tokens):
+            raise ValueError(f"expected max_tokens and options beside a variant only, got them beside {named[0]}")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The variant, the address or the file, for messages."""
+        return str(self.variant or self.data or self.chat)
+
+
+class Recipe(BaseModel):
+    """A recipe: the name of the mixture among the variants of a task, the rows of each split, and the parts.
+
+    order: "mixed" means random; "short-first" means rows of few tokens before rows of many, for training in the given order.
+    tokenizer, max_tokens: those of every part that has none of its own.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: str
+    name: str = "mixture"
+    train: Annotated[int, Field(ge=1)]
+    validation: Annotated[int, Field(ge=0)] = 0
+    seed: int = 0
+    tokenizer: str | None = None
+    max_tokens: Annotated[dict[Annotated[int, Field(ge=MIN_TOKENS)], Weight] | None, BeforeValidator(_lengths)] = None
+    order: Literal["mixed", "short-first"] = "mixed"
+    parts: Annotated[tuple[Part, ...], Field(min_length=1)]
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        if not _NAME.fullmatch(value):
+            raise ValueError("expected lower-case letters, digits and underscores, the first a letter")
+        return value
+
+    @model_validator(mode="after")
+    def _is_new(self) -> Self:
+        if self.name in find_task(self.task).variants:
+            raise ValueError(f"expected a name that no variant of {self.task} has, got {self.name!r}")
+        return self
+
+    def options(self, part: Part, number: int, tokens: int, rows: dict[str, int]) -> Options:
+        """The options of the build of a part with some rows of a number of tokens. `number` counts the builds of the recipe.
+
+        Each build has a seed of its own, so that no two of them ask for the same needle.
+
+        Raises: UsageError for an option that a variant does not read, or that a part cannot have.
+        """
+        if "store" in find_task(self.task).variant(str(part.variant)).reads:
+            raise UsageError(
+                f"{part.name}: a language model writes it; build it first, and name the built set: data: FOLDER:{part.name}"
+            )
+        for name in _OWN:
+            if name in part.options:
+                raise UsageError(
+                    f"{part.name}: {flag(name)} belongs to the whole recipe; leave it out of the part's options"
+                )
+        given = {"tokenizer": self.tokenizer, "seed": self.seed + number, **part.options}
+        found = Options.model_validate({**given, "max_tokens": tokens, **rows})
+        check_read(find_task(self.task), str(part.variant), found)
+        return found
+
+
+def read_recipe(place: str, changes: Mapping[str, Any] = MappingProxyType({})) -> Recipe:
+    """The recipe in a YAML file, or the one that comes with synthctx under this name ("mdqa_synth/recommended"), with changes.
+
+    Raises: UsageError if there is none, or if it is no valid recipe.
+    """
+    own = RECIPES / f"{place}.yaml"
+    file = own if own.is_file() and not Path(place).exists() else Path(place).expanduser()
+    known = ", ".join(sorted(str(one.relative_to(RECIPES).with_suffix("")) for one in RECIPES.glob("*/*.yaml")))
+    values = read_yaml(
+        file, f"expected a YAML file with a recipe, or the name of one that comes with synthctx ({known})"
+    )
+    try:
+        given = {name: changes[name] for name in changes if name in Recipe.model_fields}
+        found = Recipe.model_validate({**values, **given})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        said = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{file}: {where}: {said}; see docs/mixtures.md") from None
+    if "max_tokens" not in changes:
+        return found
+    parts = tuple(part.model_copy(update={"max_tokens": None}) for part in found.parts)
+    return found.model_copy(update={"parts": parts})
+
+
+def divided(total: int, weights: Sequence[float]) -> list[int]:
+    """A number of rows, divided by weights: each has its share rounded down, and those with the largest rests have one more."""
+    shares = [Fraction(weight).limit_denominator(10**6) for weight in weights]
+    exact = [total * share / sum(shares) for share in shares]
+    found = [int(one) for one in exact]
+    for i in sorted(range(len(exact)), key=lambda i: (found[i] - exact[i], i))[: total - sum(found)]:
+        found[i] += 1
+    return found
