@@ -22,7 +22,7 @@ from synthctx_data.task import CONTEXTS, ConceptExpression, Setting, Task
 from synthctx_data.tokens import load_counter
 
 _NEAREST = 8  # pages of the expression's own haystack that stand among a user's documents
-_HOSTS = 16  # pages behind the nearest, of which one holds a needle
+_HOSTS, _HOST_TOKENS = 16, 128  # the most pages of which one may hold a needle, and the tokens of a context for each
 _NEEDLES = 0.75  # the share of a context that the needles of several questions may take
 _REST = 32  # tokens for other documents, at least
 _NUMBER = 98  # the index of a document whose number has two digits
@@ -203,10 +203,12 @@ class Examples:
         return quoting(concept) if options.completion == "evidence" else concept
 
     def _find_host(self, split: str, number: int) -> Document:
-        """The document of the haystack that holds the needle of an example: none of those that are nearest to its question."""
+        """The document of the haystack that holds the needle of an example: one that would stand in its context anyway."""
         fillers = self._fillers(split, [number], self.expression.concept(split, number))
-        at = _NEAREST + self.expression.rng(split, number, "host").below(_HOSTS)
-        *_, page = islice(fillers, at + 1)
+        hosts = max(min(self.options.max_tokens // _HOST_TOKENS, _HOSTS) // self.options.questions, 1)
+        *_, page = islice(
+            fillers, 2 + self.expression.rng(split, number, "host").below(hosts)
+        )  # the first may be about the same subject
         return page.document
 
     def _around(self, split: str, numbers: Sequence[int], concept: Concept) -> Iterator[Page]:
