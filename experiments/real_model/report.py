@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.correlation import spearman
-from experiments.claims import row, section
+from experiments.claims import row, section, with_interval
 from experiments.jobs import seconds
 from experiments.real_model.plan import REAL
 from experiments.real_model.results import Results, Values, interval
@@ -31,6 +31,7 @@ the plan."""
 _F1 = """Mean F1 over the seeds of a variant, with its 95 % interval over contexts; then each seed. The rules below only match words,
 but for the last: a name is a run of capitalised words or a number, in any document or in the one that BM25 finds for the question. The best
 of a document's names is the one with the highest F1, so this rule is a limit of what finding by words can bring."""
+_OVER_REAL = """F1 after tuning on a variant less that after real data, with its 95 % interval over contexts."""
 _HEADS = """Heads that score {threshold:g} or more by {score}, over {rows} test questions, their number for each seed, and how they
 compare with those of the reference, {reference}: recall at each threshold, overlap of the highest (the shared ones, as a share of all that
 are in either), cosine and rank correlation of all {count} scores."""
@@ -75,6 +76,7 @@ def _lines(found: Results, picture: str, name: str) -> Iterable[str]:
     yield from section("Gates", ("what", "needed", "measured", "met", "needed for"))
     yield from (row(one.what, one.asked, one.seen, "yes" if one.met else "**no**", one.bears) for one in gates(found))
     yield from _f1(found, picture)
+    yield from _over_real(found)
     yield from _heads(found)
     yield from _scores(found)
     yield from _knockout(found)
@@ -97,6 +99,22 @@ def _f1(found: Results, picture: str) -> Iterable[str]:
         "",
         f"![F1 by the variant tuned on]({picture})",
     )
+
+
+def _over_real(found: Results) -> Iterable[str]:
+    plan = found.study.plan
+    others = [variant for variant in plan.variants if variant != REAL]
+    yield from section("Over or under real data", ("tuned on", *plan.tests), _OVER_REAL)
+    for variant in others:
+        cells = []
+        for test in plan.tests:
+            models = [f"{name}/{seed}" for name in (variant, REAL) for seed in plan.seeds]
+            if not all(found.has(model, test) for model in models):
+                cells.append("-")
+                continue
+            one = interval(found.variant(variant, test) - found.variant(REAL, test), variant, test, "over real")
+            cells.append(with_interval(one.mean, one.low, one.high))
+        yield row(variant, *cells)
 
 
 def _asked(found: Results, models: Sequence[str], test: str) -> str:
