@@ -6,7 +6,7 @@ MAX_TOKENS ?= 32768
 VARIANTS := templated_haystack symbolic_haystack
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: data test test-all lint docs bench mini real
+.PHONY: data test test-all lint docs bench mini recipe real
 
 data: .venv/core
 	$(BIN)/synthctx build mdqa_synth $(VARIANTS) --max-tokens $(MAX_TOKENS)
@@ -32,6 +32,9 @@ bench: .venv/core
 
 mini: .venv/dev
 	$(BIN)/python experiments/miniature/run.py
+
+recipe: .venv/dev
+	$(BIN)/python experiments/recipe/run.py
 
 real: .venv/dev
 	$(BIN)/python experiments/real_model/run.py

@@ -80,7 +80,7 @@ class Combining(Part):
 
 
 class Plan(Whole):
-    """The whole plan. Bases are trained as the miniature's plan says."""
+    """The whole plan. Bases are trained as the miniature's plan says, whose file is named from here."""
 
     miniature: str
     development: Development
@@ -145,12 +145,11 @@ def real_alone(rows: int, contexts: int) -> Candidate:
 
 
 def load_plan(file: Path = HERE / "plan.yaml") -> Plan:
-    """The plan in a file. The miniature's plan is relative to the file.
+    """The plan in a file.
 
     Raises: UsageError if the file cannot be read, or holds no valid plan.
     """
-    plan = read_plan(file, Plan, HERE / "plan.yaml")
-    return plan.model_copy(update={"miniature": str((file.parent / plan.miniature).resolve())})
+    return read_plan(file, Plan, HERE / "plan.yaml")
 
 
 def _can_be_built(candidate: Candidate) -> bool:

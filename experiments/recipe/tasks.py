@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from experiments.miniature import plan as miniature
 from experiments.real_model.tasks import drop_unread
-from experiments.recipe.plan import Candidate, Development, Plan
+from experiments.recipe.plan import HERE, Candidate, Development, Plan
 from synthctx_data.files import write_json
 from training.answer_scores import score
 
@@ -45,7 +45,7 @@ class Study:
     @cached_property
     def miniature(self) -> miniature.Plan:
         """The plan of the miniature, from which the bases are."""
-        return miniature.load_plan(Path(self.plan.miniature))
+        return miniature.load_plan(HERE / self.plan.miniature)
 
     @property
     def tokenizer(self) -> Path:
