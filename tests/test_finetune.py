@@ -1,5 +1,6 @@
 """The command `python training/finetune.py`, really started, on tiny models."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -200,3 +201,38 @@ def test_rows_of_one_context_are_one_sequence_and_skips_need_room(place: Path) -
     assert state["epoch"] == 1  # two steps of one context each: all eight rows
     ran = call(script("training/finetune.py"), *asked, "--output", "runs/skip", cwd=place)
     assert "positions was 'skip' and is 'whole'" in ran.stderr
+
+
+def test_rows_keep_their_order_if_that_is_asked_for(place: Path) -> None:
+    """Of an untrained adapter, the first loss depends on the first row alone; another seed shuffles otherwise."""
+
+    def first_losses(order: str) -> set[float]:
+        found = set()
+        for seed in (1, 2, 3):
+            output = f"runs/{order}-{seed}"
+            step = ("--max-steps", 1, "--logging-steps", 1, "--order", order, "--seed", seed, "--output", output)
+            ran = call(script("training/finetune.py"), *TINY, *step, cwd=place)
+            assert ran.returncode == 0, ran.stderr
+            found.add(round(losses(place / output)[0][1], 4))
+        return found
+
+    assert len(first_losses("given")) == 1
+    assert len(first_losses("shuffled")) > 1
+
+
+def test_a_mixture_with_chats_is_trained_on(place: Path) -> None:
+    from builders.mixing.card import describe_mixture
+    from builders.mixing.mix import Mixture, mix
+    from builders.mixing.recipe import Recipe as MixRecipe
+
+    (place / "chats.jsonl").write_text('{"prompt": "one two", "completion": "three"}\n' * 6)
+    parts = [{"data": DATA, "weight": 2}, {"chat": "chats.jsonl", "weight": 1}]
+    recipe = MixRecipe(task="mdqa_synth", name="with_chats", train=12, tokenizer="tiny", parts=parts)
+    mixture = Mixture(recipe, place / "mixed" / "mdqa_synth")
+    with contextlib.chdir(place):
+        mix(mixture, 1, lambda rows: None)
+        update_card(TASKS["mdqa_synth"], mixture.build, describe=describe_mixture(recipe))
+    asked = ("--model", "tiny", "--data", "mixed/mdqa_synth:with_chats", "--max-tokens", 1024, "--order", "given")
+    ran = call(script("training/finetune.py"), *asked, "--output", "runs/with_chats", cwd=place)
+    assert ran.returncode == 0, ran.stderr
+    assert (place / "runs" / "with_chats" / "adapter_model.safetensors").exists()

@@ -967,3 +967,28 @@ def test_built_on_the_way_it_is_made_whole_again(hub: Hub, tmp_path: Path) -> No
     repo.branches[side] = repo.branches["main"]
     repo.commit(side, "another's", {**repo.find("main").tree, f"{side}/train-00000-of-00004.parquet": other})
     assert "expected 3 rows in train-00000-of-00004.parquet on the branch" in refused(hub, folder, *arguments)
+
+
+def test_a_mixture_is_pushed_as_any_variant_and_read_back(hub: Hub, tmp_path: Path) -> None:
+    recipe = {
+        "task": "mdqa_synth",
+        "name": "two_kinds",
+        "train": 8,
+        "validation": 2,
+        "max_tokens": 512,
+        "parts": [{"variant": "symbolic_padding"}, {"variant": "templated_padding", "options": {"questions": 2}}],
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    assert synthctx("mix", "recipe.yaml", cwd=tmp_path).returncode == 0
+    folder = tmp_path / "synthctx" / "mdqa_synth"
+    pushed(hub, folder)
+    assert pushed(hub, folder).count(": unchanged\n") == 1
+    code = 'from datasets import load_dataset; print(load_dataset("synthctx/mdqa_synth", "two_kinds", revision="v1.0.0").num_rows)'
+    read = run(code, hub, tmp_path)
+    assert read.stdout.strip() == "{'train': 8, 'validation': 2}", read.stderr
+    assert "synthctx mix two_kinds.yaml" in hub_card(hub)
+
+
+def hub_card(hub: Hub) -> str:
+    """The card that is on the Hub."""
+    return contents(hub, hub.repos["synthctx/mdqa_synth"])[CARD].decode()
