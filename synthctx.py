@@ -57,6 +57,7 @@ __all__ = [
     "intervene",
     "load",
     "load_model",
+    "mix",
     "patched",
     "score_heads",
 ]
@@ -123,6 +124,30 @@ def build(task: str, variant: str, output: str | Path = "synthctx", **options: A
 
 
 @_called_from_python
+@_called_from_python
+def mix(recipe: str | Path | Mapping[str, Any], output: str | Path = "synthctx", **changes: Any) -> str:
+    """The address of a mixture, after it is made. Called again after an interruption, it goes on where it stopped.
+
+    recipe: a YAML file, the name of a recipe that comes with synthctx ("mdqa_synth/recommended"), or the recipe itself as a mapping
+        (docs/mixtures.md).
+    changes: what is to differ from the recipe: train, validation, tokenizer and max_tokens.
+
+    Raises: UsageError for a recipe that cannot be used; ConflictError if the folder holds another mixture of that name.
+    """
+    from builders import find_task
+    from builders.hub.card import update_card
+    from builders.mixing.card import describe_mixture
+    from builders.mixing.mix import Mixture
+    from builders.mixing.mix import mix as make_mixture
+    from builders.mixing.recipe import read_recipe
+
+    found = read_recipe(recipe if isinstance(recipe, Mapping) else str(recipe), changes)
+    mixture = Mixture(found, Path(output) / found.task)
+    make_mixture(mixture, 1, lambda rows: None)
+    update_card(find_task(found.task), mixture.build, describe=describe_mixture(found))
+    return f"{mixture.folder}:{found.name}"
+
+
 def load(address: str, split: str = "train", limit: int | None = None) -> "datasets.Dataset":
     """The rows of a split, or its first `limit` rows. `address` is PLACE:VARIANT or PLACE:VARIANT@REVISION.
 

@@ -124,3 +124,18 @@ def test_figures_leave_the_backend_alone_and_give_back_their_axes() -> None:
     plt.close("all")
     assert mpl.get_backend() == before
     assert Path("figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_mixture_by_one_call() -> None:
+    recipe = {"task": "mdqa_synth", "train": 6, "validation": 2, "tokenizer": "tiny", "max_tokens": 500}
+    recipe["parts"] = [{"variant": "symbolic_padding", "options": {"key_style": "word"}}]
+    address = synthctx.mix(recipe, train=4)
+    assert address == "synthctx/mdqa_synth:mixture"
+    assert len(synthctx.load(address)) == 4
+    assert synthctx.check(address).report.ok
+    with pytest.raises(
+        UsageError, match="expected max_tokens, tokenizer, train, validation to differ from the recipe, got seed"
+    ):
+        synthctx.mix(recipe, seed=3)
+    with pytest.raises(UsageError, match=r"the recipe: parts: .*; see docs/mixtures.md"):
+        synthctx.mix({**recipe, "parts": []})

@@ -15,6 +15,8 @@ from builders.planned_build import processes
 from synthctx_data.command import OptionsFile, err, out, progress_bar
 from synthctx_data.option_model import OptionModel
 
+_WHERE = ("output", "workers")  # the options that decide no row
+
 
 class MixOptions(OptionModel):
     """The options of `synthctx mix`. Those that are not given are the recipe's."""
@@ -43,7 +45,7 @@ def mix_recipe(
     config: OptionsFile = None,
 ) -> None:
     """Makes a mixture, and describes it in the card."""
-    found = read_recipe(recipe, options.changed())
+    found = read_recipe(recipe, {name: value for name, value in options.changed().items() if name not in _WHERE})
     mixture = Mixture(found, options.output.expanduser() / found.task)
     rows = found.train + found.validation
     built = sum(sum(piece.rows.values()) for piece in mixture.pieces if piece.part.variant)

@@ -19,6 +19,7 @@ from synthctx_data.options import MIN_TOKENS, Options
 RECIPES = Path(__file__).resolve().parent / "recipes"
 Weight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 _NAME = re.compile(r"[a-z]\w*", re.ASCII)
+_CHANGES = frozenset({"train", "validation", "tokenizer", "max_tokens"})  # what a call may change
 _OWN = ("train", "validation", "store")  # options of a build that the recipe sets, or has no use for
 _LENGTH = re.compile(r"(?P<tokens>[0-9]{3,7})(:(?P<weight>[0-9.]+))?", re.ASCII)
 
@@ -115,29 +116,40 @@ class Recipe(BaseModel):
         return found
 
 
-def read_recipe(place: str, changes: Mapping[str, Any] = MappingProxyType({})) -> Recipe:
-    """The recipe in a YAML file, or the one that comes with synthctx under this name ("mdqa_synth/recommended"), with changes.
+def read_recipe(place: str | Mapping[str, Any], changes: Mapping[str, Any] = MappingProxyType({})) -> Recipe:
+    """The recipe in a YAML file or a mapping, or the one that comes with synthctx under this name, with changes to it.
 
     Raises: UsageError if there is none, or if it is no valid recipe.
     """
-    own = RECIPES / f"{place}.yaml"
-    file = own if own.is_file() and not Path(place).exists() else Path(place).expanduser()
-    known = ", ".join(sorted(str(one.relative_to(RECIPES).with_suffix("")) for one in RECIPES.glob("*/*.yaml")))
-    values = read_yaml(
-        file, f"expected a YAML file with a recipe, or the name of one that comes with synthctx ({known})"
-    )
+    values, name = (dict(place), "the recipe") if isinstance(place, Mapping) else _read(place)
+    unknown = changes.keys() - _CHANGES
+    if unknown:
+        raise UsageError(
+            f"expected {', '.join(sorted(_CHANGES))} to differ from the recipe, got {', '.join(sorted(unknown))}"
+        )
     try:
-        given = {name: changes[name] for name in changes if name in Recipe.model_fields}
-        found = Recipe.model_validate({**values, **given})
+        found = Recipe.model_validate({**values, **changes})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
         said = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{file}: {where}: {said}; see docs/mixtures.md") from None
+        raise UsageError(f"{name}: {where}: {said}; see docs/mixtures.md") from None
     if "max_tokens" not in changes:
         return found
     parts = tuple(part.model_copy(update={"max_tokens": None}) for part in found.parts)
     return found.model_copy(update={"parts": parts})
+
+
+def _read(place: str) -> tuple[dict[str, Any], str]:
+    """The values of a recipe, and the file that they are in.
+
+    Raises: UsageError if there is no such file, and no recipe of that name.
+    """
+    own = RECIPES / f"{place}.yaml"
+    file = own if own.is_file() and not Path(place).exists() else Path(place).expanduser()
+    known = ", ".join(sorted(str(one.relative_to(RECIPES).with_suffix("")) for one in RECIPES.glob("*/*.yaml")))
+    expected = f"expected a YAML file with a recipe, or the name of one that comes with synthctx ({known})"
+    return read_yaml(file, expected), str(file)
 
 
 def divided(total: int, weights: Sequence[float]) -> list[int]:
