@@ -48,10 +48,10 @@ def near_duplicates(
     (wording,) = wordings(f"{task}/_forms", form.replace("-", "_"), "question", "place")
     question = wording.fill(question=concept.question, place=_ORDINALS[asked])
     if form == "near-duplicates":
-        return replace(concept, question=question, needles=placed, asked=asked)
+        return replace(concept, question=question, needles=placed, asked=asked, form=form)
     listed, counted = all_together([needle.text for needle in placed])
     said = listed if form == "list" else counted
-    return replace(concept, question=question, completion=said, answers=(said,), needles=placed, asks_all=True)
+    return replace(concept, question=question, completion=said, answers=(said,), needles=placed, form=form)
 
 
 def _answering(layout: Layout, needle: Needle, answer: str) -> Needle:

@@ -89,8 +89,9 @@ class Concept:
     `steps` holds a step for every hop of a multi-hop question. `companions` are pages that stand in every context of the
     concept, and that no answer needs. `writer` is the language model that wrote the needles, if any. If the needles are `apart`,
     each belongs to a question of its own, and for its depth the others count as any document. If only one of several needles is
-    `asked` for, this is its index: the others are no needles of the row. A concept that `asks_all` is answered by all of its needles
-    together, and one that `quotes` has its needles in its completion.
+    `asked` for, this is its index: the others are no needles of the row. The `form` of a question that several needles answer says what
+    it asks for: one of them ("near-duplicates"), all ("list"), or their number ("count"). A concept that `quotes` has its needles in its
+    completion.
     """
 
     question: str
@@ -103,7 +104,7 @@ class Concept:
     companions: tuple[Page, ...] = ()
     apart: bool = False
     asked: int | None = None
-    asks_all: bool = False
+    form: str = ""
     quotes: bool = False
 
 

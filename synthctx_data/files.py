@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -61,13 +62,29 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
+    """Reads YAML as people write it: "2048:4" is a text and no number to the base 60, and no name comes twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"{twice!r} comes twice")
+        return dict(super().construct_mapping(node, deep))
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, re.compile(f"(?!.*[0-9]:[0-9])(?:{pattern.pattern})", pattern.flags)) for tag, pattern in resolvers]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def read_yaml(file: Path, expected: str) -> dict[str, Any]:
     """The values of a YAML file, by name. `expected` begins each error, such as "--config: expected options by name".
 
     Raises: UsageError if the file cannot be read, or if it does not hold names and values.
     """
     try:
-        values = yaml.safe_load(file.expanduser().read_text(encoding="utf-8"))
+        values = yaml.load(file.expanduser().read_text(encoding="utf-8"), _Loader)  # it is a SafeLoader
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UsageError(f"{expected}, and {file} cannot be read: {first_line(error)}") from error
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):

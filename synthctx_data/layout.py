@@ -55,14 +55,16 @@ class Layout:
         return render(self._address, "instruction")
 
     @cached_property
-    def _head_for_all(self) -> str:
-        return render(self._forms, "instruction_for_all")
+    def _head_for_several(self) -> str:
+        return render(self._forms, "instruction")
 
     def frame(self, concept: Concept) -> Frame:
         """The text around the documents of an example that asks `concept`."""
-        address, block = (self._forms, "question_with_evidence") if concept.quotes else (self._address, "question")
-        tail = render(address, block, question=concept.question)
-        head = self._head_for_all if concept.asks_all else self._head
+        if concept.quotes or concept.form in ("list", "count"):
+            tail = render(self._forms, "ask", question=concept.question, quotes=concept.quotes, form=concept.form)
+        else:
+            tail = render(self._address, "question", question=concept.question)
+        head = self._head_for_several if concept.form else self._head
         return Frame(head, tail, self.counter.conversation(head + tail, concept.completion))
 
     def numbers(self, count: int) -> "Numbers":

@@ -81,7 +81,7 @@ class Options(OptionModel):
     question_wording: Annotated[str | None, _NEEDLES] = None
     """How near the words of a question are to its document's, in grounded variants and mdqa_synth's templated ones, with weights: near,
     far, or near:1,far:2. Default: near,far for grounded variants, any wording for templated ones."""
-    rivals: Annotated[int | None, Field(ge=0), Parameter(show_default=False), _NEEDLES] = None
+    rivals: Annotated[int | None, Field(ge=0, le=1_000_000), Parameter(show_default=False), _NEEDLES] = None
     """Documents of mdqa_synth's templated haystacks, at most, that state the relation asked for, or whose subject has a similar name.
     Default: as many as there is room for, and two documents on each subject. With a number, each subject has one."""
     needle_in: Annotated[Literal["own", "sentence", "passage"], _NEEDLES] = "own"

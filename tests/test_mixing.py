@@ -12,12 +12,11 @@ from datasets import load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.commands import app
 from builders.mixing.mix import Mixture, mix, pieces_of
 from builders.mixing.recipe import RECIPES, divided, read_recipe
-from synthctx_data.errors import ConflictError, UsageError
+from synthctx_data.errors import ConflictError, CorpusError, UsageError
 from synthctx_data.example import CHAT
-from tests.commands import call
+from tests.commands import synthctx
 from training.contexts import documents_of
 
 CHATS = [
@@ -37,7 +36,13 @@ MORE_CHATS = [
             {"from": "human", "value": "?"},
         ]
     },
-    {"prompt": "One?", "completion": "One."},
+    {
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "One?"},
+            {"role": "assistant", "content": "One."},
+        ]
+    },
     {"prompt": [{"role": "user", "content": "Two?"}], "completion": [{"role": "assistant", "content": "Two."}]},
 ]
 NO_CHATS = [
@@ -124,9 +129,14 @@ def test_the_same_recipe_gives_the_same_bytes_with_any_number_of_workers() -> No
 
 
 def test_short_rows_come_first() -> None:
-    sizes = [(row["num_tokens"] - 1).bit_length() for row in rows_of(made(order="short-first"), "train")]
-    assert sizes == sorted(sizes)
-    assert len({*sizes}) > 2
+    changes = {
+        "max_tokens": "1000:1,600:1,700:1",
+        "parts": [{"variant": "symbolic_padding"}, {"chat": "chats.jsonl", "weight": 0.2}],
+    }
+    rows = rows_of(made(order="short-first", **changes), "train")
+    budgets = [min(one for one in (600, 700, 1000) if one >= row["num_tokens"]) for row in rows]
+    assert budgets == sorted(budgets)
+    assert {*budgets} == {600, 700, 1000}
 
 
 @pytest.mark.parametrize("after", [1, 20, 45, 70])
@@ -148,9 +158,9 @@ def test_an_interrupted_mixture_goes_on_and_ends_with_the_same_bytes(after: int)
 
 
 def test_a_command_makes_checks_describes_and_shows_it() -> None:
-    ran = call(app, "mix", recipe_file(), cwd=Path.cwd())
+    ran = synthctx("mix", recipe_file(), cwd=Path.cwd())
     assert ran.returncode == 0, ran.stderr
-    assert "synthctx/mdqa_synth/mixture: 50 examples of 4 parts" in ran.stdout
+    assert "synthctx/mdqa_synth/mixture: 50 examples of 3 parts" in ran.stdout
     assert "chats that do not begin with a user's message and an answer, passed over: 4 (" in ran.stderr
     card = Path("synthctx/mdqa_synth/README.md").read_text()
     assert yaml.safe_load(card.split("```yaml\n")[1].split("```")[0]) == yaml.safe_load(
@@ -159,36 +169,36 @@ def test_a_command_makes_checks_describes_and_shows_it() -> None:
     assert "synthctx mix mixture.yaml" in card
     assert sorted(yaml.safe_load(card.split("---")[1])["license"]) == ["apache-2.0", "unknown"]
     assert load_dataset("synthctx/mdqa_synth", "mixture").num_rows == {"train": 40, "validation": 10}
-    checked = call(app, "check", "synthctx/mdqa_synth:mixture", cwd=Path.cwd())
+    checked = synthctx("check", "synthctx/mdqa_synth:mixture", cwd=Path.cwd())
     assert checked.returncode == 0, checked.stdout
     chat = next(
         i
         for i, row in enumerate(rows_of(Path("synthctx/mdqa_synth/mixture"), "train"))
         if row["concept_expression"] == CHAT
     )
-    shown = call(app, "show", "synthctx/mdqa_synth:mixture", "--index", str(chat), cwd=Path.cwd())
+    shown = synthctx("show", "synthctx/mdqa_synth:mixture", "--index", str(chat), cwd=Path.cwd())
     assert "?\n" in shown.stdout
-    again = call(app, "mix", "recipe.yaml", cwd=Path.cwd())
+    again = synthctx("mix", "recipe.yaml", cwd=Path.cwd())
     assert "were there already, from the same recipe" in again.stdout
 
 
 def test_a_card_is_a_recipe() -> None:
-    call(app, "mix", recipe_file(), cwd=Path.cwd())
+    synthctx("mix", recipe_file(), cwd=Path.cwd())
     Path("again.yaml").write_text(
         Path("synthctx/mdqa_synth/README.md").read_text().split("```yaml\n")[1].split("```")[0]
     )
-    assert call(app, "mix", "again.yaml", "--output", "again", cwd=Path.cwd()).returncode == 0
+    assert synthctx("mix", "again.yaml", "--output", "again", cwd=Path.cwd()).returncode == 0
     assert hashes(Path("synthctx/mdqa_synth/mixture")) == hashes(Path("again/mdqa_synth/mixture"))
 
 
 def test_a_mixture_holds_sets_that_are_built_already_and_other_mixtures() -> None:
     made("first")
-    call(app, "mix", "recipe.yaml", "--output", "first", cwd=Path.cwd())  # writes the card
+    synthctx("mix", "recipe.yaml", "--output", "first", cwd=Path.cwd())  # writes the card
     parts = [{"data": "first/mdqa_synth:mixture", "weight": 1}, {"variant": "templated_padding", "weight": 1}]
     folder = made(train=30, validation=0, parts=parts)
     assert len(rows_of(folder, "train")) == 30
     manifest = json.loads((folder / "build.json").read_text())
-    assert manifest["budgets"] == [1024]
+    assert manifest["budgets"] == [512, 1024]
     with pytest.raises(
         UsageError,
         match=r"first/mdqa_synth:mixture: expected 50 rows of train, as its weight says, and there are 40; lower",
@@ -220,17 +230,27 @@ def test_rows_are_divided_by_weights_and_none_is_lost(total: int, weights: list[
         ({"name": "symbolic_haystack"}, "expected a name that no variant of mdqa_synth has"),
         ({"name": "../x"}, "expected lower-case letters"),
         ({"task": "mdqa"}, "mdqa"),
-        ({"parts": []}, "parts: Tuple should have at least 1 item"),
+        ({"parts": []}, "parts: expected one part at least, got none"),
         ({"parts": [{"variant": "a", "data": "b"}]}, "expected one of variant, data and chat, got variant and data"),
         ({"parts": [{"weight": 1}]}, "expected one of variant, data and chat, got none"),
-        ({"parts": [{"variant": "x", "weight": 0}]}, r"parts\.0\.weight: Input should be greater than 0"),
+        (
+            {"parts": [{"variant": "x", "weight": 0}]},
+            r"parts\.0\.weight: Input should be greater than or equal to 0.000001",
+        ),
         (
             {"parts": [{"data": "x", "options": {"questions": 2}}]},
             "expected max_tokens and options beside a variant only",
         ),
         ({"order": "sorted"}, "order: Input should be 'mixed' or 'short-first'"),
-        ({"max_tokens": "512:a"}, r"max_tokens: Input should be a valid dictionary"),
-        ({"max_tokens": "100"}, r"max_tokens.*greater than or equal to 128"),
+        (
+            {"max_tokens": "512:a"},
+            r"max_tokens: expected a number of tokens from 128 to 1048576, or several with weights.*got '512:a'",
+        ),
+        ({"max_tokens": "100"}, r"max_tokens: expected a number of tokens from 128"),
+        ({"max_tokens": "512,512"}, r"max_tokens: expected a number of tokens from 128"),
+        ({"parts": [{"data": "a:b"}, {"data": "a:b"}]}, "parts: expected different sets and files, got a:b twice"),
+        ({"parts": [{"chat": ""}]}, r"parts\.0\.chat: String should have at least 1 character"),
+        ({"train": 10**18}, "train: Input should be less than or equal to 10000000"),
         ({"trian": 3}, "trian: Extra inputs are not permitted"),
     ],
 )
@@ -249,9 +269,16 @@ def test_a_wrong_recipe_is_one_line(changes: dict, message: str) -> None:
             {"parts": [{"variant": "symbolic_haystack", "options": {"rivals": 2}}]},
             "--rivals: symbolic_haystack does not read it",
         ),
-        ({"parts": [{"variant": "symbolic_haystack", "options": {"train": 2}}]}, "--train belongs to the whole recipe"),
+        (
+            {"parts": [{"variant": "symbolic_haystack", "options": {"train": 2}}]},
+            "symbolic_haystack: --train is no option of a part",
+        ),
         ({"parts": [{"chat": "chats.jsonl"}]}, "validation: expected a part besides chats"),
         ({"parts": [{"chat": "none.jsonl"}], "validation": 0}, "none.jsonl"),
+        (
+            {"parts": [{"variant": "symbolic_haystack", "weight": 1000}, {"variant": "symbolic_padding"}]},
+            "symbolic_padding: its weight gives it no row of 40",
+        ),
         ({"max_tokens": None, "parts": [{"variant": "symbolic_haystack"}]}, "symbolic_haystack: expected max_tokens"),
     ],
 )
@@ -280,3 +307,61 @@ def test_recipes_that_come_with_synthctx_can_be_made(file: Path) -> None:
     one = Mixture(recipe, Path("own") / recipe.task)
     assert mix(one, 1, lambda rows: None)
     assert len(rows_of(one.build.target, "train")) == 24
+
+
+def test_a_budget_is_read_as_it_is_written() -> None:
+    """YAML 1.1 takes 2048:4 for a number to the base 60."""
+    Path("recipe.yaml").write_text(
+        "task: mdqa_synth\ntrain: 4\nmax_tokens: 2048:4\nparts: [{variant: symbolic_padding}]\n"
+    )
+    assert read_recipe("recipe.yaml").max_tokens == {2048: 4}
+    Path("recipe.yaml").write_text("task: mdqa_synth\ntrain: 4\ntrain: 5\nparts: []\n")
+    with pytest.raises(UsageError, match=r"recipe.yaml cannot be read: 'train' comes twice"):
+        read_recipe("recipe.yaml")
+
+
+def test_neighbouring_seeds_and_parts_share_no_question() -> None:
+    parts = [{"variant": "symbolic_padding"}, {"variant": "symbolic_haystack"}]
+    folders = [made(f"out-{seed}", seed=seed, parts=parts) for seed in (0, 1)]
+    asked = [
+        row["question"] for folder in folders for split in ("train", "validation") for row in rows_of(folder, split)
+    ]
+    assert len(asked) == len({*asked})
+
+
+def test_a_built_set_gives_a_sample_in_whole_contexts() -> None:
+    recipe_file(order="short-first")
+    synthctx("mix", "recipe.yaml", "--output", "first", cwd=Path.cwd())
+    parts = [{"data": "first/mdqa_synth:mixture"}, {"variant": "symbolic_padding"}]
+    rows = [
+        row
+        for row in rows_of(made(train=40, validation=0, parts=parts), "train")
+        if row["context_diversity"] != "padding"
+    ]
+    assert len(rows) == 20
+    first = [row["prompt"] for row in rows_of(Path("first/mdqa_synth/mixture"), "train")[:20]]
+    assert not all(row["prompt"] in first for row in rows)
+
+
+def test_a_set_counted_by_another_tokenizer_is_refused() -> None:
+    from training.tiny import make_tiny
+
+    make_tiny(Path("tiny"))
+    parts = [{"variant": "symbolic_padding", "max_tokens": 512, "options": {"key_style": "word"}}]
+    made("first", tokenizer="tiny", parts=parts)
+    with pytest.raises(
+        UsageError, match=r"first/mdqa_synth:mixture: its tokens were counted by another tokenizer than the recipe's"
+    ):
+        made(parts=[{"data": "first/mdqa_synth:mixture"}])
+
+
+def test_too_few_chats_say_what_was_passed_over() -> None:
+    parts = [{"variant": "symbolic_padding"}, {"chat": "chats.jsonl", "weight": 5}]
+    with pytest.raises(
+        UsageError,
+        match=r"chats.jsonl: expected 33 rows of train, .* there are 12 \(chats that do not begin with .*: 4",
+    ):
+        made(parts=parts)
+    Path("chats.jsonl").write_bytes(b"\x00\xff\n")
+    with pytest.raises((UsageError, CorpusError), match=r"^chats.jsonl: "):
+        made(parts=parts)

@@ -155,7 +155,7 @@ def test_one_of_several_needles_is_asked_for_by_its_place(variant: str) -> None:
         ]
         assert 2 <= len(alike) <= 1 + len(NUMBERS)
         place = ORDINALS[alike.index(row.needles[0].document)]
-        assert f"give the {place} of them" in row.question
+        assert f"give the {place} of their answers" in row.question
 
 
 @pytest.mark.parametrize("variant", MADE_UP)

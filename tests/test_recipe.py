@@ -62,6 +62,8 @@ def plant(study: Study, f1: dict[str, float], noise: float = 0.0) -> Results:
         write(DEVELOPMENT, model, f1.get(model.name, 0.1))
     for model in tasks.models(plan.judging, found.to_judge):
         write(JUDGING, model, f1.get(f"judged {model.name}", f1.get(model.name, 0.1)))
+    for model in tasks.models(found.first_seed, found.curve):
+        write(JUDGING, model, 0.75)
     for i, name in enumerate(plan.candidates):
         model = Model(plan.development.bases[0], name, plan.development.seeds[0], plan.predicting.contexts)
         write(FEW, model, f1.get(name, 0.1))

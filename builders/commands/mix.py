@@ -30,7 +30,7 @@ class MixOptions(OptionModel):
     tokenizer: str | None = None
     """The tokenizer that counts tokens. Default: the recipe's, or the one that comes with synthctx."""
     max_tokens: str | None = None
-    """The budgets of all parts, with the share of rows that each has: 32768, or 2048:4,8192:2,32768:1. Default: the recipe's."""
+    """The budgets of all variants that are built, with the share of rows that each has: 32768, or 2048:4,8192:2. Default: the recipe's."""
     workers: Annotated[int | None, Field(ge=1)] = None
     """Processes. Any number gives the same rows. Default: one for each core."""
 
@@ -62,5 +62,5 @@ def mix_recipe(
     with progress_bar(f"describing {found.name}", rows) as progress:
         update_card(find_task(found.task), mixture.build, progress, describe_mixture(found))
     was = "" if fresh else " were there already, from the same recipe"
-    out.print(f"{mixture.build.target}: {rows} examples of {len(mixture.pieces)} parts{was}", soft_wrap=True)
+    out.print(f"{mixture.build.target}: {rows} examples of {len(found.parts)} parts{was}", soft_wrap=True)
     out.print(f'Load it:  load_dataset("{options.output / found.task}", "{found.name}")', soft_wrap=True)

@@ -11,6 +11,7 @@ from builders.hub.card_picture import PLOT, draw_card_picture
 from builders.hub.card_section import Describe, licenses_of, templates
 from builders.mixing.recipe import Recipe
 from builders.shards import Build
+from synthctx_data.dataset import parse_variant_address
 from synthctx_data.manifest import read_manifest, stands_out
 from synthctx_data.survey import Survey
 from synthctx_data.task import Task
@@ -27,9 +28,7 @@ def describe_mixture(recipe: Recipe) -> Describe:
             variant=build.variant,
             survey=survey,
             manifest=manifest,
-            recipe=yaml.safe_dump(
-                recipe.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True
-            ).strip(),
+            recipe=yaml.safe_dump(_published(recipe), sort_keys=False, allow_unicode=True).strip(),
             license=", ".join(sorted(licenses_of(task, manifest))),
             wording=fmean(survey.wordings) if survey.wordings else None,
             plot=PLOT,
@@ -44,3 +43,24 @@ def _said(part: Mapping[str, Any]) -> dict[str, Any]:
     """A part of a mixture for the table of the card."""
     made = part["made"]
     return {**part, "tokens": made.get("max_tokens"), "fingerprint": made.get("fingerprint", "")}
+
+
+def _published(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as a card prints it: without the paths of this machine."""
+    said = recipe.model_dump(mode="json", exclude_defaults=True)
+    named = [{name: _name(name, value) for name, value in part.items()} for part in said["parts"]]
+    tokenizer = (
+        {"tokenizer": Path(said["tokenizer"]).name}
+        if Path(said.get("tokenizer", "")).exists() and "tokenizer" in said
+        else {}
+    )
+    return {**said, **tokenizer, "parts": named}
+
+
+def _name(key: str, value: Any) -> Any:
+    if key == "chat":
+        return Path(value).name
+    if key == "data" and parse_variant_address(value).is_local:
+        place, variant = value.rsplit(":", 1)
+        return f"{'/'.join(Path(place).parts[-2:])}:{variant}"
+    return value

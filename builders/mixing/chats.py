@@ -13,8 +13,8 @@ _ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "ass
 def read_chats(file: str, counter: TokenCounter, most: int, passed: PassedOver) -> Iterator[dict[str, Any]]:
     """The rows of the chats in a file, folder or Hub data set: of each, the first message and its answer.
 
-    A chat has `messages` [{role, content}], `conversations` [{from, value}], or a `prompt` with a `completion`. Those that do not begin
-    with a user's message and an answer, or that have more than `most` tokens, are counted in `passed`.
+    A chat has `messages` [{role, content}], `conversations` [{from, value}], or a `prompt` with a `completion`. A system message is left
+    out. Chats that do not begin with a user's message and an answer, or that have more than `most` tokens, are counted in `passed`.
 
     Raises: UsageError or CorpusError as `corpus_rows` does.
     """
@@ -38,7 +38,11 @@ def _first_exchange(row: Mapping[str, Any]) -> tuple[str, str] | None:
         or row.get("conversations")
         or [*_turns(row, "prompt", "user"), *_turns(row, "completion", "assistant")]
     )
-    said = [_said(turn) for turn in turns[:2]] if isinstance(turns, list) else []
+    turns = turns if isinstance(turns, list) else []
+    first = (
+        1 if turns and isinstance(turns[0], Mapping) and turns[0].get("role", turns[0].get("from")) == "system" else 0
+    )
+    said = [_said(turn) for turn in turns[first : first + 2]]
     if [role for role, _ in said] != ["user", "assistant"] or not all(text.strip() for _, text in said):
         return None
     return said[0][1], said[1][1]
@@ -53,7 +57,18 @@ def _said(turn: Any) -> tuple[str, str]:
     if not isinstance(turn, Mapping):
         return "", ""
     text = turn.get("content", turn.get("value"))
-    return _ROLES.get(str(turn.get("role", turn.get("from"))), ""), text if isinstance(text, str) else ""
+    return _ROLES.get(str(turn.get("role", turn.get("from"))), ""), text if isinstance(text, str) and _encodes(
+        text
+    ) else ""
+
+
+def _encodes(text: str) -> bool:
+    """True if a text is one that files can hold: JSON may hold half of a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _row(prompt: str, completion: str, tokens: int) -> dict[str, Any]:

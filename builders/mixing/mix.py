@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,14 +22,14 @@ from builders.mixing.recipe import Part, Recipe, divided
 from builders.shards import SHARD_TOKENS, Build, Shard, plan_shards, row_groups, write_tables
 from synthctx_data.corpus_files import PassedOver
 from synthctx_data.dataset import find_variants, load_rows, parse_variant_address
-from synthctx_data.errors import ConflictError, UsageError
+from synthctx_data.errors import ConflictError, SynthctxError, UsageError
 from synthctx_data.example import CHAT, SPLITS
 from synthctx_data.files import whole
 from synthctx_data.manifest import MANIFEST, MIXED, make_manifest, read_manifest, write_manifest
 from synthctx_data.options import UNIFORM, Options, fingerprint
 from synthctx_data.schema import SCHEMA
 from synthctx_data.seeding import rng
-from synthctx_data.tokens import load_counter
+from synthctx_data.tokens import TokenCounter, load_counter
 
 Progress = Callable[[int], None]
 
@@ -69,7 +70,12 @@ def pieces_of(recipe: Recipe) -> list[Piece]:
         Piece(part, number, tokens, {split: rows[split][number] for split in SPLITS})
         for number, (part, tokens, _) in enumerate(cut)
     ]
-    return [piece for piece in pieces if any(piece.rows.values())]
+    for piece in pieces:
+        if not any(piece.rows.values()):
+            raise UsageError(
+                f"{piece.part.name}: its weight gives it no row of {recipe.train}; raise its weight, or train"
+            )
+    return pieces
 
 
 @dataclass(frozen=True)
@@ -110,8 +116,12 @@ class Mixture:
     @cached_property
     def budgets(self) -> list[int]:
         """The budgets of all pieces that have one, in tokens."""
-        known = {piece.tokens or made.get("max_tokens") for piece, made in zip(self.pieces, self.made, strict=True)}
-        return sorted(int(one) for one in known if one) or self._lengths
+        known = {
+            int(budget)
+            for piece, made in zip(self.pieces, self.made, strict=True)
+            for budget in ([piece.tokens] if piece.tokens else made.get("budgets") or [made.get("max_tokens") or 0])
+        }
+        return sorted(known - {0}) or self._lengths
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -129,7 +139,7 @@ class Mixture:
             "max_tokens": max(self.budgets),
             "budgets": self.budgets,
             "questions": max(int(one.get("questions", 1)) for one in made),
-            "tokenizer": load_counter(recipe.tokenizer).identity,
+            "tokenizer": self.counter.identity,
             "mixture": [
                 {"part": piece.part.name, **piece.rows, "made": one}
                 for piece, one in zip(self.pieces, made, strict=True)
@@ -140,14 +150,24 @@ class Mixture:
     def build_of(self, piece: Piece) -> Build:
         """The build of a piece that is a variant."""
         assert piece.tokens is not None
-        options = self.recipe.options(piece.part, piece.number, piece.tokens, dict(piece.rows))
+        with naming(piece.part):
+            options = self.recipe.options(piece.part, piece.number, piece.tokens, dict(piece.rows))
         return Build(self.recipe.task, str(piece.part.variant), options, self.staging / "parts" / f"{piece.number:02d}")
 
     def _made(self, piece: Piece) -> dict[str, Any]:
+        with naming(piece.part):
+            return self._manifest_of(piece)
+
+    def _manifest_of(self, piece: Piece) -> dict[str, Any]:
         if piece.part.variant:
             return manifest_of(self.build_of(piece))
         if piece.part.data:
             (variant,) = find_variants(parse_variant_address(piece.part.data))
+            counted = variant.manifest.get("tokenizer")
+            if counted not in (None, self.counter.identity):
+                raise UsageError(
+                    "its tokens were counted by another tokenizer than the recipe's; build it with --tokenizer of the recipe"
+                )
             return variant.manifest
         said = json.dumps(self.chats[piece.number], sort_keys=True).encode()
         return {"variant": CHAT, "sha256": hashlib.sha256(said).hexdigest()}
@@ -155,12 +175,28 @@ class Mixture:
     @cached_property
     def chats(self) -> dict[int, list[dict[str, Any]]]:
         """The rows of the pieces that are chats, by the piece's number."""
-        counter, most = load_counter(self.recipe.tokenizer), max(self._lengths)
-        return {
-            piece.number: list(islice(read_chats(piece.part.name, counter, most, self.passed), piece.rows["train"]))
-            for piece in self.pieces
-            if piece.part.chat
-        }
+        found = {}
+        for piece in self.pieces:
+            if piece.part.chat:
+                with naming(piece.part):
+                    chats = read_chats(piece.part.chat, self.counter, max(self._lengths), self.passed)
+                    found[piece.number] = list(islice(chats, piece.rows["train"]))
+                    self.require(piece, "train", len(found[piece.number]), *self.passed.notes())
+        return found
+
+    @cached_property
+    def counter(self) -> TokenCounter:
+        """The tokenizer that counts tokens."""
+        return load_counter(self.recipe.tokenizer)
+
+    def require(self, piece: Piece, split: str, rows: int, *notes: str) -> None:
+        """Raises: UsageError if there are fewer rows than a piece has in a split."""
+        wanted = piece.rows[split]
+        if rows < wanted:
+            why = f" ({'; '.join(notes)})" if notes else ""
+            raise UsageError(
+                f"expected {wanted} rows of {split}, as its weight says, and there are {rows}{why}; lower its weight, or {split}"
+            )
 
 
 def mix(mixture: Mixture, workers: int, progress: Progress) -> bool:
@@ -190,6 +226,16 @@ def mix(mixture: Mixture, workers: int, progress: Progress) -> bool:
         done.rename(target)
         shutil.rmtree(mixture.staging)
     return True
+
+
+@contextmanager
+def naming(part: Part) -> Iterator[None]:
+    """Errors name the part that they are about, and no flag of another command."""
+    try:
+        yield
+    except SynthctxError as error:
+        said = re.sub(r"^--(corpus|data): ", "", str(error))
+        raise type(error)(f"{part.name}: {said}") from None
 
 
 @contextmanager
@@ -246,22 +292,25 @@ def _rows(mixture: Mixture, piece: Piece, split: str) -> datasets.Dataset:
 
     Raises: UsageError if there are too few.
     """
-    wanted = piece.rows[split]
     if piece.part.variant:
         files = sorted(str(file) for file in mixture.build_of(piece).target.glob(f"{split}-*.parquet"))
         cache = str(mixture.staging / "cache")
         with _quiet():
             return datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=cache)
-    if piece.part.data:
-        found = load_rows(parse_variant_address(piece.part.data), split, wanted)
-    else:
-        found = datasets.Dataset.from_list(mixture.chats[piece.number], datasets.Features.from_arrow_schema(SCHEMA))
-    if len(found) < wanted:
-        raise UsageError(
-            f"{piece.part.name}: expected {wanted} rows of {split}, as its weight says, and there are {len(found)}; lower its weight, or "
-            f"{split}"
-        )
-    return found
+    if piece.part.chat:
+        return datasets.Dataset.from_list(mixture.chats[piece.number], datasets.Features.from_arrow_schema(SCHEMA))
+    with naming(piece.part):
+        found = load_rows(parse_variant_address(piece.part.name), split)
+        mixture.require(piece, split, len(found))
+    groups = rng(mixture.recipe.seed, mixture.recipe.task, mixture.recipe.name, split, piece.number).shuffled(
+        _contexts(found)
+    )
+    return found.select([i for group in groups for i in group][: piece.rows[split]])
+
+
+def _contexts(rows: datasets.Dataset) -> list[list[int]]:
+    """The indices of the rows of each context: of rows in turn that have the same documents."""
+    return [list(group) for _, group in groupby(range(len(rows)), key=_context_of(rows))]
 
 
 @contextmanager
@@ -282,9 +331,10 @@ def _order(mixture: Mixture, split: str, parts: Sequence[datasets.Dataset]) -> l
     groups: list[tuple[int, list[int]]] = []
     first = 0
     for rows in parts:
-        for _, group in groupby(range(len(rows)), key=_context_of(rows)):
-            found = [first + i for i in group]
-            groups.append((_size(rows[found[0] - first]["num_tokens"]), found))
+        tokens = rows["num_tokens"]
+        groups += [
+            (_budget(mixture.budgets, tokens[group[0]]), [first + i for i in group]) for group in _contexts(rows)
+        ]
         first += len(rows)
     shuffled = rng(recipe.seed, recipe.task, recipe.name, split, "mixture").shuffled(groups)
     if recipe.order == "short-first":
@@ -292,9 +342,9 @@ def _order(mixture: Mixture, split: str, parts: Sequence[datasets.Dataset]) -> l
     return [i for _, group in shuffled for i in group]
 
 
-def _size(tokens: int) -> int:
-    """The power of two that a number of tokens needs, so that rows of one budget are alike."""
-    return (tokens - 1).bit_length()
+def _budget(budgets: Sequence[int], tokens: int) -> int:
+    """The budget that a row of some tokens keeps: the smallest that it does not exceed."""
+    return min((one for one in budgets if one >= tokens), default=tokens)
 
 
 def _context_of(rows: datasets.Dataset) -> Callable[[int], str]:

@@ -7,27 +7,74 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from builders import find_task
 from builders.examples import check_read
 from synthctx_data.errors import UsageError
 from synthctx_data.files import read_yaml
 from synthctx_data.option_model import flag
-from synthctx_data.options import MIN_TOKENS, Options
+from synthctx_data.options import MAX_TOKENS, MIN_TOKENS, Options
+from synthctx_data.seeding import rng
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
-Weight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+_LIGHTEST, _HEAVIEST = 1e-6, 1e6
+_MOST = 10_000_000  # rows of a mixture
+Weight = Annotated[float, Field(ge=_LIGHTEST, le=_HEAVIEST, allow_inf_nan=False)]
+Place = Annotated[str, Field(min_length=1)]
 _NAME = re.compile(r"[a-z]\w*", re.ASCII)
 _CHANGES = frozenset({"train", "validation", "tokenizer", "max_tokens"})  # what a call may change
-_OWN = ("train", "validation", "store")  # options of a build that the recipe sets, or has no use for
-_LENGTH = re.compile(r"(?P<tokens>[0-9]{3,7})(:(?P<weight>[0-9.]+))?", re.ASCII)
+_OWN = (
+    "train",
+    "validation",
+    "store",
+    "seed",
+    "tokenizer",
+    "max_tokens",
+)  # options of a build that are said elsewhere in a recipe
+_LENGTH = re.compile(r"(?P<tokens>[0-9]+)(:(?P<weight>[0-9.]+))?", re.ASCII)
 
 
-def _lengths(value: Any) -> Any:
-    """The weights of lengths, from a number of tokens or from a text such as "2048:4,8192:2,32768:1"."""
-    parts = [_LENGTH.fullmatch(part.strip()) for part in str(value).split(",")] if isinstance(value, int | str) else []
-    return {int(part["tokens"]): part["weight"] or 1 for part in parts if part} if all(parts) and parts else value
+def _lengths(value: Any) -> dict[int, float] | None:
+    """The weights of budgets, from a number of tokens or from a text such as "2048:4,8192:2,32768:1".
+
+    Raises: ValueError for anything else.
+    """
+    if value is None:
+        return None
+    parts = [_LENGTH.fullmatch(part.strip()) for part in str(value).split(",")]
+    found = {int(part["tokens"]): _weight(part["weight"]) for part in parts if part}
+    if len(found) < len(parts) or not all(MIN_TOKENS <= tokens <= MAX_TOKENS and found[tokens] for tokens in found):
+        raise ValueError(
+            f"expected a number of tokens from {MIN_TOKENS} to {MAX_TOKENS}, or several with weights such as 2048:4,8192:2; got {value!r}"
+        )
+    return found
+
+
+def _weight(text: str | None) -> float:
+    """The weight in a text, 1 if there is none; 0 if it is no number that can be one."""
+    try:
+        weight = float(text or 1)
+    except ValueError:
+        return 0.0
+    return weight if _LIGHTEST <= weight <= _HEAVIEST else 0.0
+
+
+Lengths = Annotated[dict[int, float] | None, BeforeValidator(_lengths)]
+
+
+def said_lengths(lengths: Mapping[int, float] | None) -> str | None:
+    """The text that says the weights of budgets in a recipe."""
+    return ",".join(f"{tokens}:{weight:g}" for tokens, weight in lengths.items()) if lengths else None
 
 
 class Part(BaseModel):
@@ -40,11 +87,11 @@ class Part(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    variant: str | None = None
-    data: str | None = None
-    chat: str | None = None
+    variant: Place | None = None
+    data: Place | None = None
+    chat: Place | None = None
     weight: Weight = 1.0
-    max_tokens: Annotated[dict[Annotated[int, Field(ge=MIN_TOKENS)], Weight] | None, BeforeValidator(_lengths)] = None
+    max_tokens: Lengths = None
     options: dict[str, Any] = {}
 
     @model_validator(mode="after")
@@ -55,6 +102,10 @@ class Part(BaseModel):
         if self.variant is None and (self.options or self.max_tokens):
             raise ValueError(f"expected max_tokens and options beside a variant only, got them beside {named[0]}")
         return self
+
+    @field_serializer("max_tokens")
+    def _as_text(self, value: dict[int, float] | None) -> str | None:
+        return said_lengths(value)
 
     @property
     def name(self) -> str:
@@ -73,13 +124,13 @@ class Recipe(BaseModel):
 
     task: str
     name: str = "mixture"
-    train: Annotated[int, Field(ge=1)]
-    validation: Annotated[int, Field(ge=0)] = 0
+    train: Annotated[int, Field(ge=1, le=_MOST)]
+    validation: Annotated[int, Field(ge=0, le=_MOST)] = 0
     seed: int = 0
     tokenizer: str | None = None
-    max_tokens: Annotated[dict[Annotated[int, Field(ge=MIN_TOKENS)], Weight] | None, BeforeValidator(_lengths)] = None
+    max_tokens: Lengths = None
     order: Literal["mixed", "short-first"] = "mixed"
-    parts: Annotated[tuple[Part, ...], Field(min_length=1)]
+    parts: tuple[Part, ...]
 
     @field_validator("name")
     @classmethod
@@ -88,11 +139,25 @@ class Recipe(BaseModel):
             raise ValueError("expected lower-case letters, digits and underscores, the first a letter")
         return value
 
+    @field_validator("parts")
+    @classmethod
+    def _are_different(cls, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+        if not parts:
+            raise ValueError("expected one part at least, got none")
+        named = [part.name for part in parts if part.variant is None]
+        if twice := next((name for name in named if named.count(name) > 1), None):
+            raise ValueError(f"expected different sets and files, got {twice} twice; give it one weight")
+        return parts
+
     @model_validator(mode="after")
     def _is_new(self) -> Self:
         if self.name in find_task(self.task).variants:
             raise ValueError(f"expected a name that no variant of {self.task} has, got {self.name!r}")
         return self
+
+    @field_serializer("max_tokens")
+    def _as_text(self, value: dict[int, float] | None) -> str | None:
+        return said_lengths(value)
 
     def options(self, part: Part, number: int, tokens: int, rows: dict[str, int]) -> Options:
         """The options of the build of a part with some rows of a number of tokens. `number` counts the builds of the recipe.
@@ -103,14 +168,15 @@ class Recipe(BaseModel):
         """
         if "store" in find_task(self.task).variant(str(part.variant)).reads:
             raise UsageError(
-                f"{part.name}: a language model writes it; build it first, and name the built set: data: FOLDER:{part.name}"
+                f"a language model writes it; build it first, and name the built set: data: FOLDER:{part.name}"
             )
         for name in _OWN:
             if name in part.options:
                 raise UsageError(
-                    f"{part.name}: {flag(name)} belongs to the whole recipe; leave it out of the part's options"
+                    f"{flag(name)} is no option of a part: the recipe says it, or the part beside its variant"
                 )
-        given = {"tokenizer": self.tokenizer, "seed": self.seed + number, **part.options}
+        seed = rng(self.seed, self.task, self.name, "part", number).below(2**31)
+        given = {"tokenizer": self.tokenizer, "seed": seed, **part.options}
         found = Options.model_validate({**given, "max_tokens": tokens, **rows})
         check_read(find_task(self.task), str(part.variant), found)
         return found

@@ -31,7 +31,7 @@ those with the highest gains. Its last column has the sum of its axes' gains: le
 _JUDGED = """F1 on questions and bases that nothing was chosen on. Share: of the gap between {plain}, the plain variant that was best in
 development, and real data."""
 _CURVE = """The best construction with some real rows besides, and these real rows alone, read so often that about as many contexts are
-read."""
+read. Means over the bases, with the first seed."""
 _PREDICTED = """Each predictor was measured after a tuning on {contexts} contexts of one development base, on {rows} real rows: their F1,
 the loss of their answers, and what the heads' scores have in common with those of a model tuned shortly on real data: reach (as in
 `analysis/rank.py`), cosine, and recall of the {heads} highest. The table has Spearman's correlation with F1 in development over {count}
@@ -147,11 +147,11 @@ def _judging(found: Results) -> Iterable[str]:
 
 def _curve(found: Results) -> Iterable[str]:
     yield from section("With a few real rows", ["real rows", f"{found.best} and these", "these alone"], _CURVE)
-    yield row("0", f"{found.judged(found.best).mean():.3f}", "")
+    yield row("0", f"{found.on_curve(found.best).mean():.3f}", "")
     for rows in found.study.plan.judging.real_rows:
-        both, alone = found.judged(found.mixed(rows)), found.judged(found.alone(rows))
+        both, alone = found.on_curve(found.mixed(rows)), found.on_curve(found.alone(rows))
         yield row(str(rows), f"{both.mean():.3f}", f"{alone.mean():.3f}")
-    yield row(str(found.study.plan.tuning.contexts), "", f"{found.judged(REAL).mean():.3f}")
+    yield row(str(found.study.plan.tuning.contexts), "", f"{found.on_curve(REAL).mean():.3f}")
 
 
 def _predictors(found: Results) -> Iterable[str]:

@@ -37,6 +37,16 @@ class Results:
         """The F1 (base, question) of a candidate in judging."""
         return self.values(JUDGING, self.study.plan.judging, name)
 
+    @cached_property
+    def first_seed(self) -> Development:
+        """What judges, with the first seed alone."""
+        part = self.study.plan.judging
+        return part.model_copy(update={"seeds": part.seeds[:1]})
+
+    def on_curve(self, name: str) -> Values:
+        """The F1 (base, question) of a candidate in judging, with the first seed alone."""
+        return self.values(JUDGING, self.first_seed, name)
+
     def untuned(self, test: str, part: Development) -> Values:
         """The F1 (base, question) of the bases themselves, at their own length or extended."""
         return np.array([self.study.f1(test, Model(base, UNTUNED, 0)) for base in part.bases])
@@ -71,14 +81,22 @@ class Results:
 
     @cached_property
     def to_judge(self) -> dict[str, Candidate]:
-        """All that is judged, by name: real data, the plain variants, what is kept, and the best with real rows, or fewer rows."""
+        """All that is judged, by name: real data, the plain variants, what is kept, and the best with fewer rows."""
         plan, best = self.study.plan, self.kept[self.best]
         plain = {name: plan.candidates[name] for name in (REAL, *plan.plain)}
         dense = {self.dense: Candidate(variant="real_haystack", options={"questions": DENSE})}
         fewer = best.model_copy(update={"rows": plan.tuning.contexts // (1 + len(best.also))})
+        return {**plain, **dense, **self.kept, self.as_many_rows: fewer}
+
+    @cached_property
+    def curve(self) -> dict[str, Candidate]:
+        """The best construction with some real rows besides, and these rows alone, by name. They have one seed."""
+        plan, best = self.study.plan, self.kept[self.best]
         mixed = {self.mixed(rows): with_real(best, rows) for rows in plan.judging.real_rows}
-        alone = {self.alone(rows): real_alone(rows, plan.tuning.contexts) for rows in plan.judging.real_rows}
-        return {**plain, **dense, **self.kept, self.as_many_rows: fewer, **mixed, **alone}
+        return {
+            **mixed,
+            **{self.alone(rows): real_alone(rows, plan.tuning.contexts) for rows in plan.judging.real_rows},
+        }
 
     @staticmethod
     def mixed(rows: int) -> str:

@@ -71,10 +71,11 @@ def main(options: RecipeOptions, _: str) -> None:
     stage(_build(study, found.combined))
     stage(_tune(study, tasks.DEVELOPMENT, plan.development, found.combined))
     stage(_bases(study, plan.judging.bases))
-    stage(_build(study, found.to_judge))
+    stage(_build(study, found.to_judge), _build(study, found.curve))
     stage(
         _examine(study, tasks.JUDGING, plan.judging.bases),
         _tune(study, tasks.JUDGING, plan.judging, found.to_judge),
+        _tune(study, tasks.JUDGING, found.first_seed, found.curve),
     )
     print(write_report(study, options.report, options.plan))
 
