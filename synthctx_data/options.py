@@ -85,8 +85,8 @@ class Options(OptionModel):
     """Documents of mdqa_synth's templated haystacks, at most, that state the relation asked for, or whose subject has a similar name.
     Default: as many as there is room for, and two documents on each subject. With a number, each subject has one."""
     needle_in: Annotated[Literal["own", "sentence", "passage"], _NEEDLES] = "own"
-    """The document of a made-up needle of mdqa_synth: its own, a sentence alone, or a passage of the haystack with the needle in its
-    middle."""
+    """Where a made-up needle of mdqa_synth stands. own: in a document about its subject. sentence: it is a document by itself. passage: in
+    the middle of another document of the haystack."""
     needle_format: Annotated[Literal["single", "near-duplicates", "list", "count"], _NEEDLES] = "single"
     """Several needles for each made-up question of mdqa_synth, which differ in the answer: one of them is asked for by its place, all
     are to be listed, or they are to be counted."""

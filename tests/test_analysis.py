@@ -238,7 +238,7 @@ def test_candidates_are_ranked_by_what_they_do_to_the_heads(place: Path) -> None
     assert json.loads((place / "ranking" / "ranking.json").read_text())["about"]["reference"] == DATA
     assert rank_data(ranking) == ranked
     with pytest.raises(
-        UsageError, match=r"--target: expected data that no candidate is .* leave .*symbolic_padding out"
+        UsageError, match=r"--target: expected data that no candidate is, .* leave .*symbolic_padding out"
     ):
         rank_data(ranking.model_copy(update={"target": others[1]}))
 

@@ -34,6 +34,7 @@ SMALLER = {
     "analysis/rank.py": "analysis/rank.py --limit 4",
     "analysis/add_to_atlas.py": "analysis/add_to_atlas.py --limit 2 --slow-limit 1",
     "--max-steps 15": "--max-steps 2",
+    "--output runs/recommended": "--output runs/recommended --max-steps 2",
 }
 ALWAYS = {"make test ": "make --dry-run test "}  # it would run this test
 

@@ -33,7 +33,11 @@ For example:
   synthctx mix recipe.yaml
   synthctx mix mdqa_synth/recommended --max-tokens 2048:4,8192:2,32768:1
 
-docs/mixtures.md says what a recipe holds. Called again after an interruption,
+A recipe is a YAML file with these keys: task, name, train, validation, seed,
+tokenizer, order (mixed or short-first), max_tokens (32768, or budgets with the
+share of rows that each has: 2048:4,8192:2), and parts. A part has a weight and
+one of these: variant (with options and max_tokens), data (PLACE:VARIANT), chat
+(a file). docs/mixtures.md says more. Called again after an interruption,
 it goes on where it stopped.""",
     ),
     "show": (

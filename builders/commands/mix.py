@@ -30,7 +30,7 @@ class MixOptions(OptionModel):
     tokenizer: str | None = None
     """The tokenizer that counts tokens. Default: the recipe's, or the one that comes with synthctx."""
     max_tokens: str | None = None
-    """The budgets of all variants that are built, with the share of rows that each has: 32768, or 2048:4,8192:2. Default: the recipe's."""
+    """The budgets of the variants that are built, with the share of rows that each has: 32768, or 2048:4,8192:2. Default: the recipe's."""
     workers: Annotated[int | None, Field(ge=1)] = None
     """Processes. Any number gives the same rows. Default: one for each core."""
 
