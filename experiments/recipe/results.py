@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analysis.correlation import Correlation, correlate, holm, spearman
 from analysis.crossed import CrossedMean, crossed_mean
 from experiments.recipe.plan import REAL, Candidate, Development, ranked, real_alone, with_real
-from experiments.recipe.tasks import DENSE, DEVELOPMENT, FEW, JUDGING, SHORT, UNTUNED, Model, Study
+from experiments.recipe.tasks import DENSE, DEVELOPMENT, FEW, JUDGING, SHORT, UNTUNED, Model, Study, short_models
 
 Values = NDArray[np.float64]
 PREDICTORS = ("F1", "loss", "reach", "cosine", "recall")
@@ -148,8 +148,7 @@ class Results:
         return np.array([self._alike(name, one["heads"], reference["heads"]) for one in found.values()])
 
     def _measured(self, name: str) -> dict[str, Any]:
-        plan = self.study.plan
-        model = Model(plan.development.bases[0], name, plan.development.seeds[0], plan.predicting.contexts)
+        model = next(one for one in short_models(self.study.plan) if one.name == name)
         folder = self.study.kept(FEW, model)
         heads = np.array(json.loads((folder / "heads.json").read_text()))
         return {"f1": self.study.f1(FEW, model), "loss": json.loads((folder / "loss.json").read_text()), "heads": heads}

@@ -1,6 +1,6 @@
 """Searches for a recipe that comes nearest to real data: python experiments/recipe/run.py"""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,67 +56,61 @@ def main(options: RecipeOptions, _: str) -> None:
     study = tasks.Study(options.output, load_plan(options.plan))
     begin(study.root, study.plan, "results")
     plan, found = study.plan, Results(study)
-
-    def stage(*jobs: Iterable[Job]) -> None:
-        run_stages([[job for each in jobs for job in each]], study.root, options.workers)
-
-    stage([Job("data", _SECONDS["data"], tasks.build_tests, (study,))])
-    stage(_bases(study, plan.development.bases))
-    stage(_build(study, plan.candidates), _build(study, plan.candidates, plan.predicting.contexts))
-    stage(
-        _examine(study, tasks.DEVELOPMENT, plan.development.bases),
-        _tune(study, tasks.DEVELOPMENT, plan.development, plan.candidates),
-        _predict(study),
-    )
-    stage(_build(study, found.combined))
-    stage(_tune(study, tasks.DEVELOPMENT, plan.development, found.combined))
-    stage(_bases(study, plan.judging.bases))
-    stage(_build(study, found.to_judge), _build(study, found.curve))
-    stage(
-        _examine(study, tasks.JUDGING, plan.judging.bases),
-        _tune(study, tasks.JUDGING, plan.judging, found.to_judge),
-        _tune(study, tasks.JUDGING, found.first_seed, found.curve),
-    )
+    _run(study, options.workers, tasks.DEVELOPMENT, plan.development, plan.candidates, tasks.short_models(plan))
+    _run(study, options.workers, tasks.DEVELOPMENT, plan.development, found.combined)
+    _run(study, options.workers, tasks.JUDGING, plan.judging, found.to_judge)
+    _run(study, options.workers, tasks.JUDGING, found.first_seed, found.curve)
     print(write_report(study, options.report, options.plan))
 
 
-def _bases(study: Any, bases: Iterable[int]) -> Iterable[Job]:
+def _run(
+    study: Any, workers: int | None, test: str, part: Any, candidates: Mapping[str, Any], short: Sequence[Any] = ()
+) -> None:
+    """Tunes the bases of a part of the plan on candidates and asks them its questions, where there are no results yet.
+
+    The models `short` are tuned for the predictors. Bases and data that nothing needs are not made.
+    """
     from experiments.recipe import tasks
 
-    return (Job(f"base {b}", _SECONDS["base"], tasks.make_base, (study, b), tells=True) for b in bases)
-
-
-def _build(study: Any, candidates: Mapping[str, Any], contexts: int | None = None) -> Iterable[Job]:
-    from experiments.recipe import tasks
-
-    for name, candidate in candidates.items():
-        arguments = (study, name, candidate, contexts)
-        yield Job(f"data {name} {contexts or ''}".strip(), _SECONDS["data"], tasks.build_candidate, arguments)
-
-
-def _examine(study: Any, test: str, bases: Iterable[int]) -> Iterable[Job]:
-    from experiments.recipe import tasks
-
-    return (Job(f"examine base {b}", _SECONDS["examine"], tasks.examine_base, (study, b, test)) for b in bases)
-
-
-def _tune(study: Any, test: str, part: Any, candidates: Mapping[str, Any]) -> Iterable[Job]:
-    """The jobs that tune all bases of a part of the plan on candidates, and ask them its questions."""
-    from experiments.recipe import tasks
-
-    for model in tasks.models(part, candidates):
-        name = f"{test} {model.name} base {model.base} seed {model.seed}"
-        arguments = (study, candidates[model.name], model, [test])
-        yield Job(name, _SECONDS["tune"], tasks.tune, arguments)
-
-
-def _predict(study: Any) -> Iterable[Job]:
-    from experiments.recipe import tasks
-
-    plan = study.plan
-    for name, candidate in plan.candidates.items():
-        model = tasks.Model(plan.development.bases[0], name, plan.development.seeds[0], plan.predicting.contexts)
-        yield Job(f"predict {name}", _SECONDS["predict"], tasks.predict, (study, candidate, model))
+    untuned = [one for base in part.bases if not study.has(test, one := tasks.Model(base, tasks.UNTUNED, 0))]
+    tuned = [model for model in tasks.models(part, candidates) if not study.has(test, model)]
+    predicted = [model for model in short if not study.has_heads(model)]
+    bases = sorted({model.base for model in (*untuned, *tuned, *predicted)})
+    data = dict.fromkeys((model.name, model.contexts) for model in (*tuned, *predicted))
+    stages = [
+        [Job("tests", _SECONDS["data"], tasks.build_tests, (study,))],
+        [Job(f"base {base}", _SECONDS["base"], tasks.make_base, (study, base), tells=True) for base in bases],
+        [
+            Job(
+                f"data {name} {contexts or ''}".strip(),
+                _SECONDS["data"],
+                tasks.build_candidate,
+                (study, name, candidates[name], contexts),
+            )
+            for name, contexts in data
+        ],
+        [
+            *(
+                Job(f"examine base {one.base}", _SECONDS["examine"], tasks.examine_base, (study, one.base, test))
+                for one in untuned
+            ),
+            *(
+                Job(
+                    f"{test} {one.name} base {one.base} seed {one.seed}",
+                    _SECONDS["tune"],
+                    tasks.tune,
+                    (study, candidates[one.name], one, [test]),
+                )
+                for one in tuned
+            ),
+            *(
+                Job(f"predict {one.name}", _SECONDS["predict"], tasks.predict, (study, candidates[one.name], one))
+                for one in predicted
+            ),
+        ],
+    ]
+    if bases:
+        run_stages(stages, study.root, workers)
 
 
 app = script("recipe", RecipeOptions, main, _HELP, _NOTES)

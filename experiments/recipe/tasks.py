@@ -21,7 +21,7 @@ UNTUNED = "untuned"  # a base whose positions are extended and nothing else
 DEVELOPMENT, JUDGING, SHORT, FEW = "development", "judging", "short", "few"  # the tests
 DENSE = 4  # questions on each context of the real data that are judged beside those with one
 _TASK = "mdqa_synth"
-_KEPT = "f1.json"
+_KEPT, _HEADS = "f1.json", "heads.json"
 _ANSWERS = {False: 12, True: 48}  # the tokens of an answer, and with evidence
 
 
@@ -68,6 +68,14 @@ class Study:
     def test(self, name: str, evidence: bool = False) -> str:
         """The address of a test. It has a form that asks for evidence, too."""
         return f"{self.root / 'tests' / (name + '-evidence' * evidence) / _TASK}:real_haystack"
+
+    def has(self, test: str, model: Model) -> bool:
+        """True if the results of a model on a test are kept."""
+        return (self.kept(test, model) / _KEPT).exists()
+
+    def has_heads(self, model: Model) -> bool:
+        """True if the scores of a model's heads are kept, and with them all that could predict."""
+        return (self.kept(FEW, model) / _HEADS).exists()
 
     def f1(self, test: str, model: Model) -> NDArray[np.float64]:
         """The F1 (question) of a model on a test."""
@@ -167,7 +175,7 @@ def tune(study: Study, candidate: Candidate, model: Model, tests: Sequence[str])
     from training.finetune import finetune
     from training.options import Recipe
 
-    if all((study.kept(test, model) / _KEPT).exists() for test in tests):
+    if all(study.has(test, model) for test in tests):
         return
     tuning = study.plan.tuning
     recipe = Recipe(
@@ -195,7 +203,7 @@ def _answer(study: Study, test: str, tuned: Model, evidence: bool = False, **rea
     from training.options import EvaluateOptions
 
     kept, data = study.kept(test, tuned), study.test(test, evidence and test != FEW)
-    if (kept / _KEPT).exists():
+    if study.has(test, tuned):
         return
     output = study.root / "answers" / kept.relative_to(study.root / "results")
     evaluate(EvaluateOptions(data=data, output=str(output), batch_size=8, max_new_tokens=_ANSWERS[evidence], **reads))
@@ -212,8 +220,6 @@ def predict(study: Study, candidate: Candidate, model: Model) -> None:
     from analysis.options import DetectOptions
 
     kept = study.kept(FEW, model)
-    if (kept / "heads.json").exists():
-        return
     tune(study, candidate, model, [FEW])
     options = DetectOptions(
         adapter=str(study.adapter(model)),
@@ -222,7 +228,7 @@ def predict(study: Study, candidate: Candidate, model: Model) -> None:
         score=study.miniature.measuring.score,
     )
     write_json(kept / "loss.json", _loss(study, model))
-    write_json(kept / "heads.json", np.round(find_heads(options).values.astype(float), 6).tolist())
+    write_json(kept / _HEADS, np.round(find_heads(options).values.astype(float), 6).tolist())
 
 
 def _loss(study: Study, model: Model) -> float:
@@ -244,6 +250,12 @@ def _loss(study: Study, model: Model) -> float:
             losses += float(loaded(**encoded).loss) * counted
         tokens += counted
     return round(losses / tokens, 6)
+
+
+def short_models(plan: Plan) -> list[Model]:
+    """The models that are tuned shortly on all candidates, on the first base and seed of development."""
+    part = plan.development
+    return [Model(part.bases[0], name, part.seeds[0], plan.predicting.contexts) for name in plan.candidates]
 
 
 def models(plan: Development, names: Iterable[str]) -> list[Model]:
