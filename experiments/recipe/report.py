@@ -1,6 +1,7 @@
 """RECIPE.md: the results of the search, in tables."""
 
 from collections.abc import Iterable, Mapping
+from math import isnan
 from pathlib import Path
 
 from analysis.crossed import crossed_mean
@@ -22,7 +23,7 @@ wording. They were judged on bases {judged_on} (seeds {seeds}), with questions o
 Intervals are for other bases and other questions ([crossed.py](analysis/crossed.py)). The rows are those of content version {content}.
 
 These models have 477,376 weights, and their world is small. What helps them need not help a model of a billion weights."""
-_ANSWER = """**{share:.0%} of the gap is closed** by {best}: F1 {kept:.3f}, where real data reach {real:.3f} and {plain} {lower:.3f}.
+_ANSWER = """**{share} of the gap is closed** by {best}: F1 {kept:.3f}, where real data reach {real:.3f} and {plain} {lower:.3f}.
 Over the point at {closed:.0%} of the gap: {over}. That at least {closed:.0%} is closed: **{verdict}**.
 
 {best} is {construction}."""
@@ -90,7 +91,7 @@ def _answer(found: Results) -> str:
     plan, best = found.study.plan, found.best
     over = found.over_half_way(best)
     return _ANSWER.format(
-        share=found.share_closed(best),
+        share=_share(found, best),
         best=best,
         kept=found.judged(best).mean(),
         real=found.judged(REAL).mean(),
@@ -101,6 +102,11 @@ def _answer(found: Results) -> str:
         verdict=judge(over.low, over.high, 0),
         construction=_construction(found.kept[best]),
     )
+
+
+def _share(found: Results, name: str) -> str:
+    share = found.share_closed(name)
+    return "Nothing" if isnan(share) else f"{share:.0%}"
 
 
 def _construction(candidate: Candidate) -> str:
@@ -134,7 +140,7 @@ def _judging(found: Results) -> Iterable[str]:
     for name in (*_judged(found), found.as_many_rows, found.dense):
         values = found.judged(name)
         mean = crossed_mean(values)
-        share = "" if name in (REAL, found.dense, *plan.plain) else f"{found.share_closed(name):.0%}"
+        share = "" if name in (REAL, found.dense, *plan.plain) else _share(found, name)
         shown = {
             found.as_many_rows: f"{found.best}, as many rows as real",
             found.dense: "real, more questions on a context",
