@@ -128,7 +128,7 @@ class Results:
         return crossed_mean(self.judged(name) - (1 - half) * self.judged(self.plain) - half * self.judged(REAL))
 
     def share_closed(self, name: str) -> float:
-        """The share of the gap between the best plain variant and real data that a candidate closes, on what judges; NaN if there is none."""
+        """The share of the gap between the best plain variant and real data that a candidate closes, on what judges; NaN without a gap."""
         plain, real = self.judged(self.plain).mean(), self.judged(REAL).mean()
         return float((self.judged(name).mean() - plain) / (real - plain)) if real > plain else float("nan")
 
