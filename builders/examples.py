@@ -206,9 +206,10 @@ class Examples:
         """The document of the haystack that holds the needle of an example: one that would stand in its context anyway."""
         fillers = self._fillers(split, [number], self.expression.concept(split, number))
         hosts = max(min(self.options.max_tokens // _HOST_TOKENS, _HOSTS) // self.options.questions, 1)
-        *_, page = islice(
-            fillers, 2 + self.expression.rng(split, number, "host").below(hosts)
-        )  # the first may be about the same subject
+        at = 1 + self.expression.rng(split, number, "host").below(
+            hosts
+        )  # the first may be about the needle's own subject
+        *_, page = islice(fillers, at + 1)
         return page.document
 
     def _around(self, split: str, numbers: Sequence[int], concept: Concept) -> Iterator[Page]:

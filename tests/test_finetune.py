@@ -223,11 +223,11 @@ def test_rows_keep_their_order_if_that_is_asked_for(place: Path) -> None:
 def test_a_mixture_with_chats_is_trained_on(place: Path) -> None:
     from builders.mixing.card import describe_mixture
     from builders.mixing.mix import Mixture, mix
-    from builders.mixing.recipe import Recipe as MixRecipe
+    from builders.mixing.recipe import MixtureRecipe
 
     (place / "chats.jsonl").write_text('{"prompt": "one two", "completion": "three"}\n' * 6)
     parts = [{"data": DATA, "weight": 2}, {"chat": "chats.jsonl", "weight": 1}]
-    recipe = MixRecipe(task="mdqa_synth", name="with_chats", train=12, tokenizer="tiny", parts=parts)
+    recipe = MixtureRecipe(task="mdqa_synth", name="with_chats", train=12, tokenizer="tiny", parts=parts)
     mixture = Mixture(recipe, place / "mixed" / "mdqa_synth")
     with contextlib.chdir(place):
         mix(mixture, 1, lambda rows: None)

@@ -9,7 +9,7 @@ import yaml
 
 from builders.hub.card_picture import PLOT, draw_card_picture
 from builders.hub.card_section import Describe, licenses_of, templates
-from builders.mixing.recipe import Recipe
+from builders.mixing.recipe import MixtureRecipe
 from builders.shards import Build
 from synthctx_data.dataset import parse_variant_address
 from synthctx_data.manifest import read_manifest, stands_out
@@ -17,7 +17,7 @@ from synthctx_data.survey import Survey
 from synthctx_data.task import Task
 
 
-def describe_mixture(recipe: Recipe) -> Describe:
+def describe_mixture(recipe: MixtureRecipe) -> Describe:
     """The function that writes the section about the mixture of a recipe, for `update_card`."""
 
     def describe(task: Task, build: Build, survey: Survey, address: str, folder: Path) -> str:
@@ -45,7 +45,7 @@ def _said(part: Mapping[str, Any]) -> dict[str, Any]:
     return {**part, "tokens": made.get("max_tokens"), "fingerprint": made.get("fingerprint", "")}
 
 
-def _published(recipe: Recipe) -> dict[str, Any]:
+def _published(recipe: MixtureRecipe) -> dict[str, Any]:
     """The recipe as a card prints it: without the paths of this machine."""
     said = recipe.model_dump(mode="json", exclude_defaults=True)
     named = [{name: _name(name, value) for name, value in part.items()} for part in said["parts"]]

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from builders.build import build_variant, manifest_of
 from builders.mixing.chats import read_chats
-from builders.mixing.recipe import Part, Recipe, divided
+from builders.mixing.recipe import MixtureRecipe, Part, divided
 from builders.shards import SHARD_TOKENS, Build, Shard, plan_shards, row_groups, write_tables
 from synthctx_data.corpus_files import PassedOver
 from synthctx_data.dataset import find_variants, load_rows, parse_variant_address
@@ -44,7 +44,7 @@ class Piece:
     rows: Mapping[str, int]
 
 
-def pieces_of(recipe: Recipe) -> list[Piece]:
+def pieces_of(recipe: MixtureRecipe) -> list[Piece]:
     """The pieces of a mixture: each part, cut by its budgets, with its share of the rows. Chats are for training only.
 
     Raises: UsageError if a variant has no budget, or if nothing is left for validation.
@@ -82,7 +82,7 @@ def pieces_of(recipe: Recipe) -> list[Piece]:
 class Mixture:
     """A mixture on its way into a folder: the recipe and the folder of its task. `passed` counts the chats that cannot be used."""
 
-    recipe: Recipe
+    recipe: MixtureRecipe
     folder: Path
     passed: PassedOver = field(default_factory=PassedOver)
 

@@ -113,7 +113,7 @@ class Part(BaseModel):
         return str(self.variant or self.data or self.chat)
 
 
-class Recipe(BaseModel):
+class MixtureRecipe(BaseModel):
     """A recipe: the name of the mixture among the variants of a task, the rows of each split, and the parts.
 
     order: "mixed" means random; "short-first" means rows of few tokens before rows of many, for training in the given order.
@@ -182,7 +182,7 @@ class Recipe(BaseModel):
         return found
 
 
-def read_recipe(place: str | Mapping[str, Any], changes: Mapping[str, Any] = MappingProxyType({})) -> Recipe:
+def read_recipe(place: str | Mapping[str, Any], changes: Mapping[str, Any] = MappingProxyType({})) -> MixtureRecipe:
     """The recipe in a YAML file or a mapping, or the one that comes with synthctx under this name, with changes to it.
 
     Raises: UsageError if there is none, or if it is no valid recipe.
@@ -194,7 +194,7 @@ def read_recipe(place: str | Mapping[str, Any], changes: Mapping[str, Any] = Map
             f"expected {', '.join(sorted(_CHANGES))} to differ from the recipe, got {', '.join(sorted(unknown))}"
         )
     try:
-        found = Recipe.model_validate({**values, **changes})
+        found = MixtureRecipe.model_validate({**values, **changes})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
