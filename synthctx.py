@@ -124,7 +124,6 @@ def build(task: str, variant: str, output: str | Path = "synthctx", **options: A
 
 
 @_called_from_python
-@_called_from_python
 def mix(recipe: str | Path | Mapping[str, Any], output: str | Path = "synthctx", **changes: Any) -> str:
     """The address of a mixture, after it is made. Called again after an interruption, it goes on where it stopped.
 
@@ -148,6 +147,7 @@ def mix(recipe: str | Path | Mapping[str, Any], output: str | Path = "synthctx",
     return f"{mixture.folder}:{found.name}"
 
 
+@_called_from_python
 def load(address: str, split: str = "train", limit: int | None = None) -> "datasets.Dataset":
     """The rows of a split, or its first `limit` rows. `address` is PLACE:VARIANT or PLACE:VARIANT@REVISION.
 

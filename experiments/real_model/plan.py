@@ -111,6 +111,7 @@ class Plan(Whole):
     gates: Gates
     bound: float
     f1_span: float
+    compared: tuple[tuple[str, str], ...] = ()  # pairs of variants: one over the other
 
     @model_validator(mode="after")
     def _has_real(self) -> Self:
@@ -120,6 +121,8 @@ class Plan(Whole):
             raise ValueError(f"expected a first test of mdqa_synth that all models are asked, got {self.main_test}")
         known = ["untuned", *(f"{variant}/{seed}" for variant in self.variants for seed in self.seeds)]
         named = [*self.knockout.models, *(model for test in self.tests.values() for model in test.models)]
+        if missing := [variant for pair in self.compared for variant in pair if variant not in self.variants]:
+            raise ValueError(f"expected variants of the plan to compare, got {', '.join(missing)}")
         if unknown := [model for model in named if model not in known]:
             raise ValueError(f"expected models such as {known[1]}, got {', '.join(unknown)}")
         return self
