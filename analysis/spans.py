@@ -52,9 +52,9 @@ def tokens_of(tokenizer: Tokenizer, row: dict[str, Any], span: Span = "needle") 
         raise ModelError(
             f"expected a tokenizer that tells which characters its tokens are (a fast one), got {type(tokenizer).__name__}"
         )
-    if not row["needles"]:
+    if not row["documents"]:
         raise DatasetError(
-            f"{row['id']}: expected a row with needles, and this is a chat, which has none; score heads on another split"
+            f"{row['id']}: expected a row with documents, and this is a chat; score heads on another split"
         )
     end_of_answer(tokenizer)
     encoded, text, prompt = encode(tokenizer, row), render_row(tokenizer, row), render_prompt(tokenizer, row)

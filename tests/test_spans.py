@@ -12,6 +12,8 @@ from tests.conftest import IDS, MAKES, VARIANTS, examples_for
 from tests.test_sequences import TEMPLATES, tokenizer_folder
 from training.turns import prompt_ids, render_row, tokenize
 
+TOKENIZER = next(iter(MAKES)), next(iter(TEMPLATES.values()))
+
 
 def rows_of(task: str, variant: str, count: int, **options) -> list[dict]:
     examples = examples_for(task, variant, **options)
@@ -88,3 +90,19 @@ def test_a_template_that_changes_texts_says_so(tmp_path: Path) -> None:
     (row,) = rows_of("mdqa_synth", "templated_padding", 1)
     with pytest.raises(DatasetError, match=r"templated_padding/train/0+: expected 'Read the numbered .* chat template"):
         tokens_of(tokenizer, row)
+
+
+def test_the_answer_behind_evidence_is_the_answer_alone(tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder(tmp_path / "t", *TOKENIZER))
+    for row in rows_of("mdqa_synth", "templated_haystack", 3, completion="evidence"):
+        tokens = tokens_of(tokenizer, row)
+        assert covered(tokenizer, row, tokens.answer)[0].strip() == row["answers"][0]
+        assert tokens.answer.start > tokens.prompt
+
+
+def test_a_chat_of_a_mixture_has_nothing_to_score(tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder(tmp_path / "t", *TOKENIZER))
+    with pytest.raises(
+        DatasetError, match="x: expected a row with documents, and this is a chat; score heads on another"
+    ):
+        tokens_of(tokenizer, {"id": "x", "documents": [], "needles": []})
