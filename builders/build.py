@@ -41,7 +41,7 @@ def build_variant(
         _refuse_incomplete(build.target, build.planned)
         return False
     manifest = manifest_of(build)
-    with _alone(build):
+    with alone(build):
         _open_staging(build, manifest)
         _write_missing(build, build.planned, workers, ray, progress)
         examples_of(build).expression.keep(build.staging)
@@ -62,7 +62,7 @@ def build_in_parts(
     Raises: ConflictError if the staging folder holds another configuration, or if another process builds the variant;
     BuildError if workers die again and again.
     """
-    with _alone(build):
+    with alone(build):
         _open_staging(build, manifest_of(build))
         for is_done, group in groupby(build.planned, key=lambda shard: shard.name in done):
             together = list(group)
@@ -92,7 +92,11 @@ def is_built(build: Build) -> bool:
 
 
 @contextmanager
-def _alone(build: Build) -> Iterator[None]:
+def alone(build: Build) -> Iterator[None]:
+    """Keeps other processes from building the same variant.
+
+    Raises: ConflictError if one is at it.
+    """
     build.folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(build.folder / f".{build.variant}.lock", timeout=0):

@@ -239,7 +239,7 @@ def _filled(row: Row, name: str, place: str) -> str:
 
 def _answers(row: Row, name: str, place: str) -> tuple[str, ...]:
     answers = _field(row, name, list, place)
-    if not answers or not all(isinstance(answer, str) and answer.strip() and _encodes(answer) for answer in answers):
+    if not answers or not all(isinstance(answer, str) and answer.strip() and encodes(answer) for answer in answers):
         raise CorpusError(f"{place}: expected {name} to be a list of texts, got {short(answers)}")
     # Nothing would be left of "!!!" when answers are compared, and so it would stand in every text.
     kept = tuple(answer.strip() for answer in answers if comparables([answer]))
@@ -276,7 +276,7 @@ def _there(number: int | None) -> int:
 def _said(row: Row, *names: str) -> str:
     """The first text that one of these fields of a row holds; empty if none does."""
     return next(
-        (row[name] for name in names if isinstance(row.get(name), str) and row[name].strip() and _encodes(row[name])),
+        (row[name] for name in names if isinstance(row.get(name), str) and row[name].strip() and encodes(row[name])),
         "",
     )
 
@@ -290,7 +290,7 @@ def _field(row: Row, name: str, kind: type, place: str) -> Any:
             f"{place}: expected fields {_SHAPES}; {name!r} is missing, found {found}; if documents have their text in another, "
             "name it by --corpus-text-column"
         )
-    if isinstance(row[name], str) and not _encodes(row[name]):
+    if isinstance(row[name], str) and not encodes(row[name]):
         raise CorpusError(f"{place}: expected {name} to be Unicode, and it holds half a character (a surrogate)")
     if not isinstance(row[name], kind) or (kind is int and isinstance(row[name], bool)):
         raise CorpusError(f"{place}: expected {name} to be a {_TYPE_NAMES[kind]}, got {short(row[name])}")
@@ -300,7 +300,8 @@ def _field(row: Row, name: str, kind: type, place: str) -> Any:
 _TYPE_NAMES: dict[type, str] = {str: "text", list: "list", int: "number"}
 
 
-def _encodes(text: str) -> bool:
+def encodes(text: str) -> bool:
+    """True if a text is one that files can hold: JSON may hold half of a character."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from synthctx_data.corpora import encodes
 from synthctx_data.corpus_files import PassedOver, corpus_rows
 from synthctx_data.example import CHAT
 from synthctx_data.tokens import TokenCounter
@@ -57,18 +58,8 @@ def _said(turn: Any) -> tuple[str, str]:
     if not isinstance(turn, Mapping):
         return "", ""
     text = turn.get("content", turn.get("value"))
-    return _ROLES.get(str(turn.get("role", turn.get("from"))), ""), text if isinstance(text, str) and _encodes(
-        text
-    ) else ""
-
-
-def _encodes(text: str) -> bool:
-    """True if a text is one that files can hold: JSON may hold half of a character."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    role = _ROLES.get(str(turn.get("role", turn.get("from"))), "")
+    return role, text if isinstance(text, str) and encodes(text) else ""
 
 
 def _row(prompt: str, completion: str, tokens: int) -> dict[str, Any]:

@@ -14,9 +14,8 @@ from typing import Any
 
 import datasets
 import pyarrow as pa
-from filelock import FileLock, Timeout
 
-from builders.build import build_variant, manifest_of
+from builders.build import alone, build_variant, manifest_of
 from builders.mixing.chats import read_chats
 from builders.mixing.recipe import MixtureRecipe, Part, divided
 from builders.shards import SHARD_TOKENS, Build, Shard, plan_shards, row_groups, write_tables
@@ -211,7 +210,7 @@ def mix(mixture: Mixture, workers: int, progress: Progress) -> bool:
     if target.exists():
         _refuse_other(target, mixture.manifest)
         return False
-    with _alone(mixture):
+    with alone(mixture.build):
         _refuse_other(mixture.staging, mixture.manifest)
         mixture.staging.mkdir(parents=True, exist_ok=True)
         write_manifest(mixture.staging, mixture.manifest)
@@ -236,18 +235,6 @@ def naming(part: Part) -> Iterator[None]:
     except SynthctxError as error:
         said = re.sub(r"^--(corpus|data): ", "", str(error))
         raise type(error)(f"{part.name}: {said}") from None
-
-
-@contextmanager
-def _alone(mixture: Mixture) -> Iterator[None]:
-    mixture.folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(mixture.folder / f".{mixture.recipe.name}.lock", timeout=0):
-            yield
-    except Timeout as error:
-        raise ConflictError(
-            f"another process is making {mixture.build.target} at this moment; wait until it is done"
-        ) from error
 
 
 def _refuse_other(target: Path, manifest: Mapping[str, Any]) -> None:
