@@ -13,6 +13,7 @@ from synthctx_data.errors import UsageError
 from synthctx_data.option_model import OptionModel, flag, panel
 
 MIN_TOKENS, MAX_TOKENS = 128, 1_048_576
+MAX_ROWS = 100_000_000  # of a split
 UNIFORM = "uniform"
 STORE = "synthctx/answers.sqlite"
 CORPUS_OPTIONS = frozenset(
@@ -50,9 +51,9 @@ class Options(OptionModel):
     tokenizer: Annotated[str | None, _SIZE] = None
     """The tokenizer that counts tokens: a tokenizer.json (with its chat template beside it), its folder, or a Hub id.
     Default: the one that comes with synthctx."""
-    train: Annotated[int | None, Field(ge=0), _SIZE] = None
+    train: Annotated[int | None, Field(ge=0, le=MAX_ROWS), _SIZE] = None
     """Training examples. Default: as many as in the paper, 1260 for MDQA and 360 for the others."""
-    validation: Annotated[int | None, Field(ge=0), _SIZE] = None
+    validation: Annotated[int | None, Field(ge=0, le=MAX_ROWS), _SIZE] = None
     """Validation examples. Default: as many as in the paper, 140 for MDQA and 40 for the others."""
     seed: Annotated[int, _SIZE] = 0
     """The seed: another seed gives other examples."""

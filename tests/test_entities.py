@@ -1,7 +1,17 @@
 import re
 
+from synthctx_data.example import SPLITS
 from synthctx_data.seeding import rng
-from synthctx_data.world.entities import BY_SUBJECT, GROUPS, KINDS, MAX_SIZE, RELATIONS, Families, make_world
+from synthctx_data.world.entities import (
+    BY_SUBJECT,
+    GROUPS,
+    KINDS,
+    MAX_SIZE,
+    RELATIONS,
+    Families,
+    make_world,
+    numbered_worlds,
+)
 
 
 def test_there_are_enough_relations_of_varied_types() -> None:
@@ -69,3 +79,21 @@ def test_a_world_of_little_variety_shares_its_numbers() -> None:
     for name in ("founding_year", "episodes", "population", "birth_date"):
         values = [objects[name] for objects in world.objects if name in objects]
         assert len(set(values)) <= 36 < len(values)
+
+
+def test_numbered_worlds_share_no_name() -> None:
+    """Worlds with a number have names of their own: none of another world with one, of any world without, or of the other split."""
+    most = numbered_worlds(1024, "train")
+    assert (most + 16) * 1024 >= 1_000_000
+    worlds = [
+        make_world(1024, split, "test", number=number)
+        for split, number in (("train", 0), ("train", 1), ("train", most - 1))
+    ]
+    worlds += [make_world(MAX_SIZE, split, "test") for split in SPLITS] + [
+        make_world(1024, "validation", "test", number=0)
+    ]
+    names = [{entity.name for entity in world.entities} for world in worlds]
+    assert sum(map(len, names)) == len(set().union(*names))
+    assert all(make_world(1024, "train", "test", number=1).objects == worlds[1].objects for _ in range(2))
+    with_kin = Families(worlds[0], rng("families")).all
+    assert sum(len(family) > 2 for family in with_kin) > len(with_kin) / 2

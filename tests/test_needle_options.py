@@ -229,3 +229,23 @@ def test_a_variant_refuses_what_it_does_not_read(variant: str, options: dict, me
 def test_what_cannot_be_is_said_in_one_line(options: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Options(**options)
+
+
+@pytest.mark.slow
+def test_no_needle_comes_twice() -> None:
+    """Rows 16,384 and up are about subjects of their own; before them, a sentence that was asked for is not asked for again.
+
+    (With all sentences allowed, row 22,203 asked for one a second time.)
+    """
+    rows = 16384 + 2048
+    expression = examples_for("mdqa_synth", "templated_padding", max_tokens=256, train=rows, validation=0).expression
+    concepts = [expression.concept("train", index) for index in range(rows)]
+    assert len({concept.needles[0].sentence for concept in concepts}) == rows
+    first, further = ({concept.question for concept in some} for some in (concepts[:16384], concepts[16384:]))
+    assert not first & further
+
+
+def test_more_rows_than_there_are_needles_for_are_refused() -> None:
+    examples = examples_for("mdqa_synth", "templated_padding", max_tokens=256, train=10**7)
+    with pytest.raises(UsageError, match=r"--train: expected at most 1,\d\d\d,\d\d\d examples"):
+        examples.description()

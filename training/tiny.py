@@ -20,7 +20,7 @@ from synthctx_data.command import command_line, run
 from synthctx_data.layout import Layout
 from synthctx_data.prompts import ROOT
 from synthctx_data.tokens import load_counter
-from synthctx_data.world.entities import words
+from synthctx_data.world.names import words
 from synthctx_data.world.padding import padding
 
 PREVIOUS = (0, 0)  # the (layer, head) that looks at the previous token

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 
+from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Needle, Page
 from synthctx_data.options import CORPUS_OPTIONS, parse_shares
 from synthctx_data.prompts import Wording
@@ -12,9 +13,10 @@ from synthctx_data.seeding import Stream
 from synthctx_data.task import ConceptExpression, Setting
 from synthctx_data.wording import shared_words
 from synthctx_data.world.articles import Chapter, make_chapter, split_wordings, world_size
-from synthctx_data.world.entities import KIND_OF
+from synthctx_data.world.entities import KIND_OF, numbered_worlds
 
 _NEAR = 2  # further families of subjects of which the same relation is stated
+_FIRST = 16  # chapters whose subjects may have the names of each other's
 
 
 class Templated(ConceptExpression):
@@ -24,6 +26,11 @@ class Templated(ConceptExpression):
     and articles that state the same relation of its family, which has similar names, and of other families. The rest of the
     world follows, by families. An article holds the needle of one example and is a distractor in others, so that no article is
     known by being seen only once.
+
+    No needle comes twice. In the first chapters, a sentence that an earlier one asks for is not asked for again. The others are about
+    subjects that no other chapter knows.
+
+    Raises: UsageError if there are more examples than the made-up worlds have needles for.
     """
 
     name = "templated"
@@ -35,6 +42,14 @@ class Templated(ConceptExpression):
         self._address = f"{setting.task}/{self.name}"
         self._size = world_size(setting.options.max_tokens)
         self._chapter = lru_cache(maxsize=2)(self._make_chapter)
+        self._asked_before = lru_cache(maxsize=2 * _FIRST)(self._find_asked_before)
+        for split, rows in setting.sizes.items():
+            most = (_FIRST + numbered_worlds(self._size, split)) * self._size
+            if rows > most:
+                raise UsageError(
+                    f"--{split}: expected at most {most:,} examples, for which the made-up worlds of {setting.task}'s templated variants "
+                    f"have needles, got {rows:,}; build further ones with another --seed, into another --output"
+                )
 
     def apart(self, split: str, one: int, other: int) -> bool:
         return one // self._size != other // self._size
@@ -82,16 +97,39 @@ class Templated(ConceptExpression):
     def _pick(self, split: str, index: int) -> tuple[Chapter, int, str]:
         """The chapter, the article and the relation that an example asks for."""
         chapter = self._chapter(split, index // self._size)
+        asked_before = self._asked_before(split, index // self._size)
         stream = self.rng(split, index, "needle")
-        number = stream.choice(chapter.about(chapter.turns[index % self._size]))
-        stated = stream.shuffled(tuple(chapter.articles[number].statements))
-        return chapter, number, next((r for r in stated if chapter.says_once(number, r)), stated[0])
+        about = chapter.about(chapter.turns[index % self._size])
+        drawn = stream.choice(about)
+        stated = stream.shuffled(tuple(chapter.articles[drawn].statements))
+        others = ((number, relation) for number in about for relation in chapter.articles[number].statements)
+        for number, relation in chain(((drawn, relation) for relation in stated), others):
+            if chapter.says_once(number, relation) and chapter.sentence(number, relation) not in asked_before:
+                return chapter, number, relation
+        raise AssertionError(f"{split} {index}: every statement about its subject is asked for before")
+
+    def _find_asked_before(self, split: str, chapter: int) -> frozenset[str]:
+        """The sentences that the examples of earlier chapters ask for, if a chapter may have them too."""
+        if chapter == 0 or chapter >= _FIRST:
+            return frozenset()
+        last = range((chapter - 1) * self._size, chapter * self._size)
+        asked = (self._pick(split, index) for index in last)
+        return self._asked_before(split, chapter - 1).union(said.sentence(number, name) for said, number, name in asked)
 
     def _make_chapter(self, split: str, number: int) -> Chapter:
         options, task = self.setting.options, self.setting.task
-        name = (options.seed, task, self.name, "chapter", number)
+        first = number < _FIRST
+        name = (options.seed, task, self.name, "chapter" if first else "further chapter")
         # An object seldom stands in two articles: so it is no sign of the answer that no other document may hold it.
-        return make_chapter(self.setting.layout, self._address, self._size, split, *name, outward=KIND_OF)
+        return make_chapter(
+            self.setting.layout,
+            self._address,
+            self._size,
+            split,
+            *(*name, number) if first else name,
+            outward=KIND_OF,
+            number=None if first else number - _FIRST,
+        )
 
 
 def _few_rivals(chapter: Chapter, number: int, first: Sequence[int], most: int, stream: Stream) -> Iterator[int]:

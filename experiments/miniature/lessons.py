@@ -12,7 +12,8 @@ from experiments.miniature.passages import Ask, Passage, draw_subjects, entity_n
 from experiments.miniature.tokenizer import PHRASES
 from synthctx_data.prompts import Wording, wordings
 from synthctx_data.seeding import Stream
-from synthctx_data.world.entities import KINDS, RELATIONS, words
+from synthctx_data.world.entities import KINDS, RELATIONS
+from synthctx_data.world.names import words
 from training.tiny import SPECIAL
 
 _INSTRUCTION, _NUMBER, _NUMBER_END, _BREAK, _REQUEST, _QUESTION = PHRASES

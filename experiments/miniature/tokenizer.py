@@ -9,7 +9,7 @@ from experiments.miniature.passages import every_name, sayings, worlds
 from synthctx_data.layout import Layout
 from synthctx_data.prompts import ROOT
 from synthctx_data.tokens import load_counter
-from synthctx_data.world.entities import words
+from synthctx_data.world.names import words
 from synthctx_data.world.padding import padding
 from training.tiny import SPECIAL, chat_tokenizer
 

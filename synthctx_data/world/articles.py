@@ -87,6 +87,11 @@ class Chapter:
         sentence, answer = (span.shift(page.text.start) for span in self.articles[number].statements[relation])
         return Needle(page, sentence, answer)
 
+    def sentence(self, number: int, relation: str) -> str:
+        """The sentence of an article that states a relation."""
+        start, end = self.articles[number].statements[relation][0]
+        return self.articles[number].document.text[start:end]
+
     def says_once(self, number: int, relation: str) -> bool:
         """True if an article holds the object of a relation only in the sentence that states that relation."""
         body = self.pool.page(number).body
@@ -138,13 +143,21 @@ class Chapter:
 
 
 def make_chapter(
-    layout: Layout, address: str, size: int, split: str, *name: str | int, outward: Collection[str] = ()
+    layout: Layout,
+    address: str,
+    size: int,
+    split: str,
+    *name: str | int,
+    outward: Collection[str] = (),
+    number: int | None = None,
 ) -> Chapter:
-    """The chapter of this name: `size` entities, whose relations are worded by the template at `address`.
+    """The chapter of this name (and number): `size` entities, whose relations are worded by the template at `address`.
 
-    The objects of the relations `outward` are no entities of it, and so seldom stand in two articles.
+    The objects of the relations `outward` are no entities of it, and so seldom stand in two articles. Chapters with a number share no
+    entity's name.
     """
-    world = make_world(size, split, *name, outward=outward)
+    world = make_world(size, split, *name, outward=outward, number=number)
+    name = name if number is None else (*name, number)
     articles = list(_write(world, address, split, rng(*name, split, "articles")))
     starts = [0, *accumulate(len(GROUPS[entity.kind]) for entity in world.entities)]
     turns = rng(*name, split, "turns").order(len(world.entities))

@@ -4,13 +4,15 @@ Names are put together from invented syllables and plain words, so that no model
 change them. A world is closed: the place where somebody was born is one of its places. So relations form chains.
 """
 
+from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from itertools import groupby
 
 from synthctx_data.example import SPLITS
 from synthctx_data.seeding import Stream, rng
+from synthctx_data.world.names import joined, longer_names, short_names
 
 _MOST_NAMES = 4096  # of a kind: those of the largest world
 MAX_SIZE = 16384  # entities: every kind has names for a quarter of them in each split
@@ -139,15 +141,28 @@ class Families:
         return stream.shuffled(stream.choice([found for found in free if found] or [[]]))[: _FAMILY - 1]
 
 
-def make_world(size: int, split: str, *name: str | int, variety: int = 2**32, outward: Collection[str] = ()) -> World:
+def make_world(
+    size: int,
+    split: str,
+    *name: str | int,
+    variety: int = 2**32,
+    outward: Collection[str] = (),
+    number: int | None = None,
+) -> World:
     """A world of `size` entities (at most MAX_SIZE), the same number of each kind, drawn from the stream `name`.
 
     No entity of one split has the name of one of another split. `variety` is the most different numbers, and first years, that
     dates, years, numbers and counts are made of: the smaller, the more entities share each. The objects of the relations
-    `outward` are not entities of this world, but have names of the same kind, as long as there are enough.
+    `outward` are not entities of this world, but have names of the same kind, as long as there are enough. Worlds of one stream and
+    size with a `number` below `numbered_worlds(size, split)` share no entity's name with each other, nor with any world without a
+    number.
     """
     each = size // len(KINDS)
-    names = {kind: _entities(kind, split, rng(*name, split, kind)) for kind in KINDS}
+    if number is None:
+        names = {kind: _entities(kind, split, rng(*name, split, kind)) for kind in KINDS}
+    else:
+        names = {kind: _further_entities(kind, split, number * each, *name) for kind in KINDS}
+        name = (*name, number)
     entities = tuple(entity for kind in KINDS for entity in names[kind][:each])
     by_kind: dict[str, list[int]] = {kind: [] for kind in KINDS}
     by_part: dict[tuple[str, str], list[int]] = {}
@@ -163,6 +178,11 @@ def make_world(size: int, split: str, *name: str | int, variety: int = 2**32, ou
         {part: tuple(members) for part, members in by_part.items()},
         {(entity.kind, entity.name): i for i, entity in enumerate(entities)},
     )
+
+
+def numbered_worlds(size: int, split: str) -> int:
+    """The number of worlds of `size` entities of which no two share an entity's name."""
+    return min(len(longer_names(kind, split)) for kind in KINDS) // (size // len(KINDS))
 
 
 def _objects(
@@ -216,168 +236,20 @@ def _matched(names: Sequence[str], stream: Stream) -> list[str]:
 
 def _entities(kind: str, split: str, stream: Stream) -> list[Entity]:
     """All entities of a kind that a split may name, in random order."""
-    form, firsts, seconds = _NAMES[kind]()
-    mine = firsts[SPLITS.index(split) :: len(SPLITS)]
-    order = stream.order(len(mine) * len(seconds))[:_MOST_NAMES]
-    parts = [(mine[i // len(seconds)], seconds[i % len(seconds)]) for i in order]
-    return [Entity(kind, form.format(*pair), pair) for pair in parts]
+    names = short_names(kind, split)
+    return [Entity(kind, *names.at(i)) for i in stream.order(len(names))[:_MOST_NAMES]]
 
 
-def _joined(starts: str, ends: str) -> list[str]:
-    return [start + end for start in starts.split() for end in ends.split()]
+def _further_entities(kind: str, split: str, start: int, *name: str | int) -> list[Entity]:
+    """Entities of a kind with longer names, from place `start` on in a random order of all of these."""
+    names, order = longer_names(kind, split), _further_order(kind, split, *name)
+    return [Entity(kind, *names.at(order[i % len(order)])) for i in range(start, start + _MOST_NAMES)]
 
 
-_ADJECTIVES = (
-    "amber ancient autumn bitter blue bright broken bronze burning careful cold copper crimson crooked crystal "
-    "dark distant double early eastern empty endless fallen final first floating flying forgotten fragile frozen gentle "
-    "giant glass golden green grey hidden hollow honest hungry idle inner iron ivory jagged last late little lonely lost "
-    "lunar marble midnight narrow nameless northern odd old open painted pale paper patient purple quiet rapid red restless "
-    "rising royal ruined rusty sacred salt scarlet second secret seventh shallow silent silver simple sleeping slow small "
-    "smoky southern stone stolen strange summer swift tall third tiny unseen velvet violet wandering western white wild "
-    "winter wooden yellow young"
-)
-_NOUNS = (
-    "anchor apple arrow ash atlas bakery balcony barrel basket beacon bell bird boat book bottle bridge brother candle canyon "
-    "captain carpet castle cellar chapel chest city clock cloud coast compass corner crown dance daughter desert door dream "
-    "drum eagle echo engine falcon farm feather fence field fire fisher flag flute forest fountain fox garden gate ghost giant "
-    "glove guitar harbor harvest hill horizon horse hour house hunter island journey key kingdom kite ladder lake lantern "
-    "letter library lighthouse lion machine map market mask meadow mirror moon mountain museum needle night oak ocean orchard "
-    "orchid oven owl palace parade path pearl piano pigeon pilot planet pocket prairie promise queen railway raven ribbon "
-    "ring river road rose sailor shadow shepherd ship shore signal sister song spring staircase star station storm stranger "
-    "street sword tailor theater thief tide tower traveler tunnel valley village violin voice wagon wall watch well "
-    "whale wheel willow window wolf"
-)
+@lru_cache(maxsize=len(SPLITS) * len(KINDS))
+def _further_order(kind: str, split: str, *name: str | int) -> "array[int]":
+    return array("I", rng(*name, split, kind, "longer names").order(len(longer_names(kind, split))))
 
-
-@cache
-def words() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Plain adjectives and nouns, each list without repetition."""
-    return tuple(_ADJECTIVES.split()), tuple(_NOUNS.split())
-
-
-def _people() -> tuple[str, list[str], list[str]]:
-    first = _joined(
-        "Al Bel Cor Dar El Fen Gar Hal Is Jor Kel Lor Mir Nel Or Per Quin Ros Sel Tam",
-        "a an en eth ia ik in is on or wyn",
-    )
-    last = _joined(
-        "Ab Bran Cald Dren Esk Farr Gren Hol Ilv Jast Karr Lund Morv Nor Ost Pell Rav Stav Thorn Ulm Vask Wend",
-        "by el er ett ham ic ingen ley man mere ow quist son ter",
-    )
-    return "{} {}", first, last
-
-
-def _places() -> tuple[str, list[str], list[str]]:
-    start = _joined(
-        "Ar Bor Cas Dun El Fal Gol Har Il Jes Kor Lin Mar Nov Or Pen Quar Ras Sor Tor Ul Vel Wen Yar Zel Bram Clar Gris Sten Tres",
-        "an b d en g ist k m or t",
-    )
-    end = [
-        "bank",
-        "bay",
-        "burg",
-        "bury",
-        "cross",
-        "dale",
-        "fell",
-        "field",
-        "ford",
-        "gate",
-        "haven",
-        "hill",
-        "holm",
-        "keep",
-        "lea",
-        "lund",
-        "mere",
-        "minster",
-        "mouth",
-        "ness",
-        "port",
-        "reach",
-        "ridge",
-        "stad",
-        "stead",
-        "stow",
-        "thorpe",
-        "vale",
-        "wick",
-        "worth",
-    ]
-    return "{}{}", start, end
-
-
-def _organisations() -> tuple[str, list[str], list[str]]:
-    start = _joined(
-        "Ad Bex Cam Dex Fin Gal Hex In Jax Kin Lux Max Nex Ox Pax Ral Syn Tri Vex Zen",
-        "ara eo ico ima ix olo on or um us",
-    )
-    end = [
-        "Airlines",
-        "Alliance",
-        "Analytics",
-        "Architects",
-        "Association",
-        "Bakeries",
-        "Bank",
-        "Biologics",
-        "Brewery",
-        "Broadcasting",
-        "Ceramics",
-        "Chemicals",
-        "Clinics",
-        "Construction",
-        "Dynamics",
-        "Electric",
-        "Energy",
-        "Engineering",
-        "Fisheries",
-        "Foods",
-        "Foundation",
-        "Freight",
-        "Glassworks",
-        "Holdings",
-        "Hotels",
-        "Insurance",
-        "Institute",
-        "Instruments",
-        "Laboratories",
-        "Logistics",
-        "Mining",
-        "Motors",
-        "Optics",
-        "Outfitters",
-        "Press",
-        "Railways",
-        "Records",
-        "Robotics",
-        "Shipping",
-        "Software",
-        "Steel",
-        "Studios",
-        "Textiles",
-        "Theatres",
-        "Timber",
-        "Travel",
-        "Union",
-        "Vineyards",
-        "Watches",
-        "Water",
-    ]
-    return "{} {}", start, end
-
-
-def _works() -> tuple[str, list[str], list[str]]:
-    adjectives, nouns = words()
-    return "The {} {}", [word.title() for word in adjectives], [word.title() for word in nouns]
-
-
-_NAMES: Mapping[str, Callable[[], tuple[str, list[str], list[str]]]] = {
-    "person": cache(_people),
-    "work": cache(_works),
-    "organisation": cache(_organisations),
-    "place": cache(_places),
-}
 
 _MONTHS = [
     "January",
@@ -393,7 +265,7 @@ _MONTHS = [
     "November",
     "December",
 ]
-_LANDS = _joined(
+_LANDS = joined(
     "Al Ber Cyr Dol Er Fal Gav Hest Isk Jor Kest Lav Mend Nes Ost Pol Rhen Sav Thal Umb Vand Wex Yor Zan Brem Clov Drost Grev Stor Trem",
     "ade agan ava ell enna essa ine ona oth avia eria isle ora ume arn esk",
 )

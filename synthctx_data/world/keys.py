@@ -7,7 +7,7 @@ from synthctx_data.example import Document, Needle, Span
 from synthctx_data.layout import Layout
 from synthctx_data.prompts import Wording
 from synthctx_data.seeding import Stream
-from synthctx_data.world.entities import words
+from synthctx_data.world.names import words
 
 _BLOCK = 256  # names drawn at once
 _MOST_FURTHER = 3  # pairs of a chain behind the answer
