@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
+from builders.on_ray import write_by_ray
 from builders.shards import Build, Progress, Shard, examples_of, write_shard
-from builders.workers import write_by_processes, write_by_ray
+from builders.workers import write_by_processes
 from synthctx_data.errors import ConflictError
 from synthctx_data.manifest import MANIFEST, Manifest, differing, make_manifest, read_manifest, write_manifest
 
@@ -108,7 +109,7 @@ def alone(build: Build) -> Iterator[None]:
 
 
 def _write_missing(build: Build, shards: Sequence[Shard], workers: int, ray: str | None, progress: Progress) -> None:
-    missing = [shard for shard in shards if not (build.staging / shard.name).exists()]
+    missing = [shard for shard in shards if not _is_whole(build.staging / shard.name, shard)]
     progress(sum(shard.rows for shard in shards if shard not in missing))
     if ray is not None:
         write_by_ray(build, missing, ray, progress)
@@ -117,6 +118,14 @@ def _write_missing(build: Build, shards: Sequence[Shard], workers: int, ray: str
             write_shard(build, shard, progress)
     else:
         write_by_processes(build, missing, workers, progress)
+
+
+def _is_whole(file: Path, shard: Shard) -> bool:
+    """True if a file holds the rows of a shard. A torn one, as a power cut may leave it, is written again."""
+    try:
+        return file.exists() and pq.read_metadata(file).num_rows == shard.rows
+    except (OSError, pa.ArrowException):
+        return False
 
 
 def _open_staging(build: Build, manifest: Manifest) -> None:

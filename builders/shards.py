@@ -1,9 +1,11 @@
 """The shards of a variant: the Parquet files that share its examples, each written whole or not at all."""
 
+import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -105,24 +107,37 @@ def examples_of(build: Build) -> Examples:
 
 def write_shard(build: Build, shard: Shard, progress: Progress) -> None:
     """Writes one shard into the staging folder. `progress` is called with the number of further examples that are made."""
-    examples = examples_of(build)
+    with whole(build.staging / shard.name) as aside, aside.open("wb") as file:
+        _write(build, shard, file, progress)
+
+
+def shard_bytes(build: Build, shard: Shard) -> bytes:
+    """The content of one shard's file."""
+    file = io.BytesIO()
+    _write(build, shard, file, lambda rows: None)
+    return file.getvalue()
+
+
+def keep_shard(build: Build, shard: Shard, content: bytes) -> None:
+    """Writes the content of one shard's file into the staging folder."""
     with whole(build.staging / shard.name) as aside:
-        write_tables(aside, map(to_table, _groups(examples, shard, progress)))
+        aside.write_bytes(content)
 
 
-def write_tables(path: Path, tables: Iterable[pa.Table]) -> None:
+def _write(build: Build, shard: Shard, file: BinaryIO, progress: Progress) -> None:
+    write_tables(file, map(to_table, _groups(examples_of(build), shard, progress)))
+
+
+def write_tables(file: BinaryIO, tables: Iterable[pa.Table]) -> None:
     """Writes tables of SCHEMA into a Parquet file, each as a row group."""
-    with (
-        path.open("wb") as file,  # a path with a colon would be taken for an address
-        pq.ParquetWriter(
-            file,
-            SCHEMA,
-            compression="zstd",
-            use_dictionary=_SMALL_COLUMNS,
-            write_statistics=["id", "num_tokens"],
-            write_page_index=True,
-        ) as writer,
-    ):
+    with pq.ParquetWriter(
+        file,
+        SCHEMA,
+        compression="zstd",
+        use_dictionary=_SMALL_COLUMNS,
+        write_statistics=["id", "num_tokens"],
+        write_page_index=True,
+    ) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=len(table))
 

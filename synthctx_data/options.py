@@ -20,6 +20,7 @@ CORPUS_OPTIONS = frozenset(
     {"corpus", "corpus_text_column", "distractors", "dense_model"}
 )  # options that a haystack reads
 PADDING_OPTIONS = frozenset({"padding_text"})  # options that padding reads
+PATHS = frozenset({"corpus", "tokenizer", "dense_model", "store"})  # options that may name a file of this machine
 COMMON = frozenset(
     {"max_tokens", "tokenizer", "train", "validation", "seed", "depth"}
 )  # options that every variant reads

@@ -14,6 +14,7 @@ from builders.writing.store import ANSWERS
 from synthctx_data import __version__
 from synthctx_data.manifest import read_manifest, stands_out
 from synthctx_data.option_model import flag
+from synthctx_data.options import PATHS
 from synthctx_data.prompts import environment, source_hash
 from synthctx_data.survey import Survey
 from synthctx_data.task import Task
@@ -21,7 +22,6 @@ from synthctx_data.task import Task
 CARD_TEMPLATES = Path(__file__).resolve().parents[2] / "dataset_cards"
 _STORE = "answers.sqlite"  # the name of a store of answers in the commands of a card
 LICENSES = frozenset({"apache-2.0", "cc-by-4.0", "cc-by-sa-3.0", "other", "unknown"})  # that `license_of` may return
-_PATHS = ("corpus", "tokenizer", "dense_model")  # options that may name a file of this machine
 templates = environment(CARD_TEMPLATES)
 Describe = Callable[[Task, Build, Survey, str, Path], str]  # writes the text about a built variant
 
@@ -73,7 +73,7 @@ def command(task: Task, build: Build, answers: str | None) -> str:
     words = ["synthctx", "build", task.name, build.variant]
     for option, value in given.items():
         for one in value if isinstance(value, tuple) else (value,):
-            words += [flag(option), _name(one) if option in _PATHS else str(one)]
+            words += [flag(option), _name(one) if option in PATHS else str(one)]
     return shlex.join([*words, *(["--store", _STORE] if answers else [])])
 
 

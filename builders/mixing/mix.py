@@ -259,8 +259,8 @@ def _write_split(mixture: Mixture, split: str, folder: Path, progress: Progress)
         if (folder / shard.name).exists():
             progress(shard.rows)
             continue
-        with whole(folder / shard.name) as aside:
-            write_tables(aside, _tables(mixture, rows.select(order[shard.start : shard.stop]), shard, progress))
+        with whole(folder / shard.name) as aside, aside.open("wb") as file:
+            write_tables(file, _tables(mixture, rows.select(order[shard.start : shard.stop]), shard, progress))
 
 
 def _tables(mixture: Mixture, rows: datasets.Dataset, shard: Shard, progress: Progress) -> Iterator[pa.Table]:
