@@ -1,10 +1,15 @@
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +20,7 @@ from hypothesis import strategies as st
 
 from builders.build import build_variant
 from builders.shards import Build, ranges
-from synthctx_data.errors import BudgetError, ConflictError
+from synthctx_data.errors import BudgetError, ConflictError, UsageError
 from synthctx_data.manifest import read_manifest
 from synthctx_data.options import Options
 from tests.commands import ROOT, process, started, synthctx, wait_until
@@ -131,20 +136,57 @@ def test_an_interrupted_build_goes_on_where_it_stopped(tmp_path: Path, workers: 
 
 def test_a_killed_worker_does_not_stop_a_build(tmp_path: Path) -> None:
     with start(tmp_path, workers=2) as running:
-        wait_until(lambda: len(shards(tmp_path)) >= 2, running)
-        children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
-        if not children.exists():
-            pytest.skip("needs /proc")
-        worker = next(
-            int(pid)
-            for pid in children.read_text().split()
-            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        )
-        os.kill(worker, signal.SIGKILL)
+        for killed in range(1, 4):
+            wait_until(lambda killed=killed: len(shards(tmp_path)) >= 4 * killed, running)
+            os.kill(workers_of(running)[0], signal.SIGKILL)
         _, said = running.communicate()
     assert running.returncode == 0, said
-    rows = sum(pq.read_metadata(f).num_rows for f in (tmp_path / "mdqa_synth" / "symbolic_haystack").glob("*.parquet"))
-    assert rows == sum(ROWS.values())
+    there = tmp_path / "mdqa_synth" / "symbolic_haystack"
+    assert digest(there) == digest(made(tmp_path / "whole", options=Options(**ROWS, max_tokens=8192)))
+
+
+def test_workers_that_are_killed_again_and_again_end_a_build_with_one_line(tmp_path: Path) -> None:
+    with start(tmp_path, workers=2) as running:
+        wait_until(lambda: shards(tmp_path), running)
+        while running.poll() is None:
+            for worker in workers_of(running):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
+            time.sleep(0.02)
+        _, said = running.communicate()
+    assert running.returncode == 1
+    assert re.fullmatch(
+        r"synthctx: 3 worker processes in turn were killed while they wrote train-.* by SIGKILL\).*\n", said
+    )
+    assert shards(tmp_path)
+
+
+def workers_of(running: "subprocess.Popen[str]") -> list[int]:
+    """The worker processes of a build, the oldest first."""
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    if not children.exists():
+        pytest.skip("needs /proc")
+
+    def is_worker(pid: str) -> bool:
+        with contextlib.suppress(OSError):
+            return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return False
+
+    return [int(pid) for pid in children.read_text().split() if is_worker(pid)]
+
+
+def test_a_torn_shard_is_written_again_and_the_others_stay(tmp_path: Path) -> None:
+    job = Build("mdqa_synth", "symbolic_haystack", OPTIONS, tmp_path, 3)
+    build_variant(job)
+    kept = {file.name: file.read_bytes() for file in job.target.glob("*.parquet")}
+    job.target.rename(job.staging)
+    first, second = (job.staging / f"train-0000{i}-of-00003.parquet" for i in (0, 1))
+    first.write_bytes(first.read_bytes()[:5000])
+    second.write_bytes(b"")
+    written = {file: file.stat().st_mtime_ns for file in job.staging.glob("*.parquet") if file not in (first, second)}
+    build_variant(job)
+    assert kept == {file.name: file.read_bytes() for file in job.target.glob("*.parquet")}
+    assert all((job.target / file.name).stat().st_mtime_ns == time for file, time in written.items())
 
 
 def test_a_finished_variant_is_left_alone(tmp_path: Path) -> None:
@@ -269,14 +311,72 @@ def test_a_full_disk_leaves_no_half_written_file(tmp_path: Path, workers: int) -
     }
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_ray_gives_the_same_rows(tmp_path: Path) -> None:
-    import ray
+@pytest.mark.parametrize("address", ["", "nonsense", "127.0.0.1:99999", "127.0.0.1:1", "ray://127.0.0.1:1"])
+def test_an_address_without_a_ray_cluster_is_refused_at_once(tmp_path: Path, address: str) -> None:
+    with pytest.raises(UsageError, match=r"--ray.*(expected auto, HOST:PORT|nothing answers there)"):
+        made(tmp_path, ray=address)
 
-    ray.init(num_cpus=2, include_dashboard=False)
-    try:
-        by_ray = made(tmp_path / "ray", shards=4, ray="auto")
-    finally:
-        ray.shutdown()
-    assert digest(by_ray) == digest(made(tmp_path / "here"))
+
+@pytest.mark.slow
+def test_ray_gives_the_same_files_whatever_is_killed(tmp_path: Path) -> None:
+    """The head was started in another folder, and paths are relative. Workers are lost, and then the head."""
+    corpus, port = tmp_path / "texts.txt", free_port()
+    corpus.write_text("\n\n".join(f"Passage {i} says {i * i}. " * 20 for i in range(200)))
+    command = (
+        "build",
+        "mdqa_synth",
+        "templated_haystack",
+        "--corpus",
+        "texts.txt",
+        "--max-tokens",
+        4096,
+        "--train",
+        600,
+    )
+    sizes = ("--validation", 2, "--shards", 30, "--output")
+    there = tmp_path / "ray" / "mdqa_synth"
+    ray = ("--ray", f"127.0.0.1:{port}")
+    with ray_head(port), started("-m", "builders", *command, *sizes, "ray", *ray, cwd=tmp_path) as running:
+        for killed in (1, 2):
+            wait_until(lambda killed=killed: len(list(there.glob(".*/train*.parquet"))) >= killed, running)
+            subprocess.run(["pkill", "-KILL", "-f", "ray::shard_bytes"], check=False)
+        wait_until(lambda: len(list(there.glob(".*/train*.parquet"))) >= 4, running)
+        for part in ("gcs_server", "raylet"):
+            subprocess.run(["pkill", "-KILL", part], check=True)
+        _, said = running.communicate()
+        assert running.returncode == 1
+        assert re.fullmatch(r"synthctx: --ray \S+: (the head|the connection|3 workers in turn).* [Ww]hat is done is kept.*\n", said)
+    with ray_head(port):
+        ran = process("-m", "builders", *command, *sizes, "ray", *ray, cwd=tmp_path)
+        assert (ran.returncode, ran.stderr) == (0, "")
+    assert process("-m", "builders", *command, *sizes, "here", cwd=tmp_path).returncode == 0
+    files = [
+        {file.name: file.read_bytes() for file in (tmp_path / place).rglob("*.parquet")} for place in ("ray", "here")
+    ]
+    assert files[0] == files[1]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@contextlib.contextmanager
+def ray_head(port: int) -> Iterator[None]:
+    """The head of a Ray cluster, started in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:
+        ray = Path(sys.executable).with_name("ray")
+        memory = (
+            "--object-store-memory",
+            "200000000",
+            "--num-cpus",
+            "2",
+            "--include-dashboard=false",
+            "--disable-usage-stats",
+        )
+        address = ("--node-ip-address", "127.0.0.1", "--port", str(port), "--temp-dir", folder)
+        subprocess.run([ray, "start", "--head", *memory, *address], cwd=folder, check=True, capture_output=True)
+        try:
+            yield
+        finally:
+            subprocess.run([ray, "stop", "--force"], cwd=folder, check=True, capture_output=True)
