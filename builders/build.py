@@ -100,7 +100,9 @@ def alone(build: Build) -> Iterator[None]:
     """
     build.folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(build.folder / f".{build.variant}.lock", timeout=0):
+        with FileLock(
+            build.folder / f".{build.variant}.lock", timeout=0, is_singleton=True
+        ):  # so that it can be taken twice
             yield
     except Timeout as error:
         raise ConflictError(

@@ -18,7 +18,14 @@ from synthctx_data.errors import UsageError, first_line
 
 @contextmanager
 def whole(file: Path) -> Iterator[Path]:
-    """A path beside the file, to be written. At the end it replaces the file; after an error it is deleted instead."""
+    """A path beside the file, to be written. At the end it replaces the file; after an error it is deleted instead.
+
+    Raises: UsageError if something else than a file has its name: a link, a device or a folder must not be replaced.
+    """
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise UsageError(
+            f"expected {file} to be a file or not there, and it is a link, a folder or a device; name another"
+        )
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         yield aside

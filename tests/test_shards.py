@@ -345,7 +345,9 @@ def test_ray_gives_the_same_files_whatever_is_killed(tmp_path: Path) -> None:
             subprocess.run(["pkill", "-KILL", part], check=True)
         _, said = running.communicate()
         assert running.returncode == 1
-        assert re.fullmatch(r"synthctx: --ray \S+: (the head|the connection|3 workers in turn).* [Ww]hat is done is kept.*\n", said)
+        assert re.fullmatch(
+            r"synthctx: --ray \S+: (the head|the connection|3 workers in turn).* [Ww]hat is done is kept.*\n", said
+        )
     with ray_head(port):
         ran = process("-m", "builders", *command, *sizes, "ray", *ray, cwd=tmp_path)
         assert (ran.returncode, ran.stderr) == (0, "")

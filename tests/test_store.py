@@ -1,18 +1,22 @@
 """The store of answers: what is kept stays kept, through kills, between processes, and on the way through an exported file."""
 
 import json
+import os
 import random
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from builders.writing.store import Answer, AnswerStore, Request, export, exported
-from synthctx_data.errors import DatasetError
+from synthctx_data.errors import DatasetError, UsageError
 from tests.tiny import ENVIRONMENT
 
 _KEEPING = """
@@ -64,6 +68,85 @@ def test_what_was_kept_outlives_a_kill(tmp_path: Path) -> None:
             process.communicate()
     store = AnswerStore(file)
     assert all((kept := store.get(key)) and kept.text.split()[2] == writer for key, writer in seen.items())
+
+
+def test_a_request_is_asked_by_one_store_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (AnswerStore(tmp_path / "answers.sqlite") for _ in range(2))
+    assert first.claim("a")
+    assert first.claim("a")
+    assert not second.claim("a")
+    assert second.claim("b")
+    first.give_up("a")
+    assert second.claim("a")
+    now = time.time()
+    monkeypatch.setattr("builders.writing.store.time.time", lambda: now + 50)
+    second.renew()  # of a process that lives on
+    monkeypatch.setattr("builders.writing.store.time.time", lambda: now + 100)
+    assert not first.claim("a")
+    monkeypatch.setattr("builders.writing.store.time.time", lambda: now + 200)  # of one that was killed
+    assert first.claim("a")
+
+
+def test_the_claim_of_a_process_that_was_killed_does_not_count(tmp_path: Path) -> None:
+    code = (
+        "import os; from pathlib import Path; from builders.writing.store import AnswerStore;"
+        f"AnswerStore(Path({str(tmp_path / 'a')!r})).claim('a'); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False, env=ENVIRONMENT)
+    store = AnswerStore(tmp_path / "a")
+    assert not store.claim("a")  # which finds that nobody asks
+    assert store.claim("a")
+
+
+def _damage(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[4096:] = random.Random(0).randbytes(len(content) - 4096)
+    file.write_bytes(content)
+
+
+def _other_columns(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("DROP TABLE answers")
+        connection.execute("CREATE TABLE answers (key TEXT PRIMARY KEY, x)")
+
+
+def _other_values(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE answers SET prompt_tokens = 'many'")
+
+
+@pytest.mark.parametrize("change", [_damage, _other_columns, _other_values])
+def test_a_store_that_is_damaged_or_foreign_is_told(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    file = tmp_path / "answers.sqlite"
+    with closing(AnswerStore(file)) as store:
+        store.keep_all(answer(f"{i:03}", "x" * 500) for i in range(50))
+        store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    change(file)
+    with pytest.raises(DatasetError, match=r"answers.sqlite: expected a store of answers that can be read"):
+        list(AnswerStore(file, read=True))
+
+
+def test_a_store_that_is_only_read_may_lie_on_a_read_only_medium(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "answers.sqlite"
+    with closing(AnswerStore(file)) as store:
+        store.keep(answer("a"))
+    there = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    monkeypatch.setattr("builders.writing.store.os.access", lambda *_: False)
+    assert list(AnswerStore(file, read=True)) == [answer("a")]
+    assert there == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
+def test_an_export_replaces_files_alone(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "place"
+    {"link": lambda: place.symlink_to("/dev/null"), "fifo": lambda: os.mkfifo(place), "folder": place.mkdir}[kind]()
+    before = place.lstat()
+    with pytest.raises(UsageError, match="is a link, a folder or a device"):
+        export([answer("a")], place)
+    assert place.lstat() == before
+    assert list(tmp_path.iterdir()) == [place]
 
 
 def test_an_export_is_the_store(tmp_path: Path) -> None:

@@ -349,7 +349,7 @@ def test_an_answer_that_cannot_be_kept_ends_the_writer(tmp_path: Path) -> None:
             await endpoint.close()
 
     with llm_server() as server:
-        with pytest.raises(DatasetError, match="an answer cannot be kept: database or disk is full"):
+        with pytest.raises(DatasetError, match="database or disk is full"):
             asyncio.run(run(server.url))
         assert len(server.log) < 30
 
@@ -499,6 +499,19 @@ def writing(
     return started("-m", "builders", *command(folder, url, *arguments, train=train), cwd=cwd or folder)
 
 
+def test_the_second_of_two_builds_into_one_folder_pays_for_nothing(tmp_path: Path) -> None:
+    with llm_server(lambda number, body: replace(well(number, body), seconds=0.02)) as server:
+        with writing(tmp_path, server.url, cwd=tmp_path) as one:
+            wait_until(lambda: server.log, one)
+            with writing(tmp_path, server.url, cwd=tmp_path) as other:
+                said = other.communicate()[1]
+            one.communicate()
+        assert (one.returncode, other.returncode) == (0, 1)
+        assert "another process is building" in said
+        requests = [json.dumps(body["messages"]) for body in server.log]
+        assert len(requests) == len(set(requests))
+
+
 @pytest.mark.slow
 def test_two_builds_share_a_store(tmp_path: Path, expected: str) -> None:
     with (
@@ -508,6 +521,8 @@ def test_two_builds_share_a_store(tmp_path: Path, expected: str) -> None:
     ):
         said = [running.communicate() for running in (one, other)]
     assert all("10 examples" in out for out, _ in said), said
+    requests = [json.dumps(body["messages"]) for body in server.log]
+    assert len(requests) == len(set(requests)), "two builds paid for one request"
     rows = [
         (tmp_path / name / "synthctx/mdqa_synth/llm_haystack/train-00000-of-00001.parquet").read_bytes()
         for name in ("one", "other")

@@ -78,7 +78,7 @@ def _open(store: Path) -> AnswerStore:
         raise DatasetError(
             f"expected a store of answers, and there is no {store}; synthctx build --model makes one, and so does import"
         )
-    return AnswerStore(store.expanduser())
+    return AnswerStore(store.expanduser(), read=True)
 
 
 def _table(answers: AnswerStore) -> Table:

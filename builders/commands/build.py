@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from builders import find_task
+from builders.build import alone
 from builders.commands import writing_tables
 from builders.planned_build import PlannedBuild, RunOptions, plan_builds, require_use, require_whole_corpus
 from builders.shards import examples_of
@@ -44,13 +45,15 @@ def build_planned(
     planned: PlannedBuild, where: RunOptions, writing: WritingOptions, spending: Spending | None = None
 ) -> None:
     """Builds a variant. Before that, a language model writes its documents, if that is how they come."""
-    to_be_written = planned.is_to_be_written
-    if to_be_written:
-        say_notes(planned)  # before anything is paid for
-        write_answers(planned, writing, spending or writing.spending(str(planned.examples.options.model)))
-    _build(planned, where)
-    if not to_be_written:
+    if not planned.is_to_be_written:
+        _build(planned, where)
         say_notes(planned)
+        return
+    with alone(planned.build):  # or another build would pay for the same
+        if planned.is_to_be_written:
+            say_notes(planned)  # before anything is paid for
+            write_answers(planned, writing, spending or writing.spending(str(planned.examples.options.model)))
+        _build(planned, where)
 
 
 def _build(planned: PlannedBuild, where: RunOptions) -> None:

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from builders import find_task
+from builders.build import alone
 from builders.commands.build import say_notes, write_answers
 from builders.commands.tables import report
 from builders.hub.built_folder import folder_card, offer_of, require_same_rows, task_of
@@ -81,9 +82,10 @@ def push(
             require_use([planned], writing, options.store is not None)
             if where.strict:
                 require_whole_corpus([planned])
-            if planned.is_to_be_written:
-                write_answers(planned, writing, writing.spending(str(options.model)))
-            _relay(publication, planned, where.processes, push.force)
+            with alone(planned.build):
+                if planned.is_to_be_written:
+                    write_answers(planned, writing, writing.spending(str(options.model)))
+                _relay(publication, planned, where.processes, push.force)
             say_notes(planned)
         version = publication.finish()
     except KeyboardInterrupt:

@@ -16,6 +16,10 @@ Units = Callable[[], Iterable[Unit[Any]]]
 _HOPELESS = 30  # answers in a row, none of which can be used, after which the writer stops
 _LOST = 3  # units that are given up, after which the writer stops
 _STORED = 64  # units that are judged before the writer looks at arrived answers again
+_LOOK, _RENEW = (
+    0.2,
+    10.0,
+)  # seconds between two looks for an answer that another build asks for, and two renewals of claims
 _WAIT = 0.05  # seconds between two tries to reserve US dollars in a budget without room
 
 
@@ -74,11 +78,15 @@ class Writer:
         answered is kept.
         """
         self.status.units = sum(1 for _ in units())
-        while True:
-            one = Pass(Editor(self._model), self._store)
-            self.status.editor, self.status.done = one.editor, 0
-            if not await self._pass(one.drafts(units())):
-                return one
+        claims = asyncio.create_task(self._keep_claims())
+        try:
+            while True:
+                one = Pass(Editor(self._model), self._store)
+                self.status.editor, self.status.done = one.editor, 0
+                if not await self._pass(one.drafts(units())):
+                    return one
+        finally:
+            claims.cancel()
 
     async def _pass(self, drafts: Iterator[Draft[Any]]) -> int:
         """The number of units that missed an answer. All of these have been asked for."""
@@ -138,9 +146,25 @@ class Writer:
     async def _answer(self, request: Request) -> Answer | None:
         """The stored answer, or the endpoint's; None if the writer stops before asking. Units with the same request share its answer."""
         async with self._asked.setdefault(request.key, asyncio.Lock()):
-            answer = self._store.get(request.key) or (None if self._stop else await self._paid(request))
+            answer = await self._shared(request)
         self._asked.pop(request.key, None)
         return answer
+
+    async def _shared(self, request: Request) -> Answer | None:
+        """As `_answer`. A request that another build asks at this moment is waited for."""
+        while not self._store.claim(request.key):
+            if self._stop:
+                return None
+            await asyncio.sleep(_LOOK)
+        try:
+            return self._store.get(request.key) or (None if self._stop else await self._paid(request))
+        finally:
+            self._store.give_up(request.key)
+
+    async def _keep_claims(self) -> None:
+        while True:
+            await asyncio.sleep(_RENEW)
+            self._store.renew()
 
     async def _paid(self, request: Request) -> Answer | None:
         """The endpoint's answer, which is kept; None if the writer stops before asking."""

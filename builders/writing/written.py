@@ -120,5 +120,5 @@ def stored_answers(options: Options) -> Iterator[AnswerLookup]:
     elif not file.exists():
         yield {}
     else:
-        with closing(AnswerStore(file)) as store:
+        with closing(AnswerStore(file, read=True)) as store:
             yield store
