@@ -23,6 +23,7 @@ Row = Mapping[str, Any]
 
 # Every kind of fault, with what is true of a data set without it.
 FAULT_KINDS = {
+    "complete": "all rows, shards and splits that build.json promises are there",
     "spans": "documents follow each other, and every needle and answer reads as itself",
     "leak": "no answer stands outside its needle",
     "shortcut": "no document but a hop's own links its subject and its answer",
@@ -54,6 +55,9 @@ class Expected:
         they must not. In rows of padding they always may.
     counter: the tokenizer that num_tokens was counted with; None means that num_tokens is not checked.
     questions: the most rows that may share a context.
+    name: the task and the variant, with which the ids of rows begin; empty means that ids are not checked.
+    fingerprint: the fingerprint of the manifest that this was read from; empty if there is none.
+    sizes: the number of rows of each split; None means any.
     """
 
     max_tokens: int | None = None
@@ -62,6 +66,9 @@ class Expected:
     counter: TokenCounter | None = None
     questions: int = 1
     budgets: tuple[int, ...] = ()
+    name: str = ""
+    fingerprint: str = ""
+    sizes: Mapping[str, int] | None = None
 
 
 @dataclass
@@ -97,6 +104,7 @@ class Checker:
 
     def add(self, split: str, row: Row) -> None:
         """Checks one row of a split."""
+        self._identified(split, row)
         self._report.rows[split] += 1
         if row["concept_expression"] == CHAT:
             return
@@ -113,6 +121,8 @@ class Checker:
 
     def report(self, floors: Sequence[Floor] = ()) -> Report:
         """The findings in all rows that were added, and in their floors."""
+        for problem in self._missing():
+            self._fault("complete", problem)
         self._check_fill()
         self._check_depth()
         for floor in floors:
@@ -121,6 +131,21 @@ class Checker:
 
     def _fault(self, kind: str, message: str) -> None:
         self._report.faults[kind].append(message)
+
+    def _identified(self, split: str, row: Row) -> None:
+        asked = f"{self._expected.name}/{split}/{self._report.rows[split]:06d}"
+        if self._expected.name and row["id"] != asked:
+            self._fault(
+                "complete", f"row {self._report.rows[split]} of {split} is {_short(row['id'])}, where {asked} belongs"
+            )
+
+    def _missing(self) -> Iterable[str]:
+        if not self._report.rows:
+            yield "there are no rows"
+        asked = self._report.rows if self._expected.sizes is None else self._expected.sizes
+        for split in sorted({*asked, *self._report.rows}):
+            if asked.get(split, 0) != self._report.rows[split]:
+                yield f"{asked.get(split, 0):,} rows of {split} are promised, and there are {self._report.rows[split]:,}"
 
     def _leak(self, row: Row) -> None:
         if cites(row):

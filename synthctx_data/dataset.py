@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synthctx_data.errors import DatasetError, UsageError, first_line
-from synthctx_data.manifest import MANIFEST, parse_manifest, read_manifest
-from synthctx_data.schema import SCHEMA
+from synthctx_data.manifest import MANIFEST, computed_fingerprint, parse_manifest, sizes_in, wrong_form
+from synthctx_data.schema import SCHEMA, require_values
 
 _ROWS = 16  # rows read at once: a row can have megabytes
 _ADDRESS = re.compile(r"(?P<place>.+?)(?::(?P<variant>\w+))?(?:@(?P<revision>[\w./-]+))?")
-_SPLITS = ("train", "validation")
+_SHARD = re.compile(r"\w+-(?P<number>\d{5})-of-(?P<count>\d{5})\.parquet", re.ASCII)
+_NAMED = 3  # missing shards that are named
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,25 @@ class BuiltVariant:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """The manifest of the variant; empty if there is none."""
-        return read_manifest(self.folder) if self.address.is_local else _remote_manifest(self)
+        """The manifest of the variant; empty if there is none.
+
+        Raises: DatasetError if there is a file of this name that holds something else.
+        """
+        content = self._local_manifest() if self.address.is_local else _remote_manifest(self)
+        if content is None:
+            return {}
+        manifest = parse_manifest(content)
+        problem = wrong_form(manifest) if manifest else "it is no JSON object"
+        if problem:
+            raise DatasetError(
+                f"expected {self.folder / MANIFEST} to be what synthctx wrote, and it is not: {problem}; remove that folder and build it "
+                "again"
+            )
+        return manifest
+
+    def _local_manifest(self) -> bytes | None:
+        file = self.folder / MANIFEST
+        return file.read_bytes() if file.is_file() else None
 
     def count(self) -> int | None:
         """The number of rows of a local variant; None for one on the Hub, where only reading them would tell."""
@@ -116,25 +135,58 @@ class BuiltVariant:
             return
         for split, file in self.files():
             try:
-                yield from ((split, row) for row in file_rows(_open(file)))
+                yield from ((split, row) for row in file_rows(_open(file), str(file)))
             except (pa.ArrowException, OSError) as error:
                 raise DatasetError(f"{file} is damaged, remove its folder and build again: {error}") from error
 
-    def require_complete(self) -> None:
-        """Raises: DatasetError if build.json is missing or damaged, or if the local files have another number of rows."""
-        for name, kind in (("task", str), ("variant", str), ("fingerprint", str), ("depth", str), ("max_tokens", int)):
-            value = self.manifest.get(name)
-            if not isinstance(value, kind) or (name == "variant" and value != self.name):
-                raise DatasetError(
-                    f"expected {self.folder / MANIFEST} to hold the {name} that was built, found {value!r}; "
-                    "remove the folder and build it again"
-                )
-        asked = {split: self.manifest[split] for split in _SPLITS if self.manifest.get(split)}
-        rows = self.count_by_split()
-        if rows != asked:
-            raise DatasetError(
-                f"expected {asked} rows in {self.folder}, as its build.json says, found {dict(rows)}; remove it and build it again"
+    def missing(self) -> list[str]:
+        """The ways in which the variant is not what its manifest promises, in words: other names, hashes, sizes, or files.
+
+        Of a variant on the Hub, the files are not looked at. The rows are not read.
+        """
+        if not self.manifest:
+            return []
+        found = []
+        if self.manifest["variant"] != self.name:
+            found.append(
+                f"{MANIFEST} is that of the variant {self.manifest['variant']!r}, and the folder is {self.name}"
             )
+        if computed_fingerprint(self.manifest) != self.manifest["fingerprint"]:
+            found.append(
+                f"{MANIFEST} was changed: its fingerprint {self.manifest['fingerprint']} is not that of its other entries"
+            )
+        return found + self._missing_files() if self.address.is_local else found
+
+    def _missing_files(self) -> list[str]:
+        asked, rows = sizes_in(self.manifest), self.count_by_split()
+        found = [
+            f"{MANIFEST} promises {asked.get(split, 0):,} rows of {split}, and the files have {rows[split]:,}"
+            for split in sorted({*asked, *rows})
+            if asked.get(split, 0) != rows[split]
+        ]
+        numbers: dict[tuple[str, int], set[int]] = {}
+        for split, file in self.files():
+            name = _SHARD.fullmatch(file.name)
+            if name is None:
+                found.append(f"{file.name} is no name of a shard, such as {split}-00000-of-00001.parquet")
+            else:
+                numbers.setdefault((split, int(name["count"])), set()).add(int(name["number"]))
+        gaps = (
+            f"{split}-{number:05d}-of-{count:05d}.parquet is missing"
+            for (split, count), there in numbers.items()
+            for number in range(count)
+            if number not in there
+        )
+        return [*found, *islice(gaps, _NAMED)]
+
+    def require_complete(self) -> None:
+        """Raises: DatasetError if build.json is missing, or promises something else than there is."""
+        if not self.manifest:
+            raise DatasetError(
+                f"expected {self.folder / MANIFEST} to say what was built; remove the folder and build it again"
+            )
+        for problem in self.missing():
+            raise DatasetError(f"{self.folder} is not what was built: {problem}; remove it and build it again")
 
     def files(self) -> list[tuple[str, Path]]:
         """The Parquet files of a local variant, each with its split.
@@ -144,12 +196,17 @@ class BuiltVariant:
         files = sorted(self.folder.glob("*.parquet"))
         if not files:
             raise DatasetError(f"expected Parquet files in {self.folder}, found none; build the variant first")
+        for file in files:
+            if not file.is_file():  # a pipe would be waited for
+                raise DatasetError(f"expected {file} to be a file; remove it and build the variant again")
         return [(file.name.split("-")[0], file) for file in files]
 
     def _streamed(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for split, rows in _load(replace(self.address, variant=self.name), streaming=True).items():
             require_schema(rows.features.arrow_schema, str(self.address))
-            yield from ((split, row) for row in rows)
+            for batch in rows.with_format("arrow").iter(batch_size=_ROWS):
+                require_values(batch, str(self.address))
+                yield from ((split, row) for row in batch.to_pylist())
 
 
 def find_variants(address: Address, names: list[str] | None = None) -> list[BuiltVariant]:
@@ -196,9 +253,13 @@ def has_split(address: Address, split: str) -> bool:
         return False
 
 
-def file_rows(parquet: pq.ParquetFile) -> Iterator[dict[str, Any]]:
-    """The rows of one Parquet file."""
+def file_rows(parquet: pq.ParquetFile, place: str) -> Iterator[dict[str, Any]]:
+    """The rows of one Parquet file. `place` names it in messages.
+
+    Raises: DatasetError if a row lacks something.
+    """
     for batch in parquet.iter_batches(batch_size=_ROWS):
+        require_values(batch, place)
         yield from batch.to_pylist()
 
 
@@ -238,7 +299,7 @@ def _open(file: Path) -> pq.ParquetFile:
     return parquet
 
 
-def _remote_manifest(variant: BuiltVariant) -> dict[str, Any]:
+def _remote_manifest(variant: BuiltVariant) -> bytes | None:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -248,8 +309,8 @@ def _remote_manifest(variant: BuiltVariant) -> dict[str, Any]:
             address.place, f"{variant.name}/{MANIFEST}", repo_type="dataset", revision=address.revision
         )
     except (OSError, ValueError, HfHubHTTPError, HFValidationError):
-        return {}
-    return parse_manifest(Path(file).read_bytes())
+        return None
+    return Path(file).read_bytes()
 
 
 def _hub_variants(address: Address) -> list[str]:

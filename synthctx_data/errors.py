@@ -17,6 +17,8 @@ Every message says what was expected, what came, and what to do.
 
 from typing import Any, get_args
 
+from pydantic import ValidationError
+
 
 class SynthctxError(Exception):
     """The root of all errors of synthctx. The command line exits with its `exit_code`."""
@@ -68,6 +70,13 @@ def require_choice(name: str, value: object, choices: Any) -> None:
     """Raises: UsageError if a value is none of the choices, which are a Literal type."""
     if value not in get_args(choices):
         raise UsageError(f"{name}: expected one of {', '.join(map(str, get_args(choices)))}; got {value!r}")
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first problem that pydantic found, with its place: "depth: Input should be a valid string"."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg']}" if place else first["msg"]
 
 
 def first_line(error: Exception) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from synthctx_data.checks import Checker, Expected, Report
 from synthctx_data.dataset import BuiltVariant
-from synthctx_data.manifest import MIXED, Manifest, stands_out
+from synthctx_data.manifest import MIXED, Manifest, sizes_in, stands_out
 from synthctx_data.options import UNIFORM, parse_depth
 from synthctx_data.survey import Survey
 from synthctx_data.tokens import load_counter
@@ -14,11 +14,15 @@ from synthctx_data.tokens import load_counter
 
 @dataclass(frozen=True)
 class Examined:
-    """The faults that were found, a survey of the rows, and whether their tokens were counted again."""
+    """The faults that were found, a survey of the rows, and whether their tokens were counted again.
+
+    fingerprint: the fingerprint of the manifest that the rows were compared with; empty if there was none.
+    """
 
     report: Report
     survey: Survey
     recounted: bool
+    fingerprint: str
 
     @property
     def faults(self) -> str:
@@ -39,6 +43,9 @@ def expected(
         counter if recount else None,
         int(manifest.get("questions", 1)),
         tuple(manifest.get("budgets", ())) if max_tokens is None else (),
+        f"{manifest['task']}/{manifest['variant']}" if manifest else "",
+        manifest.get("fingerprint", ""),
+        sizes_in(manifest) if manifest else None,
     )
 
 
@@ -51,7 +58,7 @@ class Examiner:
     """An examiner of rows: call `add` with the rows of each split in the order of their indices, then `done`."""
 
     def __init__(self, asked: Expected) -> None:
-        self._recounted = asked.counter is not None
+        self._asked = asked
         self._checker = Checker(asked)
         self._survey = Survey()
 
@@ -64,11 +71,18 @@ class Examiner:
 
     def done(self) -> Examined:
         """The findings in all rows that were added."""
-        return Examined(self._checker.report(self._survey.floors), self._survey, self._recounted)
+        return Examined(
+            self._checker.report(self._survey.floors),
+            self._survey,
+            self._asked.counter is not None,
+            self._asked.fingerprint,
+        )
 
 
 def examine(variant: BuiltVariant, asked: Expected, progress: Callable[[int], None]) -> Examined:
     """The findings in all rows of a variant."""
     examiner = Examiner(asked)
     examiner.add(variant.rows(), progress)
-    return examiner.done()
+    found = examiner.done()
+    found.report.faults["complete"] = list(dict.fromkeys([*variant.missing(), *found.report.faults["complete"]]))
+    return found

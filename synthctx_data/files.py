@@ -58,6 +58,17 @@ def write_json(file: Path, value: object) -> None:
     write_text(file, json.dumps(_plain(value), indent=1, allow_nan=False) + "\n")
 
 
+def parse_json(content: str | bytes) -> Any:
+    """The value in a text of JSON.
+
+    Raises: ValueError if it does not parse. (Python has another error for one that is nested too deep.)
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
 def _plain(value: Any) -> Any:
     """A value as JSON has it: dataclasses as objects, and null for a number that is not finite."""
     if is_dataclass(value) and not isinstance(value, type):

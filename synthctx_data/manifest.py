@@ -3,14 +3,45 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from synthctx_data import CONTENT_VERSION, __version__
-from synthctx_data.files import write_text
+from synthctx_data.errors import first_problem
+from synthctx_data.example import SPLITS
+from synthctx_data.files import parse_json, write_text
+from synthctx_data.options import UNIFORM, fingerprint
 
 MANIFEST = "build.json"
 MIXED = "mixed"  # the depth of a mixture whose parts were built with different ones
 Manifest = Mapping[str, Any]
+_Count = Annotated[int, Field(ge=0, strict=True)]
+_NOT_HASHED = ("synthctx", "content", "shards", "fingerprint")  # entries that the fingerprint does not come from
+
+
+class _Part(BaseModel):
+    """A part of a mixture: the manifest of what it was made from."""
+
+    made: dict[str, Any]
+
+
+class _Form(BaseModel):
+    """The form of those entries of a manifest that are read. There are others."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    task: str
+    variant: str
+    fingerprint: str
+    content: str = CONTENT_VERSION
+    max_tokens: Annotated[_Count, Field(ge=1)]
+    train: _Count | None = None
+    validation: _Count | None = None
+    depth: str = UNIFORM
+    questions: Annotated[_Count, Field(ge=1)] = 1
+    budgets: list[_Count] = []
+    mixture: list[_Part] = []
 
 
 def make_manifest(description: Manifest, shards: int | None) -> dict[str, Any]:
@@ -32,10 +63,30 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def parse_manifest(content: bytes) -> dict[str, Any]:
     """The manifest in the bytes of a build.json; empty if they do not hold one."""
     try:
-        manifest = json.loads(content)
+        manifest = parse_json(content)
     except ValueError:
         return {}
     return manifest if isinstance(manifest, dict) else {}
+
+
+def wrong_form(manifest: Manifest) -> str:
+    """The first problem of a manifest's form, in words, such as "depth: Input should be a valid string"; empty if there is none."""
+    try:
+        _Form.model_validate(manifest)
+    except ValidationError as error:
+        return first_problem(error)
+    return ""
+
+
+def sizes_in(manifest: Manifest) -> dict[str, int]:
+    """The number of rows of each split that a manifest promises. A split without rows is left out."""
+    return {split: manifest[split] for split in SPLITS if manifest.get(split)}
+
+
+def computed_fingerprint(manifest: Manifest) -> str:
+    """The fingerprint that follows from the other entries of a manifest."""
+    described = {name: value for name, value in manifest.items() if name not in _NOT_HASHED}
+    return fingerprint(described, manifest.get("content", CONTENT_VERSION))
 
 
 def differing(one: Manifest, other: Manifest, ignored: Iterable[str] = ()) -> list[str]:

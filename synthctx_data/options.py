@@ -208,9 +208,9 @@ def pool_documents(options: Options) -> int:
     return 0 if options.corpus else max(options.max_tokens // _POOL_TOKENS, _MIN_POOL)
 
 
-def fingerprint(description: dict[str, Any]) -> str:
-    """A hash, 16 hex digits long, of everything that decides the rows of a data set."""
-    text = json.dumps({"content": CONTENT_VERSION, **description}, sort_keys=True)
+def fingerprint(description: dict[str, Any], content: str = CONTENT_VERSION) -> str:
+    """A hash, 16 hex digits long, of everything that decides the rows of a data set of this content version."""
+    text = json.dumps({"content": content, **description}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from synthctx_data.errors import DatasetError
 from synthctx_data.example import Example, PlacedNeedle, Step
 from synthctx_data.wording import shared_words
 
@@ -32,6 +34,38 @@ SCHEMA = pa.schema(
         ("writer", pa.string()),
     ]
 )
+
+
+_MAY_LACK = {"shared_words"}  # columns of which a row may have no value
+_FILLED = ("prompt", "completion")  # columns of lists that hold something in every row
+
+
+def require_values(rows: pa.RecordBatch | pa.Table, place: str) -> None:
+    """Raises: DatasetError if a row lacks a value that every row has, however deep in it. `place` names the rows in the message."""
+    for name in SCHEMA.names:
+        column = rows.column(name)
+        column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        lacking = "" if name in _MAY_LACK else _lacking(column, name)
+        if not lacking and name in _FILLED and len(column) and pc.min(pc.list_value_length(column)).as_py() == 0:
+            lacking = f"a message in {name}"
+        if lacking:
+            raise DatasetError(
+                f"{place} is damaged: expected {lacking} in every row, and one has none; build the data set again"
+            )
+
+
+def _lacking(values: pa.Array, name: str) -> str:
+    """The name of a value that is null somewhere; empty if none is."""
+    if values.null_count:
+        return name
+    if pa.types.is_list(values.type):
+        return _lacking(values.flatten(), name)
+    if pa.types.is_struct(values.type):
+        inner = (
+            _lacking(values.field(i), f"{name}.{values.type.field(i).name}") for i in range(values.type.num_fields)
+        )
+        return next(filter(None, inner), "")
+    return ""
 
 
 def to_table(examples: Sequence[Example]) -> pa.Table:

@@ -272,4 +272,4 @@ def test_without_a_budget_the_largest_row_is_it() -> None:
 
 def test_every_kind_is_planted() -> None:
     planted = set.union(*(faults for _, faults in PLANTED)) | {"depth", "shortcut"}
-    assert planted == set(FAULT_KINDS) - {"blind"}  # these are planted in test_floors.py
+    assert planted == set(FAULT_KINDS) - {"blind", "complete"}  # planted in test_floors.py and test_complete.py

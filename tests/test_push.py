@@ -27,6 +27,7 @@ from builders.build import build_variant
 from builders.hub.card import CARD, read_card, update_card
 from builders.shards import Build
 from synthctx_data.dataset import find_variants, parse_address
+from synthctx_data.manifest import computed_fingerprint
 from synthctx_data.options import Options
 from synthctx_data.survey import Survey
 from tests.commands import Ran, process, started, synthctx, wait_until
@@ -676,7 +677,10 @@ def test_what_is_to_be_private_is_not_put_where_all_see_it(hub: Hub, tmp_path: P
 def test_a_folder_with_faults_is_refused_without_force(hub: Hub, tmp_path: Path) -> None:
     folder = made(tmp_path, "symbolic_padding", Options(max_tokens=512, train=60, validation=0, depth="0.5"))
     manifest = folder / "symbolic_padding" / "build.json"
-    manifest.write_text(manifest.read_text().replace('"depth": "0.5"', '"depth": "uniform"'))
+    other = {**json.loads(manifest.read_text()), "depth": "uniform"}
+    known, other["fingerprint"] = other["fingerprint"], computed_fingerprint(other)
+    manifest.write_text(json.dumps(other))
+    (folder / CARD).write_text((folder / CARD).read_text().replace(known, other["fingerprint"]))
     ran = push(hub, folder)
     assert ran.returncode == 1
     assert "depths are not uniform" in ran.stdout
@@ -741,8 +745,11 @@ def broken(folder: Path, name: str) -> None:
         ("card without comments", "to say how it was built, between the comments"),
         ("card without an entry", "expected the card to have symbolic_padding among its dataset_info"),
         ("card of other rows", "to say how it was built"),
-        ("manifest of another variant", "to hold the variant that was built, found 'templated_padding'"),
-        ("manifest of odd values", "to hold the depth that was built, found 3"),
+        ("manifest of another variant", "build.json is that of the variant 'templated_padding'"),
+        (
+            "manifest of odd values",
+            "build.json to be what synthctx wrote, and it is not: depth: Input should be a valid string",
+        ),
         ("column of another type", "expected num_tokens to be int32, found string"),
     ],
 )
@@ -803,7 +810,7 @@ def test_bad_input_is_one_clear_line(hub: Hub, tmp_path: Path) -> None:
     assert "does not let you change synthctx/mdqa_synth (403" in refused(hub, folder)
     hub.fault = lambda *_: None
     (folder / "symbolic_padding" / "train-00000-of-00001.parquet").unlink()
-    assert "expected {'train': 6, 'validation': 3} rows" in refused(hub, folder)
+    assert "build.json promises 6 rows of train, and the files have 0" in refused(hub, folder)
     (folder / CARD).write_text("---\nconfigs: 7\n---\n")
     (folder / "symbolic_padding" / "build.json").unlink()
     assert "expected a build.json" in refused(hub, folder)

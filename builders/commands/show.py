@@ -6,9 +6,11 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from builders.commands.tables import example
+from synthctx_data.checks import wrong_spans
 from synthctx_data.command import OptionsFile, out
 from synthctx_data.dataset import find_variants, parse_address
-from synthctx_data.errors import UsageError
+from synthctx_data.errors import DatasetError, UsageError
+from synthctx_data.example import CHAT
 from synthctx_data.option_model import OptionModel
 
 
@@ -40,6 +42,8 @@ def show(
     seen = 0
     for split, row in found.rows():
         if split == options.split and seen == options.index:
+            if row["concept_expression"] != CHAT and (problem := wrong_spans(row)):
+                raise DatasetError(f"{row['id']} is damaged: {problem}; synthctx check finds all such rows")
             out.print(example(row), soft_wrap=True)
             return
         seen += split == options.split

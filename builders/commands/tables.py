@@ -77,6 +77,10 @@ def report(name: str, examined: "Examined") -> Table:
             said = "\n".join(faults[:_MESSAGES])
             more = f"\n... and {len(faults) - _MESSAGES} more" if len(faults) > _MESSAGES else ""
             shown.add_row(Text(kind, "bold red"), Text(str(len(faults)), "bold red"), Text(said + more))
+        elif kind == "complete" and not examined.fingerprint:
+            shown.add_row(kind, "-", "not compared: there is no build.json")
+        elif kind == "complete":
+            shown.add_row(kind, Text("0", "green"), f"{right} (fingerprint {examined.fingerprint})")
         elif kind == "blind" and found.padded:
             shown.add_row(kind, "-", "not asked of padding, where needles stand out by design")
         elif kind == "tokens" and not examined.recounted:

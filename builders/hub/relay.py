@@ -112,7 +112,7 @@ class Relay:
                 f"{self._side.name}: expected {shard.rows} rows in {shard.name} on the branch {self._name}, "
                 f"found {parquet.metadata.num_rows}; delete that branch, and call again"
             )
-        examiner.add(((shard.split, row) for row in file_rows(parquet)), progress)
+        examiner.add(((shard.split, row) for row in file_rows(parquet, shard.name)), progress)
         self._footers.setdefault(shard.split, []).append(Footer.of(parquet.metadata, size))
 
     def _bring(self, shards: Sequence[Shard]) -> None:
