@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from builders.shards import Build, Progress, Shard, keep_shard, shard_bytes
 from builders.workers import MOST_LOST, ctrl_c_ignored, end_with_parent, sendable
 from synthctx_data.errors import BuildError, SynthctxError, UsageError, first_line
+from synthctx_data.files import expanded
 from synthctx_data.options import PATHS, Options
 
 _ADDRESS = re.compile(r"(ray://)?(?P<host>[\w.-]+|\[[\da-fA-F:]+\]):(?P<port>\d{1,5})")
@@ -64,7 +64,7 @@ def _from_anywhere(options: Options) -> Options:
     """The options with whole paths in place of relative ones: tasks run in other folders."""
 
     def whole_path(place: str) -> str:
-        path = Path(place).expanduser()
+        path = expanded(place)
         return str(path.absolute()) if path.exists() else place
 
     named = {name: getattr(options, name) for name in PATHS if getattr(options, name)}

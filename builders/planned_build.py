@@ -15,6 +15,7 @@ from builders.shards import Build, examples_of
 from builders.writing.options import WritingOptions
 from builders.writing.run import expression_of
 from synthctx_data.errors import CorpusError, UsageError
+from synthctx_data.files import expanded
 from synthctx_data.option_model import OptionModel, panel
 from synthctx_data.options import Options
 from synthctx_data.task import Task
@@ -97,7 +98,7 @@ def plan_builds(task: Task, variants: Sequence[str], options: Options, where: Ru
             mine = options.model_copy(update={"store": options.store or str(where.output / "answers.sqlite")})
         elif options.store:
             mine = options.model_copy(update={"store": None})
-        build = Build(task.name, variant, mine, where.output.expanduser() / task.name, where.shards)
+        build = Build(task.name, variant, mine, expanded(where.output) / task.name, where.shards)
         planned.append(PlannedBuild(task, build, Examples(task, variant, mine)))
     return planned
 

@@ -14,19 +14,24 @@ from typing import Annotated, Any, NoReturn, TypeVar
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Yaml
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from synthctx_data.errors import SynthctxError
-from synthctx_data.files import read_yaml
+from synthctx_data.files import expanded, read_yaml
 from synthctx_data.option_model import OptionModel, panel
+from synthctx_data.shown import SafeConsole, hidden, require_environment, visible
 
 T = TypeVar("T")
 
-out = Console(highlight=False, markup=False)
-err = Console(stderr=True, highlight=False, markup=False)
-PROGRESS_COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+out = SafeConsole(highlight=False, markup=False)
+err = SafeConsole(stderr=True, highlight=False, markup=False)
+PROGRESS_COLUMNS = (
+    TextColumn("{task.description}", markup=False),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeRemainingColumn(),
+)
 SILENCE = 30  # seconds between lines of progress where there is no terminal
 _INTERRUPTED = 130
 
@@ -77,18 +82,20 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs a command line and exits. An error is one line on standard error, and exit code 2 (usage) or 1."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers are processes
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its retries are many lines, and the error at their end is ours
+    os.environ["MPLBACKEND"] = "agg"  # pictures are files
     warnings.simplefilter("ignore", FutureWarning)  # libraries send these to each other, not to the user
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a character shows another
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        require_environment()
         code = app(given, exit_on_error=False, print_error=False, result_action="return_value")
     except BaseException as error:
         if isinstance(error, SystemExit) or os.environ.get("SYNTHCTX_TRACEBACK"):
             raise
         message, code = _in_one_line(error, given)
-        print(f"{app.name[0]}: {' '.join(message.split())}", file=sys.stderr)
+        print(f"{app.name[0]}: {visible(hidden(' '.join(message.split())))}", file=sys.stderr)
     sys.exit(code or 0)
 
 
@@ -117,7 +124,7 @@ def _options_file(app: App, commands: tuple[str, ...], arguments: Any) -> None:
     """Sets the options that no flag has set to the values in the `--config` file."""
     for argument in arguments:
         if "--config" in argument.names and argument.tokens:
-            file = Path(argument.tokens[0].value).expanduser()
+            file = expanded(argument.tokens[0].value)
             read_yaml(file, "--config: expected options by name")
             Yaml(file, must_exist=True, use_commands_as_keys=False)(app, commands, arguments)
             return

@@ -21,6 +21,7 @@ from typing import Any
 from synthctx_data.corpus_files import BrokenRow, Passage, PassedOver, Row, corpus_rows, short
 from synthctx_data.errors import CorpusError
 from synthctx_data.example import Document
+from synthctx_data.files import expanded
 from synthctx_data.matching import comparable, comparables
 from synthctx_data.sections import sections
 
@@ -100,7 +101,7 @@ def _labels(specs: Sequence[str]) -> list[str]:
 
     It is the end of the folder's path that no other folder has. Files alone stand in their folders. One folder needs none.
     """
-    folders = [Path(os.path.abspath(Path(spec).expanduser())) for spec in specs]  # noqa: PTH100  # a link keeps its name
+    folders = [Path(os.path.abspath(expanded(spec))) for spec in specs]  # noqa: PTH100  # a link keeps its name
     folders = [path.parent if path.is_file() else path for path in folders]
     if len(set(folders)) == 1:
         return [""] * len(folders)

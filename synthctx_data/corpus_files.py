@@ -4,8 +4,6 @@ import csv
 import gzip
 import io
 import json
-import os
-import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -13,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import IO, Any, cast
 
-from synthctx_data.errors import CorpusError, UsageError, first_line
+from synthctx_data.errors import CorpusError, UsageError
+from synthctx_data.files import expanded, parse_json
+from synthctx_data.hub import may_be_hub_id, read_from
 from synthctx_data.manifest import MANIFEST, read_manifest
 from synthctx_data.office import INSTALL, SUFFIXES, can_read_office, office_text
 from synthctx_data.passages import front_matter, html_text, split_passages
@@ -23,7 +23,6 @@ Row = Mapping[str, Any]
 Rows = Iterator[tuple[str, Row]]  # every row with the place that it was read from, for messages
 
 _COMPRESSED = (".gz", ".zst")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _NOT_CONTENT = ("__MACOSX",)  # folders that packers leave behind
 _NAMED = 3  # places that a note names
 
@@ -86,13 +85,13 @@ def corpus_rows(spec: str, passed: PassedOver, label: str | None = None) -> Rows
     """
     if not spec.strip():
         raise UsageError(f"--corpus: expected a file {suffixes()}, a folder of them, or a Hub id; got nothing")
-    path = Path(os.path.expanduser(spec))
+    path = expanded(spec)
     if path.is_dir():
         yield from _folder_rows(path, passed, label)
     elif path.is_file():
         if not (yield from _counted(path, path.parent, label)):
             raise CorpusError(f"--corpus: expected rows or text in {path}, and it is empty; leave it out or fill it")
-    elif _HUB_ID.fullmatch(spec) and not _kind(spec) and not path.parent.is_dir():
+    elif "/" in spec and may_be_hub_id(spec):
         yield from _hub_rows(spec)
     else:
         raise UsageError(
@@ -265,10 +264,10 @@ def _parsed_lines(file: Path, lines: Iterator[tuple[int, bytes]]) -> Rows:
             continue
         place = f"{file}, line {number}"
         try:
-            row = json.loads(line.decode("utf-8-sig"))
+            row = parse_json(line.decode("utf-8-sig"))
         except UnicodeDecodeError as error:
             row = BrokenRow(_not_utf8(error))
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             row = BrokenRow(f"expected one JSON object a line, and it does not parse: {error}")
         yield place, _object(row)
 
@@ -340,17 +339,12 @@ _READERS: Mapping[str, Callable[[Path], Rows]] = {
 
 
 def _hub_rows(repository: str) -> Rows:
-    import datasets
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    with read_from(
+        repository, f"--corpus: expected a file {suffixes()}, a folder of them, or a Hub data set that can be reached"
+    ):
+        import datasets
 
-    try:
         splits = datasets.load_dataset(repository, streaming=True)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError, HfHubHTTPError, HFValidationError) as error:
-        reason = first_line(error)
-        raise UsageError(
-            f"--corpus: expected a file {suffixes()}, a folder of them, or a Hub data set that can be reached; "
-            f"{repository!r} is neither file nor folder, and the Hub says: {reason}"
-        ) from error
     for name, split in splits.items():
         for number, row in enumerate(split, 1):
             yield f"{repository}, {name} row {number}", row

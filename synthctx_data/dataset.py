@@ -1,9 +1,9 @@
 """Built data sets, found by an address (PLACE:VARIANT@REVISION): their rows, manifests and schema."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -13,13 +13,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from synthctx_data.errors import DatasetError, UsageError, first_line
+from synthctx_data.errors import DatasetError, UsageError
+from synthctx_data.files import expanded
+from synthctx_data.hub import read_from
 from synthctx_data.manifest import MANIFEST, computed_fingerprint, parse_manifest, sizes_in, wrong_form
 from synthctx_data.schema import SCHEMA, require_values
 
 _ROWS = 16  # rows read at once: a row can have megabytes
 _ADDRESS = re.compile(r"(?P<place>.+?)(?::(?P<variant>\w+))?(?:@(?P<revision>[\w./-]+))?")
 _SHARD = re.compile(r"\w+-(?P<number>\d{5})-of-(?P<count>\d{5})\.parquet", re.ASCII)
+_EXPECTED = "expected a folder here, or a data set on the Hub"
+_PATHS = ("/", "./", "../", "~", "\\")  # with which no Hub id begins
 _NAMED = 3  # missing shards that are named
 
 
@@ -52,7 +56,7 @@ def parse_address(text: str, revision: str | None = None) -> Address:
 
     Raises: UsageError if the text is not an address, or if a local folder comes with a revision.
     """
-    whole = os.path.expanduser(text)
+    whole = str(expanded(text))
     if Path(whole).is_dir():  # the name of a folder may hold ":" and "@"
         found = Address(whole, None, revision)
     else:
@@ -61,7 +65,9 @@ def parse_address(text: str, revision: str | None = None) -> Address:
             raise UsageError(
                 f"expected PLACE:VARIANT@REVISION, such as synthctx/mdqa_synth:symbolic_haystack; got {text!r}"
             )
-        found = Address(os.path.expanduser(match["place"]), match["variant"], match["revision"] or revision)
+        found = Address(str(expanded(match["place"])), match["variant"], match["revision"] or revision)
+    if not found.is_local and text.startswith(_PATHS):
+        raise UsageError(f"expected a folder here, or a data set on the Hub; there is no folder {found.place}")
     if found.is_local and found.revision is not None:
         raise UsageError(
             f"--revision {found.revision}: {found.place} is a folder here, and only a set on the Hub has revisions; leave it out"
@@ -282,12 +288,13 @@ def _load(address: Address, **options: Any) -> Any:
 
     Raises: DatasetError if it cannot be loaded.
     """
-    import datasets
-
     try:
-        return datasets.load_dataset(address.place, address.variant, revision=address.revision, **options)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise DatasetError(f"{address} cannot be loaded: {first_line(error)}") from error
+        with read_from(address.place, _EXPECTED):
+            import datasets
+
+            return datasets.load_dataset(address.place, address.variant, revision=address.revision, **options)
+    except UsageError as error:
+        raise DatasetError(f"{address} cannot be loaded: {error}") from error
 
 
 def _open(file: Path) -> pq.ParquetFile:
@@ -301,24 +308,19 @@ def _open(file: Path) -> pq.ParquetFile:
 
 def _remote_manifest(variant: BuiltVariant) -> bytes | None:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     address = variant.address
-    try:
+    with suppress(UsageError), read_from(address.place, _EXPECTED):
         file = hf_hub_download(
             address.place, f"{variant.name}/{MANIFEST}", repo_type="dataset", revision=address.revision
         )
-    except (OSError, ValueError, HfHubHTTPError, HFValidationError):
-        return None
-    return Path(file).read_bytes()
+        return Path(file).read_bytes()
+    return None
 
 
 def _hub_variants(address: Address) -> list[str]:
-    import datasets
+    with read_from(address.place, _EXPECTED):
+        import datasets
 
-    try:
         return list(datasets.get_dataset_config_names(address.place, revision=address.revision))
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise UsageError(
-            f"expected a folder here, or a data set on the Hub; {address.place} is no folder, and on the Hub: {first_line(error)}"
-        ) from error
+    raise AssertionError  # read_from lets no error through without raising another

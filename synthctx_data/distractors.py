@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthctx_data.corpora import Corpus, read_corpus
-from synthctx_data.errors import UsageError, first_line
+from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Document, Page
+from synthctx_data.hub import read_from
 from synthctx_data.layout import Layout
 from synthctx_data.matching import comparable, comparables, holds
 from synthctx_data.options import Options
@@ -183,13 +184,8 @@ class Dense:
             raise UsageError(
                 '--distractors dense: expected sentence-transformers, which is not installed; pip install "synthctx[dense]"'
             ) from error
-        try:
+        with read_from(model, "--dense-model: expected a folder or a Hub id of an encoder that can be reached"):
             self._model = SentenceTransformer(model, device=None)
-        except (OSError, ValueError) as error:
-            reason = first_line(error)
-            raise UsageError(
-                f"--dense-model: expected a folder or a Hub id of an encoder that can be reached, got {model!r}: {reason}"
-            ) from error
         self._documents = documents
 
     @cached_property

@@ -16,6 +16,19 @@ import yaml
 from synthctx_data.errors import UsageError, first_line
 
 
+def expanded(path: str | Path) -> Path:
+    """The path, with a home folder in place of ~ or ~NAME.
+
+    Raises: UsageError if there is no such home folder, or if the text cannot be a path.
+    """
+    try:
+        found = Path(path).expanduser()
+        found.exists()
+    except (RuntimeError, ValueError, OSError) as error:
+        raise UsageError(f"expected a path, got {str(path)!r}: {first_line(error)}") from None
+    return found
+
+
 @contextmanager
 def whole(file: Path) -> Iterator[Path]:
     """A path beside the file, to be written. At the end it replaces the file; after an error it is deleted instead.
@@ -102,7 +115,7 @@ def read_yaml(file: Path, expected: str) -> dict[str, Any]:
     Raises: UsageError if the file cannot be read, or if it does not hold names and values.
     """
     try:
-        values = yaml.load(file.expanduser().read_text(encoding="utf-8"), _Loader)  # it is a SafeLoader
+        values = yaml.load(expanded(file).read_text(encoding="utf-8"), _Loader)  # it is a SafeLoader
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UsageError(f"{expected}, and {file} cannot be read: {first_line(error)}") from error
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -17,7 +16,9 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import AddedToken, Tokenizer
 
-from synthctx_data.errors import TokenizerError, UsageError, first_line
+from synthctx_data.errors import TokenizerError, UsageError
+from synthctx_data.files import expanded, parse_json
+from synthctx_data.hub import read_from
 
 BUNDLED = Path(__file__).resolve().parent / "tokenizer"
 _FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
@@ -132,7 +133,7 @@ def load_counter(spec: str | None = None) -> TokenCounter:
 
     Raises: UsageError if there is no such tokenizer, TokenizerError if it cannot be read.
     """
-    folder_or_file = BUNDLED if spec is None else Path(os.path.expanduser(spec))
+    folder_or_file = BUNDLED if spec is None else expanded(spec)
     if folder_or_file.is_file() and folder_or_file.name != _FILES[0]:
         return _from_files({_FILES[0]: folder_or_file})
     if folder_or_file.is_file():
@@ -147,21 +148,18 @@ def load_counter(spec: str | None = None) -> TokenCounter:
 
 def _download(repository: str) -> dict[str, Path]:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     found: dict[str, Path] = {}
-    for name in _FILES:
-        try:
-            found[name] = Path(hf_hub_download(repository, name))
-        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-            absent = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
-            if absent and name != _FILES[0]:
-                continue
-            reason = first_line(error)
-            raise UsageError(
-                "--tokenizer: expected a tokenizer.json, a folder that holds one, or a Hub id that can be reached; "
-                f"{repository!r} is neither a file nor a folder, and the Hub says: {reason}"
-            ) from error
+    with read_from(
+        repository, "--tokenizer: expected a tokenizer.json, a folder that holds one, or a Hub id that can be reached"
+    ):
+        for name in _FILES:
+            try:
+                found[name] = Path(hf_hub_download(repository, name))
+            except EntryNotFoundError as error:
+                if isinstance(error, LocalEntryNotFoundError) or name == _FILES[0]:
+                    raise
     return found
 
 
@@ -169,9 +167,11 @@ def _from_files(files: dict[str, Path]) -> TokenCounter:
     path = files[_FILES[0]]
     try:
         text = path.read_text(encoding="utf-8")
-        config = json.loads(files[_FILES[1]].read_text(encoding="utf-8")) if _FILES[1] in files else {}
+        config = parse_json(files[_FILES[1]].read_text(encoding="utf-8")) if _FILES[1] in files else {}
+        if not isinstance(config, dict):
+            raise ValueError(f"expected {_FILES[1]} to hold an object, got {type(config).__name__}")
         chat = files[_FILES[2]].read_text(encoding="utf-8") if _FILES[2] in files else config.get("chat_template")
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise TokenizerError(f"--tokenizer: {path.parent} cannot be read: {error}") from error
     try:
         if isinstance(chat, list):  # several named templates: the default one is for conversations

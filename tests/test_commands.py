@@ -142,7 +142,7 @@ BAD = [
     (("answers", "export", "latin.jsonl", "out.jsonl"), 1, r"latin.jsonl: expected a store of answers"),
     (("answers", "import", "new.sqlite", "latin.jsonl"), 1, r"latin.jsonl.*expected"),
     (("show", "nowhere/mdqa_synth", "symbolic_padding"), 1, r"nowhere/mdqa_synth:symbolic_padding cannot be loaded"),
-    (("check", "nowhere/mdqa_synth"), 2, r"expected a folder here, or a data set on the Hub; nowhere/mdqa_synth is no folder"),
+    (("check", "nowhere/mdqa_synth"), 2, r"expected a folder here, or a data set on the Hub, got 'nowhere/mdqa_synth'"),
     (("check", "."), 2, r"expected variants in \."),
     (("check", "broken"), 1, r"expected a Parquet file, but broken/v/train-0.parquet does not open"),
     (("check", "other"), 1, r"expected the columns id, prompt, .* missing; is this a set of synthctx"),

@@ -136,7 +136,9 @@ def test_bad_files_say_which_and_why(tmp_path: Path, name: str, content: bytes, 
 def test_what_is_neither_file_nor_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="neither file nor folder"):
         read_corpus([str(tmp_path / "absent.jsonl")])
-    with pytest.raises(UsageError, match="neither file nor folder"):
+    with pytest.raises(
+        UsageError, match=r"a folder of them, or a Hub data set that can be reached, got 'nobody/nothing'"
+    ):
         read_corpus(["nobody/nothing"])
     with pytest.raises(CorpusError, match="in the folder"):
         read_corpus([str(tmp_path)])

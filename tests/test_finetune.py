@@ -135,7 +135,7 @@ def test_a_checkpoint_that_is_not_whole_is_passed_over(finished: Path, tmp_path:
 BAD = [
     ({"model": "absent"}, r"--model: expected a folder or a Hub id .* got 'absent'"),
     ({"max_tokens": 540}, r"symbolic_padding/train/0\d+ has \d+ tokens .* the model reads 540"),
-    ({"data": ["absent:v"]}, r"--data: expected a folder or a Hub id of a data set, got absent:v"),
+    ({"data": ["absent:v"]}, r"--data: expected a folder or a Hub id of a data set, got 'absent'"),
     ({"data": [DATA + "*x"]}, r"--data: expected PLACE:VARIANT"),
     ({"lora_targets": ["query"]}, r"--lora-targets: tiny has no query; its linear modules are .*q_proj"),
     ({"model": "large"}, r"large on \d+ tokens takes about \d+ GiB .* not even its weights fit"),

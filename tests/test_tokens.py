@@ -81,9 +81,9 @@ def test_the_same_tokenizer_has_the_same_identity_wherever_it_lies(tokenizers, t
 
 
 def test_tokenizers_that_cannot_be_used(tmp_path: Path, tokenizers) -> None:
-    with pytest.raises(UsageError, match="neither a file nor a folder"):
+    with pytest.raises(UsageError, match="a folder that holds one, or a Hub id that can be reached, got"):
         load_counter(str(tmp_path / "absent" / "deep" / "path"))
-    with pytest.raises(UsageError, match="neither a file nor a folder"):
+    with pytest.raises(UsageError, match="a folder that holds one, or a Hub id that can be reached, got"):
         load_counter("nobody/nothing")
     with pytest.raises(UsageError, match=r"expected tokenizer\.json in the folder"):
         load_counter(str(tmp_path))

@@ -9,6 +9,7 @@ from typing import Any
 
 from synthctx_data.command import err
 from synthctx_data.errors import UsageError
+from synthctx_data.shown import hidden, public_address
 from training.answer_text import bare_answer
 from training.generate import AnswerBatches, batches
 from training.options import EvaluateOptions
@@ -34,7 +35,8 @@ def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[_Row]], Answer
     if not options.model or options.adapter:
         raise UsageError("--endpoint: expected --model, the name that the endpoint knows it by, and no --adapter")
     key = os.environ.get("OPENAI_API_KEY", "none")
-    client = openai.OpenAI(base_url=options.endpoint, api_key=key, max_retries=5)
+    address = public_address(str(options.endpoint), "--endpoint")
+    client = openai.OpenAI(base_url=address, api_key=key, max_retries=5)
     request, changing = _request(options), Lock()
     empty: list[str] = []
 
@@ -70,7 +72,7 @@ def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[_Row]], Answer
                 for row, reply in replies:
                     if isinstance(reply, Exception):
                         raise UsageError(
-                            f"--endpoint {options.endpoint}: no answer to {row['id']}: {type(reply).__name__}: {reply}; others are kept"
+                            f"--endpoint {address}: no answer to {row['id']}: {type(reply).__name__}: {hidden(str(reply))}; others are kept"
                         )
         if empty:
             err.print(

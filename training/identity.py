@@ -4,12 +4,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from httpx2 import HTTPError
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
 
 from synthctx_data.dataset import Address, parse_variant_address
-from synthctx_data.errors import UsageError, first_line
+from synthctx_data.errors import UsageError
+from synthctx_data.hub import read_from
 from synthctx_data.manifest import MANIFEST, read_manifest
 from training.options import ReadingOptions
 
@@ -29,14 +28,9 @@ def identify_data(address: Address) -> dict[str, str]:
                 f"--data: expected {folder / MANIFEST} to be as `synthctx build` wrote it; build the variant again"
             )
         return {"address": str(address), "fingerprint": fingerprint or "unknown"}
-    try:
-        return {
-            "address": str(address),
-            "revision": str(HfApi().dataset_info(address.place, revision=address.revision).sha),
-        }
-    except (OSError, ValueError, HTTPError, HfHubHTTPError) as error:
-        reason = first_line(error)
-        raise UsageError(f"--data: expected a folder or a Hub id of a data set, got {address}: {reason}") from error
+    with read_from(address.place, "--data: expected a folder or a Hub id of a data set"):
+        revision = HfApi().dataset_info(address.place, revision=address.revision).sha
+    return {"address": str(address), "revision": str(revision)}
 
 
 def identify(options: ReadingOptions) -> dict[str, Any]:

@@ -14,11 +14,15 @@ from transformers import (
 )
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from synthctx_data.errors import UsageError, first_line
+from synthctx_data.errors import UsageError
+from synthctx_data.hub import read_from
 from training.contexts import can_share_context
 from training.options import ModelOptions, ReadingOptions, Recipe
 from training.rope import check_positions, extend
 from training.turns import load_tokenizer
+
+_MODEL = "--model: expected a folder or a Hub id of a causal language model that can be loaded"
+_ADAPTER = "--adapter: expected a folder or a Hub id of an adapter with its config.json"
 
 
 def load_config(recipe: ModelOptions) -> PreTrainedConfig:
@@ -26,10 +30,8 @@ def load_config(recipe: ModelOptions) -> PreTrainedConfig:
 
     Raises: UsageError if the model cannot be loaded, or if its positions cannot be extended like this.
     """
-    try:
+    with read_from(recipe.model, _MODEL):
         config = AutoConfig.from_pretrained(recipe.model, revision=recipe.model_revision)
-    except (OSError, ValueError) as error:
-        raise UsageError(_unreachable(recipe.model, error)) from error
     extend(config, recipe)
     return config
 
@@ -39,7 +41,7 @@ def load_model(recipe: ModelOptions, config: PreTrainedConfig) -> PreTrainedMode
 
     Raises: UsageError if it cannot be loaded, lacks weights, or computes with other positions than configured.
     """
-    try:
+    with read_from(recipe.model, _MODEL):
         model, info = AutoModelForCausalLM.from_pretrained(
             recipe.model,
             revision=recipe.model_revision,
@@ -48,8 +50,6 @@ def load_model(recipe: ModelOptions, config: PreTrainedConfig) -> PreTrainedMode
             attn_implementation=choose_attention(recipe.attention, config),
             output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
-        raise UsageError(_unreachable(recipe.model, error)) from error
     absent = sorted([*info["missing_keys"], *map(str, info["mismatched_keys"])])
     if absent:
         raise UsageError(
@@ -84,10 +84,9 @@ def load_config_of(options: ReadingOptions) -> PreTrainedConfig:
             f"--adapter: expected a finished adapter in {options.adapter}, and there is no adapter_config.json; the command that trains it "
             "goes on when it is called again"
         )
-    try:
+    with read_from(options.adapter, _ADAPTER):
         return AutoConfig.from_pretrained(options.adapter)
-    except (OSError, ValueError) as error:
-        raise UsageError(_no_adapter(options.adapter, error)) from error
+    raise AssertionError  # read_from lets no error through without raising another
 
 
 def load_adapted(options: ReadingOptions) -> PreTrainedModel:
@@ -103,22 +102,17 @@ def load_adapted(options: ReadingOptions) -> PreTrainedModel:
                 f"--{name.replace('_', '-')}: an adapter brings the context that it was trained with; leave it out"
             )
     config = load_config_of(options)
-    try:
+    with read_from(options.adapter, _ADAPTER):
         base = _base_of(options)
         _require_same_shape(config, AutoConfig.from_pretrained(base, revision=options.model_revision))
         model = load_model(options.model_copy(update={"model": base}), config)
         return PeftModel.from_pretrained(model, options.adapter).to(_device())
-    except (OSError, ValueError) as error:
-        raise UsageError(_no_adapter(options.adapter, error)) from error
+    raise AssertionError
 
 
 def _base_of(options: ReadingOptions) -> str:
     """The model of the options, or else the one that their adapter was trained on."""
     return str(options.model or PeftConfig.from_pretrained(options.adapter).base_model_name_or_path)
-
-
-def _no_adapter(adapter: str, error: Exception) -> str:
-    return f"--adapter: expected a folder or a Hub id of an adapter with its config.json, got {adapter!r}: {first_line(error)}"
 
 
 def _require_same_shape(adapted: PreTrainedConfig, base: PreTrainedConfig) -> None:
@@ -194,13 +188,3 @@ def lora(recipe: Recipe, model: PreTrainedModel) -> LoraConfig:
         target_modules=sorted(recipe.lora_targets),
         task_type="CAUSAL_LM",
     )
-
-
-def _unreachable(model: str, error: Exception) -> str:
-    reason = first_line(error)
-    gated = (
-        " It is gated: ask for access on its page, then log in with `hf auth login`."
-        if "gated" in str(error).lower()
-        else ""
-    )
-    return f"--model: expected a folder or a Hub id of a causal language model that can be loaded, got {model!r}: {reason}.{gated}"

@@ -3,9 +3,10 @@
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from synthctx_data.option_model import SEVERAL, OptionModel, panel
+from synthctx_data.shown import public_address
 
 Positive = Annotated[int, Field(gt=0)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -151,6 +152,13 @@ class EvaluateOptions(ReadingOptions):
     """Fields of each request to the endpoint, as JSON, e.g. '{"chat_template_kwargs": {"enable_thinking": false}}'. null leaves one out."""
     resamples: Annotated[Positive, ANSWERS_PANEL] = 1000
     """Resamples of the bootstrap."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_public(cls, value: str | None) -> str | None:
+        if value is not None:
+            public_address(value, "--endpoint")  # it is kept in run.json
+        return value
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the predictions."""

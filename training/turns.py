@@ -13,6 +13,7 @@ from transformers import AutoTokenizer
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from synthctx_data.errors import UsageError, first_line
+from synthctx_data.hub import read_from
 from synthctx_data.tokens import THOUGHTS_OFF, compile_template
 
 IGNORED = -100  # the label of a token that does not enter the loss
@@ -27,11 +28,9 @@ def load_tokenizer(model: str, revision: str | None = None) -> Tokenizer:
 
     Raises: UsageError if it cannot be loaded.
     """
-    try:
+    with read_from(model, "--model: expected a folder or a Hub id with a tokenizer"):
         return AutoTokenizer.from_pretrained(model, revision=revision)
-    except (OSError, ValueError) as error:
-        reason = first_line(error)
-        raise UsageError(f"--model: expected a tokenizer in {model!r}: {reason}") from error
+    raise AssertionError  # read_from lets no error through without raising another
 
 
 def render_row(tokenizer: Tokenizer, row: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from rich.table import Table
 from builders.writing.store import Answer, AnswerStore, export, exported
 from synthctx_data.command import command_line, out, table
 from synthctx_data.errors import DatasetError, UsageError
+from synthctx_data.files import expanded
 
 _Store = Annotated[Path, Parameter(help="A store of answers, e.g. synthctx/answers.sqlite.")]
 _File = Annotated[Path, Parameter(help="A file of answers as JSON lines.")]
@@ -53,9 +54,9 @@ def export_answers(store: _Store, file: _File, /) -> None:
     For example:
       synthctx answers export synthctx/answers.sqlite answers.jsonl
     """
-    if file.expanduser().resolve() == store.expanduser().resolve():
+    if expanded(file).resolve() == expanded(store).resolve():
         raise UsageError(f"expected another file than the store to write to, got {file} for both")
-    count = export(_open(store), file.expanduser())
+    count = export(_open(store), expanded(file))
     out.print(f"{file}: {count} answers", soft_wrap=True)
 
 
@@ -66,19 +67,19 @@ def import_answers(store: _Store, file: _File, /) -> None:
     For example:
       synthctx answers import elsewhere.sqlite answers.jsonl
     """
-    answers = AnswerStore(store.expanduser())
-    count = answers.keep_all(exported(file.expanduser()))
+    answers = AnswerStore(expanded(store))
+    count = answers.keep_all(exported(expanded(file)))
     out.print(f"{store}: {count} new answers, {len(answers)} in all", soft_wrap=True)
     asked = sorted({answer.asked for answer in answers})
     out.print(f"Build with --store {store} and the --model that was asked: {', '.join(asked)}", soft_wrap=True)
 
 
 def _open(store: Path) -> AnswerStore:
-    if not store.expanduser().exists():
+    if not expanded(store).exists():
         raise DatasetError(
             f"expected a store of answers, and there is no {store}; synthctx build --model makes one, and so does import"
         )
-    return AnswerStore(store.expanduser(), read=True)
+    return AnswerStore(expanded(store), read=True)
 
 
 def _table(answers: AnswerStore) -> Table:

@@ -13,6 +13,7 @@ from builders.mixing.mix import Mixture, mix
 from builders.mixing.recipe import read_recipe
 from builders.planned_build import processes
 from synthctx_data.command import OptionsFile, err, out, progress_bar
+from synthctx_data.files import expanded
 from synthctx_data.option_model import OptionModel
 
 _WHERE = ("output", "workers")  # the options that decide no row
@@ -46,7 +47,7 @@ def mix_recipe(
 ) -> None:
     """Makes a mixture, and describes it in the card."""
     found = read_recipe(recipe, {name: value for name, value in options.changed().items() if name not in _WHERE})
-    mixture = Mixture(found, options.output.expanduser() / found.task)
+    mixture = Mixture(found, expanded(options.output) / found.task)
     rows = found.train + found.validation
     built = sum(sum(piece.rows.values()) for piece in mixture.pieces if piece.part.variant)
     name = f"{found.task} {found.name}"

@@ -12,6 +12,7 @@ from builders.shards import Build
 from builders.writing.sample import SAMPLE_MODEL
 from builders.writing.store import ANSWERS
 from synthctx_data import __version__
+from synthctx_data.files import expanded
 from synthctx_data.manifest import read_manifest, stands_out
 from synthctx_data.option_model import flag
 from synthctx_data.options import PATHS
@@ -102,7 +103,7 @@ def code(text: str) -> str:
 
 def _name(place: str) -> str:
     """The name of a place: a Hub id as it is, or the last part of a path. A tokenizer.json is named with its folder."""
-    path = Path(os.path.abspath(Path(place).expanduser()))  # noqa: PTH100  # a link keeps its name
+    path = Path(os.path.abspath(expanded(place)))  # noqa: PTH100  # a link keeps its name
     if not path.exists():
         return place
     return "/".join(path.parts[-2:]) if path.name == "tokenizer.json" else path.name

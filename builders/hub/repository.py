@@ -28,6 +28,7 @@ from huggingface_hub.hf_api import RepoFile
 
 from synthctx_data.errors import HubError, UsageError, first_line
 from synthctx_data.retry import retry
+from synthctx_data.shown import hidden, keep_secret
 
 T = TypeVar("T")
 
@@ -95,6 +96,7 @@ class Repository:
         self.name = name
         self.branch = branch
         self._api = HfApi()
+        keep_secret(get_token() or "")
 
     @property
     def url(self) -> str:
@@ -239,12 +241,10 @@ class Repository:
             ) from error
         except (RuntimeError, ValueError) as error:  # an upload that failed, a card that the Hub refuses
             said = " ".join(str(error.__cause__ or error).split())
-            raise HubError(
-                f"{self.name}: {_without_token(said)}; call again: what was sent is not sent again"
-            ) from error
+            raise HubError(f"{self.name}: {hidden(said)}; call again: what was sent is not sent again") from error
 
     def _refused(self, status: int, error: HfHubHTTPError) -> str:
-        said = _without_token(error.server_message or first_line(error))
+        said = hidden(error.server_message or first_line(error))
         if status in (401, 403):
             return f"{self._api.endpoint} does not let you change {self.name} ({status}: {said}); {_log_in()}"
         again = "; call again: what was sent is not sent again" if status in _PASSING else ""
@@ -261,11 +261,6 @@ def _log_in() -> str:
     if get_token() is None:
         return "there is no token here: call `hf auth login`, or set HF_TOKEN"
     return "there is a token here: see with `hf auth whoami` whether it is valid, and whether its owner may write there"
-
-
-def _without_token(text: str) -> str:
-    token = get_token()
-    return text.replace(token, "***") if token else text
 
 
 @lru_cache(maxsize=4096)

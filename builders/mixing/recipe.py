@@ -21,7 +21,7 @@ from pydantic import (
 from builders import find_task
 from builders.examples import check_read
 from synthctx_data.errors import UsageError
-from synthctx_data.files import read_yaml
+from synthctx_data.files import expanded, read_yaml
 from synthctx_data.option_model import flag
 from synthctx_data.options import MAX_TOKENS, MIN_TOKENS, Options
 from synthctx_data.seeding import rng
@@ -212,7 +212,7 @@ def _read(place: str) -> tuple[dict[str, Any], str]:
     Raises: UsageError if there is no such file, and no recipe of that name.
     """
     own = RECIPES / f"{place}.yaml"
-    file = own if own.is_file() and not Path(place).exists() else Path(place).expanduser()
+    file = own if own.is_file() and not Path(place).exists() else expanded(place)
     known = ", ".join(sorted(str(one.relative_to(RECIPES).with_suffix("")) for one in RECIPES.glob("*/*.yaml")))
     expected = f"expected a YAML file with a recipe, or the name of one that comes with synthctx ({known})"
     return read_yaml(file, expected), str(file)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeGuard
-from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
 import openai
@@ -16,6 +15,7 @@ import openai
 from builders.writing.options import NO_KEY, WritingOptions
 from builders.writing.store import Answer, Request
 from synthctx_data.errors import UsageError, WriterError, first_line
+from synthctx_data.shown import hidden, keep_secret, public_address
 from synthctx_data.tokens import load_counter
 
 _TRIES = 8  # attempts of a request to an endpoint that has answered before
@@ -25,7 +25,6 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds between tries
 _LONGEST_PAUSE = 600.0  # seconds that an endpoint may ask for
 _AGAIN = {408, 409, 425, 429}  # status codes after which another attempt may help, besides all from 500
 _NO_SCHEMA = {400, 415, 422, 500, 501}  # status codes of servers that cannot do structured output
-_SECRET = 8  # a key of as many characters, or more, is cut out of texts; a shorter one is a word like "none"
 _CHAT = "/chat/completions"
 _FILTERED = {
     "content_filter",
@@ -70,7 +69,8 @@ class Endpoint:
 
     def __init__(self, options: WritingOptions) -> None:
         self._key = options.key
-        self.shown = _address(options.address)
+        self.shown = public_address(options.address, "--endpoint")
+        keep_secret(self._key)
         try:
             self.client = openai.AsyncOpenAI(
                 base_url=self.shown,
@@ -179,7 +179,7 @@ class Endpoint:
 
     def scrub(self, text: str) -> str:
         """The text without the key. It has to be called before a text is cut, since half of a key is not found."""
-        return text.replace(self._key, "***") if len(self._key) >= _SECRET else text
+        return hidden(text)
 
     def _kept(self, text: str) -> str:
         """The text as a store can hold it: without the key, and without halves of characters (surrogates)."""
@@ -270,29 +270,6 @@ def _asked_pause(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         return None
     return max((then - datetime.now(then.tzinfo or UTC)).total_seconds(), 0.0) if then.tzinfo else None
-
-
-def _address(url: str) -> str:
-    """The address of an API, which goes into the store and into messages.
-
-    Raises: UsageError if it is no address, or if it holds a user name, a password or a query, which may be secret.
-    """
-    # The value is not repeated where it may be a key in the wrong place.
-    none = UsageError("--endpoint: expected an address such as http://localhost:8000/v1, and got something else")
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        raise none from None
-    if not known:
-        raise none
-    shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise UsageError(
-            f"--endpoint: expected an address without user name, password and query, such as {shown}; a key goes into OPENAI_API_KEY or "
-            "--api-key-file"
-        )
-    return shown
 
 
 def _response_format(form: Any) -> dict[str, Any]:

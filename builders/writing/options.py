@@ -8,6 +8,7 @@ from pydantic import Field
 
 from builders.writing.prices import Spending, find_price
 from synthctx_data.errors import UsageError, first_line
+from synthctx_data.files import expanded
 from synthctx_data.option_model import OptionModel, panel
 
 NO_KEY = "none"  # the key for servers that ask for none
@@ -54,7 +55,7 @@ class WritingOptions(OptionModel):
         else:
             place = f"--api-key-file {self.api_key_file}"
             try:
-                key = self.api_key_file.expanduser().read_text(encoding="utf-8").strip()
+                key = expanded(self.api_key_file).read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise UsageError(f"{place}: expected a file that holds a key: {first_line(error)}") from None
         if not key or not key.isascii() or not key.isprintable():

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builders.examples import Examples
@@ -14,6 +13,7 @@ from builders.writing.prices import Spending
 from builders.writing.requests import Editor, Pass, Unit
 from builders.writing.store import AnswerStore, Request
 from builders.writing.written import WrittenExpression, asked_model, stored_answers
+from synthctx_data.files import expanded
 from synthctx_data.tokens import load_counter
 
 if TYPE_CHECKING:  # the code that sends requests takes as long to import as all else
@@ -41,7 +41,7 @@ def write_missing(
     expression = expression_of(examples)
     assert expression is not None
     model = asked_model(examples.options)
-    store = AnswerStore(Path(examples.options.answer_store).expanduser())
+    store = AnswerStore(expanded(examples.options.answer_store))
     try:
         last, status = asyncio.run(_write(expression, options, model, store, spending, watch))
     finally:

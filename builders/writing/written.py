@@ -13,6 +13,7 @@ from builders.writing.requests import AnswerLookup, Editor, Pass, Unit
 from builders.writing.sample import SAMPLE_MODEL, load_sample, refusal
 from builders.writing.store import ANSWERS, Answer, AnswerStore, export
 from synthctx_data.errors import WriterError
+from synthctx_data.files import expanded
 from synthctx_data.options import Options
 from synthctx_data.task import ConceptExpression
 
@@ -114,7 +115,7 @@ def asked_model(options: Options) -> str:
 @contextmanager
 def stored_answers(options: Options) -> Iterator[AnswerLookup]:
     """The stored answers: those of the sample, or those in the user's store."""
-    file = Path(options.answer_store).expanduser()
+    file = expanded(options.answer_store)
     if options.model is None:
         yield load_sample()
     elif not file.exists():
