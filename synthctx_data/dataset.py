@@ -23,7 +23,6 @@ _ROWS = 16  # rows read at once: a row can have megabytes
 _ADDRESS = re.compile(r"(?P<place>.+?)(?::(?P<variant>\w+))?(?:@(?P<revision>[\w./-]+))?")
 _SHARD = re.compile(r"\w+-(?P<number>\d{5})-of-(?P<count>\d{5})\.parquet", re.ASCII)
 _EXPECTED = "expected a folder here, or a data set on the Hub"
-_PATHS = ("/", "./", "../", "~", "\\")  # with which no Hub id begins
 _NAMED = 3  # missing shards that are named
 
 
@@ -56,7 +55,7 @@ def parse_address(text: str, revision: str | None = None) -> Address:
 
     Raises: UsageError if the text is not an address, or if a local folder comes with a revision.
     """
-    whole = str(expanded(text))
+    whole = _home(text)
     if Path(whole).is_dir():  # the name of a folder may hold ":" and "@"
         found = Address(whole, None, revision)
     else:
@@ -65,14 +64,17 @@ def parse_address(text: str, revision: str | None = None) -> Address:
             raise UsageError(
                 f"expected PLACE:VARIANT@REVISION, such as synthctx/mdqa_synth:symbolic_haystack; got {text!r}"
             )
-        found = Address(str(expanded(match["place"])), match["variant"], match["revision"] or revision)
-    if not found.is_local and text.startswith(_PATHS):
-        raise UsageError(f"expected a folder here, or a data set on the Hub; there is no folder {found.place}")
+        found = Address(_home(match["place"]), match["variant"], match["revision"] or revision)
     if found.is_local and found.revision is not None:
         raise UsageError(
             f"--revision {found.revision}: {found.place} is a folder here, and only a set on the Hub has revisions; leave it out"
         )
     return found
+
+
+def _home(text: str) -> str:
+    """The text with a home folder in place of ~. All else stays: ./NAME is a folder, and NAME may be on the Hub."""
+    return str(expanded(text)) if text.startswith("~") else text
 
 
 def parse_variant_address(text: str) -> Address:
