@@ -88,7 +88,14 @@ def _settings(build: Build) -> dict[str, Any]:
 
 
 def is_built(build: Build) -> bool:
-    """True if the variant's folder holds something already."""
+    """True if the variant's folder holds something already.
+
+    Raises: ConflictError if its name is taken by something that is no folder.
+    """
+    if (build.target.is_symlink() or build.target.exists()) and not build.target.is_dir():
+        raise ConflictError(
+            f"expected {build.target} to be a folder or not there, and it is a file or leads nowhere; remove it"
+        )
     return build.target.exists() and any(build.target.iterdir())
 
 

@@ -188,15 +188,16 @@ def sendable(error: Exception) -> Exception:
 
 @contextlib.contextmanager
 def ctrl_c_ignored() -> Iterator[None]:
-    """A context in which processes are started that do not answer Ctrl-C."""
+    """A context in which processes are started that do not answer Ctrl-C, nor SIGTERM, which go to all of them at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {which: signal.signal(which, signal.SIG_IGN) for which in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for which, handler in before.items():
+            signal.signal(which, handler)
 
 
 def end_with_parent() -> None:

@@ -3,7 +3,9 @@
 import io
 import os
 import shlex
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +35,7 @@ PROGRESS_COLUMNS = (
     TimeRemainingColumn(),
 )
 SILENCE = 30  # seconds between lines of progress where there is no terminal
-_INTERRUPTED = 130
+_ended_by: list[int] = []  # signals other than that of Ctrl-C
 
 OptionsFile = Annotated[
     Path | None,
@@ -88,6 +90,8 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a character shows another
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         require_environment()
         code = app(given, exit_on_error=False, print_error=False, result_action="return_value")
@@ -97,6 +101,12 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
         message, code = _in_one_line(error, given)
         print(f"{app.name[0]}: {visible(hidden(' '.join(message.split())))}", file=sys.stderr)
     sys.exit(code or 0)
+
+
+def _terminate(*_: object) -> NoReturn:
+    """Ends the process as Ctrl-C does, but for its exit code. Schedulers ask like this."""
+    _ended_by.append(signal.SIGTERM)
+    raise KeyboardInterrupt
 
 
 def _in_one_line(error: BaseException, given: Sequence[str]) -> tuple[str, int]:
@@ -110,7 +120,8 @@ def _in_one_line(error: BaseException, given: Sequence[str]) -> tuple[str, int]:
         case ModuleNotFoundError():
             return f"expected {error.name}, which is not installed; pip install -c constraints.txt -e '.[analysis]'", 1
         case KeyboardInterrupt():
-            return str(error) or "interrupted; the same command goes on from what is done", _INTERRUPTED
+            code = 128 + (_ended_by or [signal.SIGINT])[-1]
+            return str(error) or "interrupted; the same command goes on from what is done", code
         case OSError() | MemoryError():
             return f"{name}: {error}", 1
     return (

@@ -4,14 +4,16 @@ import csv
 import gzip
 import io
 import json
+import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePath
 from typing import IO, Any, cast
 
-from synthctx_data.errors import CorpusError, UsageError
+from synthctx_data.errors import CorpusError, UsageError, first_line
 from synthctx_data.files import expanded, parse_json
 from synthctx_data.hub import may_be_hub_id, read_from
 from synthctx_data.manifest import MANIFEST, read_manifest
@@ -25,6 +27,11 @@ Rows = Iterator[tuple[str, Row]]  # every row with the place that it was read fr
 _COMPRESSED = (".gz", ".zst")
 _NOT_CONTENT = ("__MACOSX",)  # folders that packers leave behind
 _NAMED = 3  # places that a note names
+# What is read at once must fit into memory, also if a small file unpacks to much more.
+_MOST_FILE = 2**29  # bytes of a text file, or of a file that is one JSON value
+_MOST_ROW = 2**23  # bytes of a row: more than any context holds
+_MOST_BATCH = 2**28  # bytes that rows of a Parquet file may come to
+_BATCH = 1024  # rows of a Parquet file that are read at once
 
 
 @dataclass
@@ -105,7 +112,7 @@ def suffixes() -> str:
 
 
 def _folder_rows(folder: Path, passed: PassedOver, label: str | None) -> Rows:
-    inside = sorted(path for path in folder.rglob("*") if _is_content(path.relative_to(folder)))
+    inside = sorted(path for path in _everything(folder, passed) if _is_content(path.relative_to(folder)))
     built = {path.parent for path in inside if path.name == MANIFEST and "fingerprint" in read_manifest(path.parent)}
     cards = {variant.parent / name for variant in built for name in ("README.md", "CHANGELOG.md")}
     files = []
@@ -138,6 +145,21 @@ def _folder_rows(folder: Path, passed: PassedOver, label: str | None) -> Rows:
             passed.add("empty files, passed over", str(file))
     if not count:
         raise CorpusError(f"--corpus: expected rows or text in the files of {folder}, and all of them are empty")
+
+
+def _everything(folder: Path, passed: PassedOver) -> Iterator[Path]:
+    """All files and folders in a folder, however deep.
+
+    Raises: CorpusError if the folder itself cannot be read.
+    """
+
+    def note(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise CorpusError(f"--corpus: {folder} cannot be read: {first_line(error)}") from error
+        passed.add("folders that cannot be read, passed over", str(error.filename))
+
+    for inner, folders, files in os.walk(folder, onerror=note):
+        yield from (Path(inner, name) for name in (*folders, *files))
 
 
 def _is_content(path: Path) -> bool:
@@ -208,7 +230,12 @@ def _open(file: Path) -> IO[bytes]:
 
 def _read(file: Path) -> str:
     with _open(file) as content:
-        return content.read().decode("utf-8-sig")
+        read = content.read(_MOST_FILE + 1)
+    if len(read) > _MOST_FILE:
+        raise CorpusError(
+            f"--corpus: expected at most {_MOST_FILE:,} bytes of text in {file}, unpacked; split it, or use .jsonl"
+        )
+    return read.decode("utf-8-sig")
 
 
 def _plain_rows(file: Path) -> Rows:
@@ -254,7 +281,8 @@ def _passages(whole: FileText, name: str) -> Iterator[Passage]:
 
 
 def _json_lines(file: Path) -> Rows:
-    with _open(file) as lines:
+    with _open(file) as content:
+        lines = iter(partial(content.readline, _MOST_ROW + 1), b"")
         yield from _parsed_lines(file, enumerate(lines, 1))
 
 
@@ -263,6 +291,10 @@ def _parsed_lines(file: Path, lines: Iterator[tuple[int, bytes]]) -> Rows:
         if not line.strip():
             continue
         place = f"{file}, line {number}"
+        if len(line) > _MOST_ROW:
+            raise CorpusError(
+                f"--corpus: expected rows of at most {_MOST_ROW:,} bytes, and {place} is longer; cut its text into several"
+            )
         try:
             row = parse_json(line.decode("utf-8-sig"))
         except UnicodeDecodeError as error:
@@ -314,7 +346,12 @@ def _parquet_rows(file: Path) -> Rows:
     number = 0
     try:
         with pq.ParquetFile(file) as parquet:
-            for batch in parquet.iter_batches(batch_size=1024):
+            for batch in parquet.iter_batches(batch_size=_rows_at_once(parquet.metadata)):
+                if batch.nbytes > _MOST_ROW * len(batch):
+                    raise CorpusError(
+                        f"--corpus: expected rows of at most {_MOST_ROW:,} bytes, and of {file} row {number + 1} or one of the next "
+                        f"{len(batch)} is larger; cut its text into several"
+                    )
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{file}, row {number}", row
@@ -322,6 +359,12 @@ def _parquet_rows(file: Path) -> Rows:
         raise CorpusError(
             f"--corpus: expected a Parquet file that can be read, but of {file} row {number + 1} or a later one cannot: {error}"
         ) from error
+
+
+def _rows_at_once(metadata: Any) -> int:
+    """The number of rows that are read at once. Every one of them may be as large as all of a row group is in the file."""
+    largest = max((int(metadata.row_group(i).total_byte_size) for i in range(metadata.num_row_groups)), default=1)
+    return max(min(_MOST_BATCH // max(largest, 1), _BATCH), 1)
 
 
 _READERS: Mapping[str, Callable[[Path], Rows]] = {

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,9 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+_MOST_ENTRIES = 1_000_000  # of a YAML file
+
+
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
     """Reads YAML as people write it: "2048:4" is a text and no number to the base 60, and no name comes twice."""
 
@@ -109,13 +113,39 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
+def parse_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
+    """The value in a text of YAML.
+
+    Raises: YAMLError or ValueError if it does not parse, is nested too deep, or repeats itself without measure.
+    """
+    try:
+        node = yaml.compose(text, yaml.SafeLoader)
+        if node is not None and _entries(node, {}) > _MOST_ENTRIES:
+            raise ValueError(f"expected at most {_MOST_ENTRIES:,} entries, aliases counted as often as they stand")
+        return yaml.load(text, loader)  # a SafeLoader
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _entries(node: yaml.Node, known: dict[int, float]) -> float:
+    """The number of entries below a node, those of aliases counted each time; infinite if one stands within itself."""
+    if id(node) in known or not isinstance(node, yaml.CollectionNode):
+        return known.get(id(node), 1.0)
+    known[id(node)] = math.inf
+    inner = chain.from_iterable(node.value) if isinstance(node, yaml.MappingNode) else node.value
+    known[id(node)] = 1 + sum(_entries(one, known) for one in inner)
+    return known[id(node)]
+
+
 def read_yaml(file: Path, expected: str) -> dict[str, Any]:
     """The values of a YAML file, by name. `expected` begins each error, such as "--config: expected options by name".
 
     Raises: UsageError if the file cannot be read, or if it does not hold names and values.
     """
     try:
-        values = yaml.load(expanded(file).read_text(encoding="utf-8"), _Loader)  # it is a SafeLoader
+        if not expanded(file).is_file():  # a pipe would be waited for
+            raise ValueError("it is no file")
+        values = parse_yaml(expanded(file).read_text(encoding="utf-8"), _Loader)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UsageError(f"{expected}, and {file} cannot be read: {first_line(error)}") from error
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from synthctx_data.example import Span
+from synthctx_data.files import parse_yaml
 from synthctx_data.matching import SPACELESS
 
 _PASSAGE_WORDS = 100  # as in Natural Questions-Open (Karpukhin et al. 2020): a passage ends at the next paragraph end
@@ -51,8 +52,8 @@ def front_matter(text: str) -> tuple[dict[str, Any], str]:
     if not found:
         return {}, text
     try:
-        values = yaml.safe_load(found["yaml"])
-    except (yaml.YAMLError, ValueError, RecursionError):  # also a date that is none
+        values = parse_yaml(found["yaml"])
+    except (yaml.YAMLError, ValueError):  # also a date that is none
         return {}, text
     return (values, text[found.end() :]) if isinstance(values, dict) else ({}, text)
 

@@ -34,6 +34,9 @@ def build(
     if where.estimate:
         _say_estimate(planned, spending)
         return
+    from builders.hub.card import require_card
+
+    require_card(planned[0].build.folder)  # or a build would end without one
     if where.strict:
         require_whole_corpus(planned)
     for one in planned:

@@ -15,14 +15,15 @@ import pyarrow.parquet as pq
 import yaml
 from filelock import FileLock
 from huggingface_hub import CardData
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from builders.hub.card_picture import PLOT
 from builders.hub.card_section import LICENSES, Describe, describe_variant, licenses_of, templates
 from builders.shards import Build
 from synthctx_data import __version__
 from synthctx_data.dataset import Address, find_variants
-from synthctx_data.errors import DatasetError
-from synthctx_data.files import write_text
+from synthctx_data.errors import DatasetError, first_line, first_problem
+from synthctx_data.files import parse_yaml, write_text
 from synthctx_data.manifest import read_manifest
 from synthctx_data.schema import SCHEMA
 from synthctx_data.survey import Survey
@@ -49,6 +50,35 @@ _SIZES = (
     (10_000_000, "1M<n<10M"),
 )
 _LARGEST = "10M<n<100M"
+_LOCK = ".lock"
+
+
+class _Config(BaseModel):
+    """An entry of `configs`."""
+
+    config_name: str
+
+
+class _Split(BaseModel):
+    """A split in an entry of `dataset_info`."""
+
+    num_examples: int = 0
+
+
+class _Info(_Config):
+    """An entry of `dataset_info`."""
+
+    splits: list[_Split] | None = None
+
+
+class _Form(BaseModel):
+    """The form of those entries of a card's YAML that are read. There are others."""
+
+    model_config = ConfigDict(extra="allow")
+
+    license: str | list[str] | None = None
+    configs: list[_Config] | None = None
+    dataset_info: list[_Info] | None = None
 
 
 @dataclass(frozen=True)
@@ -140,15 +170,22 @@ def read_card(content: str | bytes, where: str) -> Card:
     try:
         text = (content.encode() if isinstance(content, str) else content).decode("utf-8-sig").replace("\r\n", "\n")
         head = _FRONT_MATTER.match(text)
-        found = Card(dict(yaml.safe_load(head["yaml"]) or {}) if head else {}, text[head.end() :] if head else text)
-        for key in ("configs", "dataset_info"):
-            found.entries(key)
-    except (ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        data = parse_yaml(head["yaml"] or "") or {} if head else {}
+        _Form.model_validate(data)
+    except (ValueError, yaml.YAMLError) as error:
+        problem = first_problem(error) if isinstance(error, ValidationError) else first_line(error)
         raise DatasetError(
-            f"expected {where} to begin with YAML that lists configs and dataset_info with a config_name each; mend or remove it, "
-            f"and call again: {type(error).__name__}: {error}"
+            f"expected {where} to begin with YAML that lists configs and dataset_info with a config_name each, and it has another form: "
+            f"{problem}; mend or remove it, and call again"
         ) from error
-    return found
+    return Card(data, text[head.end() :] if head else text)
+
+
+def require_card(folder: Path) -> None:
+    """Raises: DatasetError if the card of a folder has a form that cannot be brought up to date: before its variants are built."""
+    _read(folder / CARD)
+    if (folder / _LOCK).is_dir():
+        raise DatasetError(f"expected {folder / _LOCK} to be a file that locks the card, and it is a folder; remove it")
 
 
 def update_card(
@@ -165,7 +202,7 @@ def update_card(
         survey = _survey(build, progress)
         block = describe(task, build, survey, address, build.target)
     path = build.folder / CARD
-    with FileLock(build.folder / ".lock"):
+    with FileLock(build.folder / _LOCK):
         card = with_part(task, address, _read(path), make_part(build.variant, _footers(build.target), block))
         built = {variant.name: variant.manifest for variant in find_variants(Address(str(build.folder)))}
         write_text(path, str(finish(task, card, built, built)))

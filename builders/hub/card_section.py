@@ -75,7 +75,19 @@ def command(task: Task, build: Build, answers: str | None) -> str:
     for option, value in given.items():
         for one in value if isinstance(value, tuple) else (value,):
             words += [flag(option), _name(one) if option in PATHS else str(one)]
-    return shlex.join([*words, *(["--store", _STORE] if answers else [])])
+    return " ".join(map(_quoted, [*words, *(["--store", _STORE] if answers else [])]))
+
+
+def _quoted(word: str) -> str:
+    """The word as a shell reads it, on one line, and without what would end a comment or a block of code in a card."""
+    if word.isprintable() and "<!--" not in word and "`" not in word:
+        return shlex.quote(word)
+    escaped = "".join(c if c.isalnum() or c in " ._/-" else _escape(c) for c in word)
+    return f"$'{escaped}'"
+
+
+def _escape(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in character.encode(errors="surrogateescape"))
 
 
 def licenses_of(task: Task, manifest: Mapping[str, Any]) -> set[str]:
