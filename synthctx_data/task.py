@@ -29,6 +29,15 @@ class Setting:
     context: str
 
 
+def require_enough(setting: Setting, split: str, rows: int, most: int) -> None:
+    """Raises: UsageError if more examples of a split are asked for than the made-up worlds have different needles for."""
+    if rows > most:
+        raise UsageError(
+            f"--{split}: expected at most {most:,} examples, for which the made-up worlds of {setting.task}'s templated variants have "
+            f"needles, got {rows:,}; build further ones with another --seed, into another --output"
+        )
+
+
 class ConceptExpression(ABC):
     """A concept expression: one way to express what a task asks, such as real, templated or symbolic text.
 

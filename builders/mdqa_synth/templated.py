@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, islice
 
-from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Needle, Page
 from synthctx_data.options import CORPUS_OPTIONS, parse_shares
 from synthctx_data.prompts import Wording
 from synthctx_data.seeding import Stream
-from synthctx_data.task import ConceptExpression, Setting
+from synthctx_data.task import ConceptExpression, Setting, require_enough
 from synthctx_data.wording import shared_words
 from synthctx_data.world.articles import Chapter, make_chapter, split_wordings, world_size
 from synthctx_data.world.entities import KIND_OF, numbered_worlds
@@ -44,12 +43,7 @@ class Templated(ConceptExpression):
         self._chapter = lru_cache(maxsize=2)(self._make_chapter)
         self._asked_before = lru_cache(maxsize=2 * _FIRST)(self._find_asked_before)
         for split, rows in setting.sizes.items():
-            most = (_FIRST + numbered_worlds(self._size, split)) * self._size
-            if rows > most:
-                raise UsageError(
-                    f"--{split}: expected at most {most:,} examples, for which the made-up worlds of {setting.task}'s templated variants "
-                    f"have needles, got {rows:,}; build further ones with another --seed, into another --output"
-                )
+            require_enough(setting, split, rows, (_FIRST + numbered_worlds(self._size, split)) * self._size)
 
     def apart(self, split: str, one: int, other: int) -> bool:
         return one // self._size != other // self._size

@@ -17,9 +17,9 @@ from synthctx_data.distractors import Pool
 from synthctx_data.example import Concept, Page
 from synthctx_data.prompts import Wording
 from synthctx_data.seeding import Stream, rng
-from synthctx_data.task import ConceptExpression, Setting
+from synthctx_data.task import ConceptExpression, Setting, require_enough
 from synthctx_data.world.articles import Article, split_wordings, write_article
-from synthctx_data.world.entities import BY_SUBJECT, KINDS, MAX_SIZE, Families, World, make_world
+from synthctx_data.world.entities import BY_SUBJECT, KINDS, MAX_SIZE, Families, World, make_world, numbered_worlds
 
 _STATED = "mdqa_synth/templated"  # the template of the sentences
 _RELATIONS, _SENTENCES = 6, 4
@@ -83,6 +83,8 @@ class Templated(ConceptExpression):
         wanted = max(_MIN_WORLD, setting.options.max_tokens // 256)
         self._size = min(wanted // len(KINDS) * len(KINDS), MAX_SIZE)
         self._digests = lru_cache(maxsize=2)(self._make_digests)
+        for split, rows in setting.sizes.items():
+            require_enough(setting, split, rows, (1 + numbered_worlds(self._size, split)) * self._size * _TURNS)
 
     def concept(self, split: str, index: int) -> Concept:
         digests, statement = self._pick(split, index)
@@ -122,8 +124,13 @@ class Templated(ConceptExpression):
         return ways[(drawn if self.setting.options.insight_wording == "varied" else entity) % len(ways)]
 
     def _make_digests(self, split: str, number: int) -> Digests:
-        name = (self.setting.options.seed, self.setting.task, self.name, "digests", number)
-        world = make_world(self._size, split, *name, variety=_VARIETY)
+        name: tuple[str | int, ...] = (self.setting.options.seed, self.setting.task, self.name, "digests")
+        if number == 0:
+            name = (*name, number)
+            world = make_world(self._size, split, *name, variety=_VARIETY)
+        else:  # about entities that no other digests know, so that no statement comes twice
+            world = make_world(self._size, split, *name, "further", variety=_VARIETY, number=number - 1)
+            name = (*name, number)
         stream = rng(*name, split, "texts")
         relations = [
             [relation.name for relation in stream.shuffled(BY_SUBJECT[entity.kind])[:_RELATIONS]]
