@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from itertools import chain
 from pathlib import Path
@@ -24,7 +24,8 @@ def expanded(path: str | Path) -> Path:
     """
     try:
         found = Path(path).expanduser()
-        found.exists()
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            os.lstat(found)
     except (RuntimeError, ValueError, OSError) as error:
         raise UsageError(f"expected a path, got {str(path)!r}: {first_line(error)}") from None
     return found
