@@ -15,12 +15,14 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from builders.on_ray import write_by_ray
+from builders.parts import Part, remove_locks, require_no_part, writing_part
 from builders.shards import Build, Progress, Shard, examples_of, write_shard
 from builders.workers import write_by_processes
 from synthctx_data.errors import ConflictError
 from synthctx_data.manifest import MANIFEST, Manifest, differing, make_manifest, read_manifest, write_manifest
 
 _SOURCES = {"corpus", "model"}  # settings that stand in a manifest as what was read
+_FINISH_SECONDS = 60  # for another part that ends at the same time
 _PARTS = 2  # shards for each worker, in one part of a build
 
 
@@ -35,21 +37,69 @@ def build_variant(
     Raises: ConflictError if the folder holds another configuration or damaged files, or if another process builds the
     variant; BuildError if workers die again and again.
     """
-    if is_built(build):
-        there = read_manifest(build.target)
-        _refuse_other(build.target, {**there, **_settings(build)})  # before answers are looked for
-        _refuse_other(build.target, manifest_of(build))
-        _refuse_incomplete(build.target, build.planned)
+    if _is_there(build):
         return False
     manifest = manifest_of(build)
     with alone(build):
-        _open_staging(build, manifest)
+        require_no_part(build)
+        _open_staging(build, manifest, build.planned)
         _write_missing(build, build.planned, workers, ray, progress)
-        examples_of(build).expression.keep(build.staging)
-        if build.target.exists():
-            build.target.rmdir()
-        build.staging.rename(build.target)
+        _move_to_its_place(build)
     return True
+
+
+def build_part(
+    build: Build, part: Part, workers: int = 1, ray: str | None = None, progress: Progress = lambda rows: None
+) -> list[Shard]:
+    """The shards that the variant still lacks, after this part of it was written. If it lacks none, it is finished.
+
+    Raises: as `build_variant` does; ConflictError also if another process writes the same part.
+    """
+    if _is_there(build):
+        return []
+    manifest, mine = manifest_of(build), part.of(build.planned)
+    with writing_part(build, part):
+        _open_staging(build, manifest, mine)
+        _write_missing(build, mine, workers, ray, progress)
+    return finish(build)
+
+
+def finish(build: Build) -> list[Shard]:
+    """The shards that the variant still lacks. If it lacks none, the finished folder moves to its place.
+
+    Raises: ConflictError if the folder holds another configuration or damaged files, or if another process builds the variant.
+    """
+    with alone(build, _FINISH_SECONDS):
+        if _is_there(build):
+            return []
+        if build.staging.exists():
+            _refuse_other(build.staging, manifest_of(build))
+        missing = [shard for shard in build.planned if not _is_whole(build.staging / shard.name, shard)]
+        if not missing:
+            _move_to_its_place(build)
+            remove_locks(build)
+        return missing
+
+
+def _is_there(build: Build) -> bool:
+    """True if the variant is finished, with this configuration.
+
+    Raises: ConflictError if the folder holds another configuration or damaged files.
+    """
+    if not is_built(build):
+        return False
+    there = read_manifest(build.target)
+    _refuse_other(build.target, {**there, **_settings(build)})  # before answers are looked for
+    _refuse_other(build.target, manifest_of(build))
+    _refuse_incomplete(build.target, build.planned)
+    return True
+
+
+def _move_to_its_place(build: Build) -> None:
+    examples_of(build).expression.keep(build.staging)
+    if build.target.exists():
+        build.target.rmdir()
+    build.staging.rename(build.target)
 
 
 def build_in_parts(
@@ -64,7 +114,8 @@ def build_in_parts(
     BuildError if workers die again and again.
     """
     with alone(build):
-        _open_staging(build, manifest_of(build))
+        require_no_part(build)
+        _open_staging(build, manifest_of(build), build.planned)
         for is_done, group in groupby(build.planned, key=lambda shard: shard.name in done):
             together = list(group)
             for first in range(0, len(together), _PARTS * workers):
@@ -100,16 +151,15 @@ def is_built(build: Build) -> bool:
 
 
 @contextmanager
-def alone(build: Build) -> Iterator[None]:
+def alone(build: Build, seconds: float = 0) -> Iterator[None]:
     """Keeps other processes from building the same variant.
 
-    Raises: ConflictError if one is at it.
+    Raises: ConflictError if one is at it, and not done after these seconds.
     """
     build.folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(
-            build.folder / f".{build.variant}.lock", timeout=0, is_singleton=True
-        ):  # so that it can be taken twice
+        # A singleton, which this process can take twice.
+        with FileLock(build.folder / f".{build.variant}.lock", is_singleton=True).acquire(timeout=seconds):
             yield
     except Timeout as error:
         raise ConflictError(
@@ -137,11 +187,14 @@ def _is_whole(file: Path, shard: Shard) -> bool:
         return False
 
 
-def _open_staging(build: Build, manifest: Manifest) -> None:
+def _open_staging(build: Build, manifest: Manifest, mine: Sequence[Shard]) -> None:
+    """Makes the staging folder ready for these shards, of which nobody else writes any."""
     if any(build.staging.glob("*.parquet")):
         _refuse_other(build.staging, manifest)
+    names = {shard.name for shard in mine}
     for stale in build.staging.glob(".*.parquet.*"):
-        stale.unlink()
+        if stale.stem.removeprefix(".") in names:
+            stale.unlink()
     build.staging.mkdir(parents=True, exist_ok=True)
     write_manifest(build.staging, manifest)
 

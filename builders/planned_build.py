@@ -7,10 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from builders.build import is_built
 from builders.examples import Examples
+from builders.parts import parse_part
 from builders.shards import Build, examples_of
 from builders.writing.options import WritingOptions
 from builders.writing.run import expression_of
@@ -34,10 +35,20 @@ class RunOptions(OptionModel):
     """Parquet files of each split. Any number gives the same rows. Default: one for every 16.8 million tokens."""
     ray: Annotated[str | None, _PANEL] = None
     """Build on the Ray cluster of this address, e.g. auto, instead of in processes."""
+    part: Annotated[str | None, _PANEL] = None
+    """Build one part of the shards, such as 3/16: each job of an array builds another part into the same --output. The job that ends last
+    finishes the variant; so does synthctx finish."""
     strict: Annotated[bool, _PANEL] = False
     """Refuse a corpus of which anything has to be passed over, such as an empty text or a question too long for the budget."""
     estimate: Annotated[bool, panel("Requests to the language model", 5)] = False
     """Say how many requests to the language model are missing, with their tokens and cost, and stop."""
+
+    @field_validator("part")
+    @classmethod
+    def _part_is_read(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_part(value)
+        return value
 
     @property
     def processes(self) -> int:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from itertools import chain
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import yaml
@@ -41,7 +42,9 @@ def whole(file: Path) -> Iterator[Path]:
         raise UsageError(
             f"expected {file} to be a file or not there, and it is a link, a folder or a device; name another"
         )
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    aside = file.with_name(
+        f".{file.name}.{token_hex(6)}"
+    )  # machines that share a folder may have processes of one number
     try:
         yield aside
         with aside.open("rb") as written:

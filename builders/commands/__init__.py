@@ -25,6 +25,17 @@ For example:
 Called again after an interruption, it goes on where it stopped.
 "synthctx list" names tasks and variants.""",
     ),
+    "finish": (
+        "finish",
+        """Finish variants whose shards were built in parts.
+
+For example, as the array of a cluster's jobs, and after the last of them:
+  synthctx build mdqa_synth symbolic_haystack --output big --part 3/16
+  synthctx finish mdqa_synth symbolic_haystack --output big
+
+The options are those of the build. The job that ends last finishes the variant
+anyway, unless it is stopped.""",
+    ),
     "mix": (
         "mix_recipe",
         """Mix variants, built sets and chats into one data set, by a recipe.

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from builders import find_task
 from builders.build import alone
 from builders.commands import writing_tables
+from builders.parts import parse_part
 from builders.planned_build import PlannedBuild, RunOptions, plan_builds, require_use, require_whole_corpus
 from builders.shards import examples_of
 from builders.writing.options import WritingOptions
@@ -41,7 +42,8 @@ def build(
         require_whole_corpus(planned)
     for one in planned:
         build_planned(one, where, writing, spending)
-    out.print(f'Load one:  load_dataset("{where.output / task}", "{variants[0]}")', soft_wrap=True)
+    if planned[0].build.target.exists():
+        out.print(f'Load one:  load_dataset("{where.output / task}", "{variants[0]}")', soft_wrap=True)
 
 
 def build_planned(
@@ -60,17 +62,36 @@ def build_planned(
 
 
 def _build(planned: PlannedBuild, where: RunOptions) -> None:
-    from builders.build import build_variant
-    from builders.hub.card import update_card
+    from builders.build import build_part, build_variant
 
-    job, rows = planned.build, planned.rows
+    job = planned.build
+    part = parse_part(where.part) if where.part else None
+    shards = part.of(job.planned) if part else job.planned
+    missing, fresh = [], True
     try:
-        with progress_bar(planned.name, rows) as progress:
-            fresh = build_variant(job, where.processes, where.ray, progress)
+        with progress_bar(planned.name, sum(shard.rows for shard in shards)) as progress:
+            if part:
+                missing = build_part(job, part, where.processes, where.ray, progress)
+            else:
+                fresh = build_variant(job, where.processes, where.ray, progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"interrupted; what is done lies in {job.staging}, and the same command goes on from there"
         ) from None
+    if missing:
+        out.print(
+            f"{job.target}: part {part} is done; {len(missing)} of {len(job.planned)} shards are missing",
+            soft_wrap=True,
+        )
+    else:
+        describe(planned, fresh)
+
+
+def describe(planned: PlannedBuild, fresh: bool) -> None:
+    """Brings the card up to date about a variant that is finished, and prints the outcome."""
+    from builders.hub.card import update_card
+
+    job, rows = planned.build, planned.rows
     with progress_bar(f"describing {job.variant}", rows) as progress:
         survey = update_card(planned.task, job, progress)
     if survey and job.options.corpus and survey.recurrence.is_high:

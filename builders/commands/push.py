@@ -26,7 +26,7 @@ from synthctx_data.option_model import OptionModel, flag, panel
 from synthctx_data.options import Options
 
 _PANEL = panel("What to push, and where to", 0)
-_NOT_READ = ("output", "ray", "estimate")  # options of a build that --from-variant has no use for
+_NOT_READ = ("output", "ray", "part", "estimate")  # options of a build that --from-variant has no use for
 
 
 class PushOptions(OptionModel):

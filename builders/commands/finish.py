@@ -1,0 +1,36 @@
+"""synthctx finish: the end of a build whose parts were written by several calls."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from builders import find_task
+from builders.build import finish as finish_variant
+from builders.commands.build import describe
+from builders.planned_build import RunOptions, plan_builds
+from synthctx_data.command import OptionsFile
+from synthctx_data.errors import BuildError
+from synthctx_data.options import Options
+
+_NAMED = 3  # missing shards that are named
+
+
+def finish(
+    task: Annotated[str, Parameter(help="A task, e.g. mdqa_synth.")],
+    variants: Annotated[tuple[str, ...], Parameter(help="Variants, e.g. symbolic_haystack.")],
+    /,
+    *,
+    options: Annotated[Options, Parameter(name="*")] = Options(),
+    where: Annotated[RunOptions, Parameter(name="*")] = RunOptions(),
+    config: OptionsFile = None,
+) -> None:
+    """Moves variants whose shards are all there to their places, and writes their card."""
+    for planned in plan_builds(find_task(task), variants, options, where):
+        missing = finish_variant(planned.build)
+        if missing:
+            named = ", ".join(shard.name for shard in missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
+            raise BuildError(
+                f"expected all shards of {planned.name} in {planned.build.staging}, and {len(missing)} of {len(planned.build.planned)} are "
+                f"missing ({named}); build the parts that they belong to again, or call synthctx build with the same options without --part"
+            )
+        describe(planned, fresh=True)
