@@ -14,7 +14,7 @@ from synthctx_data.depths import DepthHistogram, places
 from synthctx_data.evidence import all_together, answer_of
 from synthctx_data.example import CHAT, cite, is_citation
 from synthctx_data.floors import Floor
-from synthctx_data.matching import comparable, comparables, mentions
+from synthctx_data.matching import comparable, comparables, one_says, says
 from synthctx_data.metrics import answer_f1, best_subspan_em, citation_score, exact_match
 from synthctx_data.rules import PLACES, title_of
 from synthctx_data.tokens import TokenCounter
@@ -41,7 +41,6 @@ _UNLIKELY = 1e-4  # the probability below which depths are called skewed
 _FILL_BINS = 10
 _RECOUNTED = 20  # the first 20 rows of a split are counted again, and every 20th row after them
 _KEY = re.compile(r"^\S+:", re.MULTILINE)
-_BETWEEN = " \ue000 "  # put between documents, so that the end of one and the start of the next make no answer
 
 
 @dataclass(frozen=True)
@@ -156,8 +155,8 @@ class Checker:
             outside = (
                 _KEY.sub("", piece) for piece in outside
             )  # the chain goes on behind the answer, which is a key there
-        text = comparable(_BETWEEN.join(outside))
-        if mentions(text, comparables(row["answers"])):
+        answers = comparables(row["answers"])
+        if one_says(outside, answers):
             self._fault("leak", f"{row['id']}: an answer of {row['answers']!r} stands outside its needle")
 
     def _uncited(self, row: Row) -> None:
@@ -165,20 +164,20 @@ class Checker:
         needles = comparables(prompt[n["start"] : n["end"]] for n in row["needles"])
         cited = {needle["document"] for needle in row["needles"]}
         for number, document in enumerate(row["documents"]):
-            if number not in cited and mentions(comparable(prompt[document["start"] : document["end"]]), needles):
+            if number not in cited and says(prompt[document["start"] : document["end"]], needles):
                 self._fault("leak", f"{row['id']}: document {number + 1} has the words of a needle, and is not cited")
 
     def _shortcut(self, row: Row) -> None:
         if len(row["needles"]) < 2 or cites(row) or asks_all(row):
             return
         prompt = row["prompt"][0]["content"]
-        texts = [comparable(prompt[d["start"] : d["end"]]) for d in row["documents"]]
+        texts = [prompt[d["start"] : d["end"]] for d in row["documents"]]
         at = [needle["document"] for needle in row["needles"]]
         for hop, (subject, answer) in enumerate(links(row)):
             # The first subject is a guess, and the second hop's document is about the first answer: it may hold both.
             own = at[:2] if hop == 0 else [at[hop]]
             for number, text in enumerate(texts if subject and answer else ()):
-                if number not in own and mentions(text, (subject,)) and mentions(text, (answer,)):
+                if number not in own and says(text, [subject]) and says(text, [answer]):
                     self._fault(
                         "shortcut", f"{row['id']}: document {number + 1} links {subject!r} and {answer!r} of hop {hop}"
                     )

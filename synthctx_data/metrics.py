@@ -20,7 +20,12 @@ def normalize_answer(text: str) -> str:
 
     Source: the SQuAD v1.1 evaluation script (Rajpurkar et al. 2016); Lost in the Middle scores with the same.
     """
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
+    return " ".join(_ARTICLES.sub(" ", without_punctuation(text)).split())
+
+
+def without_punctuation(text: str) -> str:
+    """The text in lower case, without ASCII punctuation."""
+    return text.lower().translate(_NO_PUNCTUATION)
 
 
 class Score(NamedTuple):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthctx_data.matching import comparable, comparables, find_text, fold, holds, mentions
+from synthctx_data.matching import comparable, comparables, find_text, fold, holds, mentions, one_says, says
 
 words = st.lists(st.sampled_from(["10", "1066", "king", "of", "kin", "g"]), max_size=8)
 
@@ -94,3 +94,35 @@ def test_scripts_without_spaces_have_no_word_boundaries(text: str, answer: str, 
     assert mentions(comparable(text), comparables([answer])) == found
     span = find_text(answer, text, re.NOFLAG)
     assert (span is not None and text[span.start : span.end] == answer) == found
+
+
+_PIECES = st.lists(
+    st.sampled_from(
+        [
+            "The",
+            "a",
+            "an",
+            "U.S.",
+            "10",
+            "1066",
+            "Ed",
+            "Ede-n",
+            "zebra's",
+            "été",
+            "日本",
+            "\n",
+            ",",
+            "Bar",
+            "bar.",
+            "“Bar”",
+        ]
+    )
+)
+
+
+@given(st.lists(_PIECES.map(" ".join), max_size=4), st.lists(_PIECES.map("".join), max_size=3))
+def test_a_text_as_it_is_written_says_what_its_comparable_form_mentions(texts: list[str], wanted: list[str]) -> None:
+    answers = comparables(wanted)
+    slow = [mentions(comparable(text), answers) for text in texts]
+    assert [says(text, answers) for text in texts] == slow
+    assert one_says(texts, answers) == any(slow)
