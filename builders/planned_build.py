@@ -1,6 +1,5 @@
 """Planned builds, made from options. `synthctx build` and `synthctx push --from-variant` begin with them."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from builders.parts import parse_part
 from builders.shards import Build, examples_of
 from builders.writing.options import WritingOptions
 from builders.writing.run import expression_of
+from synthctx_data.command import processes
 from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.files import expanded
 from synthctx_data.option_model import OptionModel, panel
@@ -54,13 +54,6 @@ class RunOptions(OptionModel):
     def processes(self) -> int:
         """The number of processes to build with."""
         return processes(self.workers)
-
-
-def processes(workers: int | None) -> int:
-    """The number of processes to work with: one for each core that may be used, unless another number is asked for."""
-    if workers:
-        return workers
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,13 @@ def _options_file(app: App, commands: tuple[str, ...], arguments: Any) -> None:
             return
 
 
+def processes(workers: int | None) -> int:
+    """The number of processes to work with: one for each core that may be used, unless another number is asked for."""
+    if workers:
+        return workers
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
 def progress_bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """A context that shows progress. It gives a function, to be called with the number of further rows that are done.

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +22,7 @@ from synthctx_data.schema import SCHEMA, require_values
 _ROWS = 16  # rows read at once: a row can have megabytes
 _ADDRESS = re.compile(r"(?P<place>.+?)(?::(?P<variant>\w+))?(?:@(?P<revision>[\w./-]+))?")
 _SHARD = re.compile(r"\w+-(?P<number>\d{5})-of-(?P<count>\d{5})\.parquet", re.ASCII)
+_GROUPS = 4  # row groups of a piece: some megabytes
 _EXPECTED = "expected a folder here, or a data set on the Hub"
 _NAMED = 3  # missing shards that are named
 
@@ -141,11 +142,20 @@ class BuiltVariant:
         if not self.address.is_local:
             yield from self._streamed()
             return
+        for piece in self.pieces():
+            yield from ((piece.split, row) for row in piece.rows())
+
+    def pieces(self) -> list["Piece"]:
+        """The row groups of a local variant, a few at a time, in order: what several processes can read at once."""
+        found, start = [], Counter[str]()
         for split, file in self.files():
-            try:
-                yield from ((split, row) for row in file_rows(_open(file), str(file)))
-            except (pa.ArrowException, OSError) as error:
-                raise DatasetError(f"{file} is damaged, remove its folder and build again: {error}") from error
+            metadata = _open(file).metadata
+            for first in range(0, metadata.num_row_groups, _GROUPS):
+                groups = range(first, min(first + _GROUPS, metadata.num_row_groups))
+                rows = sum(metadata.row_group(i).num_rows for i in groups)
+                found.append(Piece(split, start[split], rows, file, groups))
+                start[split] += rows
+        return found
 
     def missing(self) -> list[str]:
         """The ways in which the variant is not what its manifest promises, in words: other names, hashes, sizes, or files.
@@ -217,6 +227,27 @@ class BuiltVariant:
                 yield from ((split, row) for row in batch.to_pylist())
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Some row groups of a Parquet file, with the index of their first row in the split, and the number of their rows."""
+
+    split: str
+    start: int
+    count: int
+    file: Path
+    groups: range
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows.
+
+        Raises: DatasetError if the file is damaged, or if a row lacks something.
+        """
+        try:
+            yield from file_rows(_open(self.file), str(self.file), self.groups)
+        except (pa.ArrowException, OSError) as error:
+            raise DatasetError(f"{self.file} is damaged, remove its folder and build again: {error}") from error
+
+
 def find_variants(address: Address, names: list[str] | None = None) -> list[BuiltVariant]:
     """The variants of a data set: those of these names, or else the one of the address, or else all of them.
 
@@ -261,12 +292,12 @@ def has_split(address: Address, split: str) -> bool:
         return False
 
 
-def file_rows(parquet: pq.ParquetFile, place: str) -> Iterator[dict[str, Any]]:
-    """The rows of one Parquet file. `place` names it in messages.
+def file_rows(parquet: pq.ParquetFile, place: str, groups: Sequence[int] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of one Parquet file, or of some of its row groups. `place` names it in messages.
 
     Raises: DatasetError if a row lacks something.
     """
-    for batch in parquet.iter_batches(batch_size=_ROWS):
+    for batch in parquet.iter_batches(batch_size=_ROWS, row_groups=groups):
         require_values(batch, place)
         yield from batch.to_pylist()
 

@@ -1,15 +1,23 @@
 """One pass over all rows of a variant, which finds their faults and makes a survey of them."""
 
+import signal
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from typing import Any
 
-from synthctx_data.checks import Checker, Expected, Report
-from synthctx_data.dataset import BuiltVariant
+from synthctx_data.checks import Checker, Report
+from synthctx_data.dataset import BuiltVariant, Piece
+from synthctx_data.errors import DatasetError
 from synthctx_data.manifest import MIXED, Manifest, sizes_in, stands_out
 from synthctx_data.options import UNIFORM, parse_depth
-from synthctx_data.survey import Survey
+from synthctx_data.row_checks import Expected, RowFindings, check_row
+from synthctx_data.survey import RowFacts, Survey, facts_of
 from synthctx_data.tokens import load_counter
+
+_FEW_TOKENS = 2**23  # of fewer, one process is done before others have started
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,7 @@ def expected(
         f"{manifest['task']}/{manifest['variant']}" if manifest else "",
         manifest.get("fingerprint", ""),
         sizes_in(manifest) if manifest else None,
+        tokenizer,
     )
 
 
@@ -69,6 +78,18 @@ class Examiner:
             self._survey.add(split, row)
             progress(1)
 
+    def add_in_processes(self, variant: BuiltVariant, progress: Callable[[int], None], workers: int) -> None:
+        """Examines all rows of a local variant in several processes."""
+
+        def take(split: str, findings: RowFindings | None, facts: RowFacts) -> None:
+            assert findings is not None
+            self._checker.take(split, findings)
+            self._survey.take(split, facts)
+            progress(1)
+
+        look = _Look(replace(self._asked, counter=None), self._asked.counter is not None)
+        _in_processes(variant, look, self._survey, take, workers)
+
     def done(self) -> Examined:
         """The findings in all rows that were added."""
         return Examined(
@@ -79,10 +100,102 @@ class Examiner:
         )
 
 
-def examine(variant: BuiltVariant, asked: Expected, progress: Callable[[int], None]) -> Examined:
-    """The findings in all rows of a variant."""
+@dataclass(frozen=True)
+class _Look:
+    """What is looked for in each row: its facts, and if something is `asked` for its faults too, with the tokens counted again or not."""
+
+    asked: Expected | None = None
+    recount: bool = False
+
+    def prepared(self) -> "_Look":
+        """The same in another process, which loads the tokenizer anew."""
+        if self.asked is None or not self.recount:
+            return self
+        return replace(self, asked=replace(self.asked, counter=load_counter(self.asked.tokenizer)))
+
+    def at(self, piece: Piece) -> list[tuple[RowFindings | None, RowFacts]]:
+        """What there is to each row of a piece."""
+        return [
+            (check_row(self.asked, row, number) if self.asked else None, facts_of(row))
+            for number, row in enumerate(piece.rows(), piece.start)
+        ]
+
+
+_look: _Look | None = None  # in a worker
+
+
+def _start(look: _Look) -> None:
+    global _look  # noqa: PLW0603  # a pool can pass it on in no other way
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone answers Ctrl-C
+    _look = look.prepared()
+
+
+def _look_at(piece: Piece) -> list[tuple[RowFindings | None, RowFacts]]:
+    assert _look is not None
+    return _look.at(piece)
+
+
+def _in_processes(
+    variant: BuiltVariant,
+    look: _Look,
+    survey: Survey,
+    take: Callable[[str, RowFindings | None, RowFacts], None],
+    workers: int,
+) -> None:
+    """Looks at all rows of a variant in several processes, and takes what they saw in the rows' order."""
+    pieces = variant.pieces()
+    pool = ProcessPoolExecutor(min(workers, len(pieces)), get_context("spawn"), _start, (look,))
+    try:
+        seen = pool.map(_look_at, pieces)
+        for split, row in variant.rows():  # meanwhile
+            if not survey.judge(split, row):
+                break
+        for piece, rows in zip(pieces, seen, strict=True):
+            for findings, facts in rows:
+                take(piece.split, findings, facts)
+    except BrokenProcessPool as error:
+        raise DatasetError(
+            "a worker process was killed while it read rows; is there enough memory? Call again"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _is_worth_processes(variant: BuiltVariant, workers: int) -> bool:
+    tokens = variant.manifest.get("max_tokens", 1)
+    return workers > 1 and variant.address.is_local and (variant.count() or 0) * tokens >= _FEW_TOKENS
+
+
+def survey_of(variant: BuiltVariant, progress: Callable[[int], None], workers: int = 1) -> Survey:
+    """The survey of a variant. Any number of processes makes the same.
+
+    Raises: DatasetError if a file cannot be read, or if worker processes are killed.
+    """
+    survey = Survey()
+
+    def take(split: str, findings: RowFindings | None, facts: RowFacts) -> None:
+        survey.take(split, facts)
+        progress(1)
+
+    if _is_worth_processes(variant, workers):
+        _in_processes(variant, _Look(), survey, take, workers)
+        return survey
+    for split, row in variant.rows():
+        survey.add(split, row)
+        progress(1)
+    return survey
+
+
+def examine(variant: BuiltVariant, asked: Expected, progress: Callable[[int], None], workers: int = 1) -> Examined:
+    """The findings in all rows of a variant. Any number of processes finds the same.
+
+    Raises: DatasetError if a file cannot be read, or if worker processes are killed.
+    """
     examiner = Examiner(asked)
-    examiner.add(variant.rows(), progress)
+    if _is_worth_processes(variant, workers):
+        examiner.add_in_processes(variant, progress, workers)
+    else:
+        examiner.add(variant.rows(), progress)
     found = examiner.done()
     found.report.faults["complete"] = list(dict.fromkeys([*variant.missing(), *found.report.faults["complete"]]))
     return found

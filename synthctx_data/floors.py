@@ -69,7 +69,7 @@ class Floors:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Judges a row by every rule, if not enough rows were judged yet."""
-        if not row["needles"] or self._rows >= _ROWS or (self._rows >= _FEWEST and self._characters >= _CHARACTERS):
+        if not row["needles"] or self.is_full:
             return
         cites = is_citation(row["completion"][0]["content"])
         text = read_row(row, cites)
@@ -87,6 +87,11 @@ class Floors:
         if not cites:
             self._answer(text, MULTI_HOP if len(text.needles) > 1 else SINGLE_HOP)
         self._known.add(text)
+
+    @property
+    def is_full(self) -> bool:
+        """True if enough rows were judged."""
+        return self._rows >= _ROWS or (self._rows >= _FEWEST and self._characters >= _CHARACTERS)
 
     def floors(self) -> list[Floor]:
         """The floors of all rules, those that never read the question first."""

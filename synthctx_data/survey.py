@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, NamedTuple
 
-from synthctx_data.checks import wrong_spans
 from synthctx_data.depths import places
 from synthctx_data.example import CHAT
 from synthctx_data.floors import Floor, Floors
+from synthctx_data.row_checks import wrong_spans
 from synthctx_data.rules import digest
 
 _SHOWN = 16  # hex digits of a hash
@@ -32,26 +32,63 @@ class Recurrence(NamedTuple):
         return self.rows >= _FEW_ROWS and self.most > self.rows / 4
 
 
+@dataclass(slots=True)
+class RowFacts:
+    """What a survey takes from one row.
+
+    depths: the hop and the depth, in [0, 1], of each needle; none if the row's spans are wrong, or if it is a chat.
+    wording: the share of the question's words that the needles' documents hold; None as above, or if there is none.
+    texts: hashes of its documents.
+    """
+
+    tokens: int
+    documents: int
+    depths: list[tuple[int, float]]
+    wording: float | None
+    writer: str
+    texts: frozenset[bytes]
+    hash: bytes
+
+
+def facts_of(row: Mapping[str, Any]) -> RowFacts:
+    """What a survey takes from a row."""
+    prompt = row["prompt"][0]["content"]
+    sound = row["concept_expression"] != CHAT and not wrong_spans(row)
+    line = json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return RowFacts(
+        row["num_tokens"],
+        len(row["documents"]),
+        [(n["hop"], depth) for n, depth in zip(row["needles"], places(row).needles, strict=True)] if sound else [],
+        row["shared_words"] if sound else None,
+        row["writer"],
+        frozenset(digest(prompt[d["start"] : d["end"]]) for d in row["documents"]),
+        hashlib.sha256(line.encode()).digest(),
+    )
+
+
 @dataclass
 class SplitSurvey:
     """The survey of one split.
 
     tokens, documents: the number of them in each row.
     depths: the depth of each needle, in [0, 1], by hop; none of rows whose spans are wrong.
+    wordings: the share of each question's words that its needles' documents hold.
     """
 
     tokens: list[int] = field(default_factory=list)
     documents: list[int] = field(default_factory=list)
     depths: dict[int, list[float]] = field(default_factory=dict)
+    wordings: list[float] = field(default_factory=list)
     _digest: Any = field(default_factory=hashlib.sha256)
 
-    def add(self, row: Mapping[str, Any], is_sound: bool) -> None:
-        """Adds a row to the survey. `is_sound` is True if its spans are right."""
-        self.tokens.append(row["num_tokens"])
-        self.documents.append(len(row["documents"]))
-        for needle, depth in zip(row["needles"], places(row).needles, strict=True) if is_sound else ():
-            self.depths.setdefault(needle["hop"], []).append(depth)
-        self._digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+    def take(self, facts: RowFacts) -> None:
+        """Adds the next row to the survey."""
+        self.tokens.append(facts.tokens)
+        self.documents.append(facts.documents)
+        for hop, depth in facts.depths:
+            self.depths.setdefault(hop, []).append(depth)
+        self.wordings.extend([] if facts.wording is None else [facts.wording])
+        self._digest.update(facts.hash)
 
     @property
     def rows(self) -> int:
@@ -59,7 +96,7 @@ class SplitSurvey:
 
     @property
     def hash(self) -> str:
-        """The first 16 hex digits of the SHA-256 of all rows in their order, each as a line of JSON with sorted keys."""
+        """The first 16 hex digits of the SHA-256 of the SHA-256 of each row in their order, as a line of JSON with sorted keys."""
         return str(self._digest.hexdigest()[:_SHOWN])
 
     @property
@@ -73,30 +110,41 @@ class SplitSurvey:
 
 @dataclass
 class Survey:
-    """The survey of a variant: its splits, and the number of rows whose needles each language model wrote.
-
-    wordings: the share of each question's words that its needles' documents hold, in the first split.
-    """
+    """The survey of a variant: its splits, and the number of rows whose needles each language model wrote."""
 
     splits: dict[str, SplitSurvey] = field(default_factory=dict)
     writers: Counter[str] = field(default_factory=Counter)
-    wordings: list[float] = field(default_factory=list)
     _documents: Counter[bytes] = field(default_factory=Counter)
     _floors: Floors = field(default_factory=Floors)
+    _first: str = ""
 
     def add(self, split: str, row: Mapping[str, Any]) -> None:
         """Adds a row to the survey. The rows of a split must come in the order of their indices."""
-        is_sound = row["concept_expression"] != CHAT and not wrong_spans(row)
-        self.splits.setdefault(split, SplitSurvey()).add(row, is_sound)
-        if is_sound and split == next(iter(self.splits)):
-            self._floors.add(row)
-            if row["shared_words"] is not None:
-                self.wordings.append(row["shared_words"])
+        self.take(split, facts_of(row))
+        self.judge(split, row)
+
+    def take(self, split: str, facts: RowFacts) -> None:
+        """Adds the next row of a split, without judging it."""
+        self._first = self._first or split
+        self.splits.setdefault(split, SplitSurvey()).take(facts)
         if len(self._documents) < _MOST_DOCUMENTS:
-            prompt = row["prompt"][0]["content"]
-            self._documents.update({digest(prompt[d["start"] : d["end"]]) for d in row["documents"]})
-        if row["writer"]:
-            self.writers[row["writer"]] += 1
+            self._documents.update(facts.texts)
+        if facts.writer:
+            self.writers[facts.writer] += 1
+
+    def judge(self, split: str, row: Mapping[str, Any]) -> bool:
+        """True if further rows are wanted for the floors, which are those of the first split."""
+        self._first = self._first or split
+        if split != self._first:
+            return False
+        if row["concept_expression"] != CHAT and not wrong_spans(row):
+            self._floors.add(row)
+        return not self._floors.is_full
+
+    @property
+    def wordings(self) -> list[float]:
+        """The share of each question's words that its needles' documents hold, in the first split."""
+        return next(iter(self.splits.values())).wordings if self.splits else []
 
     @property
     def recurrence(self) -> Recurrence:

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from synthctx_data.checks import FAULT_KINDS, Checker, Expected, Report, links
+from synthctx_data.checks import FAULT_KINDS, Checker, Report
 from synthctx_data.examine import Examiner
+from synthctx_data.row_checks import Expected, links
 from synthctx_data.schema import to_table
 from tests.conftest import every_example, examples_for
 

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from builders import TASKS
 from builders.hub.card_section import CARD_TEMPLATES as CARDS
 from synthctx_data.assemble import least_tokens
-from synthctx_data.checks import Checker, Expected, cites, links
+from synthctx_data.checks import Checker
 from synthctx_data.corpora import read_corpus
 from synthctx_data.errors import BudgetError, CorpusError, UsageError, WriterError
 from synthctx_data.example import Example, cite
 from synthctx_data.matching import comparable, holds
 from synthctx_data.options import parse_hops
 from synthctx_data.prompts import ROOT as PROMPTS
+from synthctx_data.row_checks import Expected, cites, links
 from synthctx_data.schema import SCHEMA, to_table
 from tests.conftest import CORPORA, CORPUS, IDS, MAKES, VARIANTS, every_example, examples_for
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from synthctx_data.checks import Expected
 from synthctx_data.examine import Examiner
 from synthctx_data.floors import RECURRENCE, Floor, Floors, _found
+from synthctx_data.row_checks import Expected
 from synthctx_data.rules import BLIND, MULTI_HOP, NARROW, SINGLE_HOP, shape, skeleton
 from synthctx_data.schema import to_table
 from tests.conftest import every_example, examples_for

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 import pytest
 
 from builders.mdqa_synth.templated import Templated
-from synthctx_data.checks import Checker, Expected
+from synthctx_data.checks import Checker
 from synthctx_data.errors import UsageError
 from synthctx_data.evidence import NUMBERS, answer_in, answer_of
 from synthctx_data.example import Example
 from synthctx_data.manifest import stands_out
 from synthctx_data.options import Options, as_dict
 from synthctx_data.prompts import wordings
+from synthctx_data.row_checks import Expected
 from synthctx_data.schema import to_table
 from synthctx_data.survey import Survey
 from synthctx_data.tokens import load_counter

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from builders.arrangement import arrange
 from builders.hub.versions import differences
-from synthctx_data.checks import Checker, Expected
+from synthctx_data.checks import Checker
 from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Document, Needle, Page, Span
 from synthctx_data.matching import comparable, comparables, holds
 from synthctx_data.options import Options
+from synthctx_data.row_checks import Expected
 from synthctx_data.schema import to_table
 from synthctx_data.tokens import load_counter
 from tests.conftest import IDS, VARIANTS, every_example, examples_for

@@ -26,9 +26,10 @@ from builders.writing.run import estimate_writing, write_missing
 from builders.writing.store import AnswerStore, Request, export, exported
 from builders.writing.writer import Status, Writer
 from builders.writing.written import WrittenExpression
-from synthctx_data.checks import Checker, Expected
+from synthctx_data.checks import Checker
 from synthctx_data.errors import DatasetError, UsageError, WriterError
 from synthctx_data.options import Options
+from synthctx_data.row_checks import Expected
 from synthctx_data.schema import to_table
 from tests.commands import process, started, synthctx, wait_until
 from tests.conftest import every_example

@@ -21,12 +21,12 @@ from analysis.qrhead_score import qrhead
 from analysis.self_check import evaluating
 from analysis.spans import Span, Tokens, neutral, tokens_of
 from analysis.wu_score import wu
-from synthctx_data.checks import cites
 from synthctx_data.command import out, table, with_progress
 from synthctx_data.dataset import load_rows, parse_variant_address
 from synthctx_data.errors import UsageError, require_choice
 from synthctx_data.files import whole, write_json
 from synthctx_data.metrics import answer_recall, citation_score
+from synthctx_data.row_checks import cites
 from training import run_folder
 from training.answer_scores import depth, mean
 from training.answer_text import first_of_answer

@@ -84,16 +84,16 @@ def _build(planned: PlannedBuild, where: RunOptions) -> None:
             soft_wrap=True,
         )
     else:
-        describe(planned, fresh)
+        describe(planned, fresh, where.processes)
 
 
-def describe(planned: PlannedBuild, fresh: bool) -> None:
+def describe(planned: PlannedBuild, fresh: bool, workers: int) -> None:
     """Brings the card up to date about a variant that is finished, and prints the outcome."""
     from builders.hub.card import update_card
 
     job, rows = planned.build, planned.rows
     with progress_bar(f"describing {job.variant}", rows) as progress:
-        survey = update_card(planned.task, job, progress)
+        survey = update_card(planned.task, job, progress, workers=workers)
     if survey and job.options.corpus and survey.recurrence.is_high:
         rows_of = survey.recurrence
         err.print(

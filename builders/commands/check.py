@@ -6,7 +6,7 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from builders.commands.tables import report
-from synthctx_data.command import OptionsFile, out, progress_bar
+from synthctx_data.command import OptionsFile, out, processes, progress_bar
 from synthctx_data.dataset import find_variants, parse_address
 from synthctx_data.examine import examine, expected
 from synthctx_data.option_model import OptionModel
@@ -21,6 +21,8 @@ class CheckOptions(OptionModel):
     """The depths that were asked for. Default: what build.json says, else uniform."""
     tokenizer: str | None = None
     """The tokenizer, to count num_tokens again. Default: the bundled one, where it was used."""
+    workers: Annotated[int | None, Field(ge=1)] = None
+    """Processes. Any number finds the same. Default: one for each core."""
     revision: str | None = None
     """The revision on the Hub: a tag such as v1.0.0, a branch, or a commit."""
 
@@ -41,7 +43,7 @@ def check(
     for variant in find_variants(parse_address(place, options.revision), list(variants)):
         asked = expected(variant.manifest, options.max_tokens, options.depth, options.tokenizer)
         with progress_bar(f"checking {variant.name}", variant.count()) as progress:
-            examined = examine(variant, asked, progress)
+            examined = examine(variant, asked, progress, processes(options.workers))
         out.print(report(variant.name, examined))
         ok = ok and examined.report.ok
     return 0 if ok else 1

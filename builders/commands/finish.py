@@ -33,4 +33,4 @@ def finish(
                 f"expected all shards of {planned.name} in {planned.build.staging}, and {len(missing)} of {len(planned.build.planned)} are "
                 f"missing ({named}); build the parts that they belong to again, or call synthctx build with the same options without --part"
             )
-        describe(planned, fresh=True)
+        describe(planned, True, where.processes)

@@ -11,8 +11,7 @@ from builders.hub.card import update_card
 from builders.mixing.card import describe_mixture
 from builders.mixing.mix import Mixture, mix
 from builders.mixing.recipe import read_recipe
-from builders.planned_build import processes
-from synthctx_data.command import OptionsFile, err, out, progress_bar
+from synthctx_data.command import OptionsFile, err, out, processes, progress_bar
 from synthctx_data.files import expanded
 from synthctx_data.option_model import OptionModel
 

@@ -18,7 +18,7 @@ from builders.hub.relay import Relay
 from builders.hub.repository import MAIN, Repository
 from builders.planned_build import PlannedBuild, RunOptions, plan_builds, require_use, require_whole_corpus
 from builders.writing.options import WritingOptions
-from synthctx_data.command import OptionsFile, err, out, progress_bar
+from synthctx_data.command import OptionsFile, err, out, processes, progress_bar
 from synthctx_data.dataset import Address, find_variants, parse_address
 from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.examine import Examined, examine, expected
@@ -122,7 +122,7 @@ def _push_folder(publication: Publication, folder: Path, names: list[str], force
         if publication.has_rows(offer):
             continue
         with progress_bar(f"checking {variant.name}", variant.count()) as progress:
-            examined = examine(variant, expected(variant.manifest), progress)
+            examined = examine(variant, expected(variant.manifest), progress, processes(None))
         require_same_rows(variant, mine, examined)
         _require_sound(variant.name, examined, force)
         publication.faults[variant.name] = examined.faults

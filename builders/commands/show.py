@@ -6,12 +6,12 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from builders.commands.tables import example
-from synthctx_data.checks import wrong_spans
 from synthctx_data.command import OptionsFile, out
 from synthctx_data.dataset import find_variants, parse_address
 from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.example import CHAT
 from synthctx_data.option_model import OptionModel
+from synthctx_data.row_checks import wrong_spans
 
 
 class ShowOptions(OptionModel):

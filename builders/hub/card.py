@@ -23,6 +23,7 @@ from builders.shards import Build
 from synthctx_data import __version__
 from synthctx_data.dataset import Address, find_variants
 from synthctx_data.errors import DatasetError, first_line, first_problem
+from synthctx_data.examine import survey_of
 from synthctx_data.files import parse_yaml, write_text
 from synthctx_data.manifest import read_manifest
 from synthctx_data.schema import SCHEMA
@@ -189,7 +190,11 @@ def require_card(folder: Path) -> None:
 
 
 def update_card(
-    task: Task, build: Build, progress: Callable[[int], None] = lambda rows: None, describe: Describe = describe_variant
+    task: Task,
+    build: Build,
+    progress: Callable[[int], None] = lambda rows: None,
+    describe: Describe = describe_variant,
+    workers: int = 1,
 ) -> Survey | None:
     """The survey of the built variant, which the folder's card describes now; None if it did so before.
 
@@ -199,7 +204,8 @@ def update_card(
     address = "/".join(build.folder.parts[-2:]) if build.folder.is_absolute() else build.folder.as_posix()
     block, survey = _known_block(build), None
     if block is None:
-        survey = _survey(build, progress)
+        (variant,) = find_variants(Address(str(build.folder), build.variant))
+        survey = survey_of(variant, progress, workers)
         block = describe(task, build, survey, address, build.target)
     path = build.folder / CARD
     with FileLock(build.folder / _LOCK):
@@ -296,14 +302,6 @@ def _known_block(build: Build) -> str | None:
     block = card.blocks.get(build.variant) if card else None
     same = block and f"`{read_manifest(build.target).get('fingerprint')}`" in block and (build.target / PLOT).exists()
     return block if same else None
-
-
-def _survey(build: Build, progress: Callable[[int], None]) -> Survey:
-    survey = Survey()
-    for split, row in find_variants(Address(str(build.folder), build.variant))[0].rows():
-        survey.add(split, row)
-        progress(1)
-    return survey
 
 
 def _fresh(task: Task, address: str, blocks: Mapping[str, str], variant: str) -> Card:

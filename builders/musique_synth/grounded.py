@@ -12,11 +12,11 @@ from builders.writing.checks import Form, Line, Text
 from builders.writing.grounded import KNOWN, NEAR, SHARED, WITHOUT, GroundedExpression, one_line
 from builders.writing.grounded_checks import check_asked, check_grounded_question, check_once, find_support
 from builders.writing.requests import Asking, Editor, RejectedError, Stage
-from synthctx_data.checks import common_words
 from synthctx_data.errors import CorpusError
 from synthctx_data.example import Concept, Needle, Page, Span, Step
 from synthctx_data.matching import comparable, comparables, holds
 from synthctx_data.prompts import render
+from synthctx_data.row_checks import common_words
 from synthctx_data.task import Setting
 
 _ADDRESS = "musique_synth/grounded"

@@ -20,10 +20,10 @@ from builders.writing.checks import (
 )
 from builders.writing.concept import CheckedPrompt, ExampleUnit, LlmConcept, WrittenExample
 from builders.writing.requests import RejectedError, Stage
-from synthctx_data.checks import common_words
 from synthctx_data.example import Concept, Needle, Span, Step
 from synthctx_data.matching import comparable, comparables, holds
 from synthctx_data.prompts import render
+from synthctx_data.row_checks import common_words
 from synthctx_data.seeding import rng
 from synthctx_data.world.entities import KINDS
 
