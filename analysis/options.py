@@ -62,7 +62,7 @@ class ConditionOptions(ReadingOptions):
     """Tokens of an answer at most."""
     seeds: Annotated[Positive, _HEADS] = 3
     """Draws of each control."""
-    resamples: Annotated[Positive, ANSWERS_PANEL] = 1000
+    resamples: Annotated[Positive, Field(le=1_000_000), ANSWERS_PANEL] = 1000
     """Resamples of the bootstrap."""
 
     def decisive(self) -> dict[str, Any]:

@@ -35,6 +35,7 @@ PROGRESS_COLUMNS = (
     TimeRemainingColumn(),
 )
 SILENCE = 30  # seconds between lines of progress where there is no terminal
+_LONGEST = 1500  # characters of a message: some repeat what was given
 _ended_by: list[int] = []  # signals other than that of Ctrl-C
 
 OptionsFile = Annotated[
@@ -99,7 +100,8 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
         if isinstance(error, SystemExit) or os.environ.get("SYNTHCTX_TRACEBACK"):
             raise
         message, code = _in_one_line(error, given)
-        print(f"{app.name[0]}: {visible(hidden(' '.join(message.split())))}", file=sys.stderr)
+        said = visible(hidden(" ".join(message.split())))
+        print(f"{app.name[0]}: {said if len(said) <= _LONGEST else said[:_LONGEST] + ' ...'}", file=sys.stderr)
     sys.exit(code or 0)
 
 
@@ -123,12 +125,19 @@ def _in_one_line(error: BaseException, given: Sequence[str]) -> tuple[str, int]:
             code = 128 + (_ended_by or [signal.SIGINT])[-1]
             return str(error) or "interrupted; the same command goes on from what is done", code
         case OSError() | MemoryError():
-            return f"{name}: {error}", 1
+            return _of_the_system(error), 1
     return (
         f"this is a fault of synthctx or of a file that it read: {name}: {str(error)[:500]}; please report it with what "
         "SYNTHCTX_TRACEBACK=1 prints",
         1,
     )
+
+
+def _of_the_system(error: OSError | MemoryError) -> str:
+    name = type(error).__name__
+    if isinstance(error, MemoryError) or not isinstance(error.filename, str | bytes):
+        return f"{name}: {error}"
+    return f"{name}: {error.strerror}: {os.fsdecode(error.filename)!r}; mend that place, or name another"
 
 
 def _options_file(app: App, commands: tuple[str, ...], arguments: Any) -> None:

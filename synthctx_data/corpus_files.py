@@ -327,7 +327,7 @@ def _object(row: Any) -> Row:
 
 
 def _table_rows(file: Path) -> Rows:
-    csv.field_size_limit(2**31 - 1)
+    csv.field_size_limit(_MOST_ROW)
     separator = "\t" if _kind(file.name) == ".tsv" else ","
     reader = csv.DictReader(io.StringIO(_read(file), newline=""), delimiter=separator, strict=True)
     try:

@@ -23,7 +23,18 @@ _NOT_HASHED = ("synthctx", "content", "shards", "fingerprint")  # entries that t
 class _Part(BaseModel):
     """A part of a mixture: the manifest of what it was made from."""
 
-    made: dict[str, Any]
+    made: "_Made"
+
+
+class _Made(BaseModel):
+    """Those entries of a part's manifest that are read."""
+
+    model_config = ConfigDict(extra="allow")
+
+    variant: str | None = None
+    needle_format: str = "single"
+    needle_in: str = "own"
+    mixture: list[_Part] = []
 
 
 class _Form(BaseModel):
@@ -40,7 +51,7 @@ class _Form(BaseModel):
     validation: _Count | None = None
     depth: str = UNIFORM
     questions: Annotated[_Count, Field(ge=1)] = 1
-    budgets: list[_Count] = []
+    budgets: list[Annotated[_Count, Field(ge=1)]] = []
     mixture: list[_Part] = []
 
 

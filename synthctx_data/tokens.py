@@ -19,14 +19,20 @@ from tokenizers import AddedToken, Tokenizer
 from synthctx_data.errors import TokenizerError, UsageError
 from synthctx_data.files import expanded, parse_json
 from synthctx_data.hub import read_from
+from synthctx_data.limits import try_within_limits
 
 BUNDLED = Path(__file__).resolve().parent / "tokenizer"
 _FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
+# What a tokenizer and its chat template may take for a few words.
+_PROBE = "A few words, and 12."
+_PROBE_SECONDS, _PROBE_MEMORY, _PROBE_CHARACTERS = 10, 2**30, 1_000_000
+
 # What tells a chat template that the model is not to think before it answers, by the names that templates have for it. A synthetic answer
 # has no thoughts to train on.
 THOUGHTS_OFF = {"enable_thinking": False, "thinking": False}
+_ASKED: dict[str, Any] = {"add_generation_prompt": False, **THOUGHTS_OFF}
 
 # The texts before and after a unit while it is counted, unless the caller gives others. In a prompt too, a unit follows a
 # line end, and something visible follows it. Many tokenizers treat the very beginning of a text differently, and those like
@@ -109,20 +115,28 @@ class TokenCounter:
 
         Raises: TokenizerError if the chat template fails.
         """
+        text = self.rendered(prompt, completion)
+        if self._template is not None:
+            return self.raw(text)
+        tokens = self._tokenizer.encode(text, add_special_tokens=True).tokens
+        return len(tokens) + (tokens[-1:] != [self._special.get("eos_token")])  # which some tokenizers add themselves
+
+    def rendered(self, prompt: str, completion: str) -> str:
+        """The text of the training sequence.
+
+        Raises: TokenizerError if the chat template fails.
+        """
         if self._template is None:
-            tokens = self._tokenizer.encode(f"{prompt}\n{completion}", add_special_tokens=True).tokens
-            return len(tokens) + (
-                tokens[-1:] != [self._special.get("eos_token")]
-            )  # which some tokenizers add themselves
+            return f"{prompt}\n{completion}"
         messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
         try:
-            return self.raw(
-                self._template.render(messages=messages, add_generation_prompt=False, **THOUGHTS_OFF, **self._special)
+            return self._template.render(
+                messages=messages, add_generation_prompt=False, **THOUGHTS_OFF, **self._special
             )
         except Exception as error:  # a template may raise anything
             raise TokenizerError(
                 "the tokenizer's chat template must accept one user and one assistant message, "
-                f"and it raised: {error}; mend the template or take the tokenizer.json alone"
+                f"and it raised: {str(error) or type(error).__name__}; mend the template or take the tokenizer.json alone"
             ) from error
 
 
@@ -176,7 +190,11 @@ def _from_files(files: dict[str, Path]) -> TokenCounter:
     try:
         if isinstance(chat, list):  # several named templates: the default one is for conversations
             chat = next((entry["template"] for entry in chat if entry["name"] == "default"), None)
-        return TokenCounter(text, config, chat)
+        if isinstance(chat, str) and path.parent != BUNDLED:
+            _require_usable(chat)
+        counter = TokenCounter(text, config, chat)
+        counter.raw(_PROBE)
+        return counter
     except TokenizerError:
         raise
     except Exception as error:  # the library raises the bare Exception, and a configuration may hold anything
@@ -184,6 +202,29 @@ def _from_files(files: dict[str, Path]) -> TokenCounter:
             f"--tokenizer: expected the tokenizer.json of a fast tokenizer, but {path} and the files beside it do not load: "
             f"{type(error).__name__}: {error}"
         ) from error
+
+
+def _require_usable(chat_template: str) -> None:
+    """Raises: TokenizerError if a chat template takes too much time, memory or text for a few words.
+
+    It is tried in a process of its own: reading a template may take as much as writing with it.
+    """
+
+    def written() -> str:
+        try:
+            text = compile_template(chat_template).render(
+                messages=_messages(_PROBE, _PROBE), **_ASKED, **dict.fromkeys(_SPECIAL, "")
+            )
+        except (TemplateError, TokenizerError, TypeError, KeyError, AttributeError, ValueError):
+            return ""  # whatever is wrong with it is said where it is used
+        return f"it writes {len(text):,} characters around a few words" if len(text) > _PROBE_CHARACTERS else ""
+
+    if problem := try_within_limits(written, _PROBE_SECONDS, _PROBE_MEMORY):
+        raise TokenizerError(f"--tokenizer: expected a chat template that can be used, and it cannot: {problem}")
+
+
+def _messages(prompt: str, completion: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
 
 
 def _token_text(token: str | dict[str, Any]) -> str:

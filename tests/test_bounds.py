@@ -3,6 +3,7 @@
 import gzip
 import os
 import resource
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from synthctx_data import corpus_files
+from synthctx_data import corpus_files, tokens
 from synthctx_data.corpora import read_corpus
-from synthctx_data.errors import CorpusError, UsageError
+from synthctx_data.errors import CorpusError, TokenizerError, UsageError
 from synthctx_data.files import expanded, parse_json, parse_yaml, read_yaml
 from tests.commands import started, synthctx, wait_until
 
@@ -181,3 +182,52 @@ def test_a_card_of_somebody_else_is_brought_up_to_date(tmp_path: Path, head: str
     assert synthctx("build", "mdqa_synth", "symbolic_padding", *sizes, cwd=tmp_path).returncode == 0
     assert "config_name: symbolic_padding" in card.read_text()
     assert "Mine." in card.read_text()
+
+
+TEMPLATES = [
+    "{{ 'a'|center(9999999999) }}",
+    "{{ '%9999999999d'|format(1) }}",
+    "{{ '{:>9999999999}'.format('x') }}",
+    "{{ messages|tojson(indent=999999999) }}",
+    "{% for i in range(99999) %}{% for j in range(99999) %}{% for k in range(99999) %}{% endfor %}{% endfor %}{% endfor %}",
+    "{{ 'a' * 2000000 }}",
+]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_chat_template_without_measure_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str
+) -> None:
+    monkeypatch.setattr(tokens, "_PROBE_SECONDS", 1)
+    shutil.copytree(tokens.BUNDLED, tmp_path / "t")
+    (tmp_path / "t" / "chat_template.jinja").write_text(template)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    with pytest.raises(TokenizerError, match=r"chat template"):
+        tokens.load_counter(str(tmp_path / "t"))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before < 1.5 * GIB
+    tokens.load_counter(None).conversation("a", "b")
+
+
+def test_a_key_file_without_an_end_is_refused(tmp_path: Path) -> None:
+    command = ("--max-tokens", 512, "--train", 2, "--validation", 1, "--endpoint", "http://127.0.0.1:9/v1")
+    ran = synthctx(
+        "build", "mdqa_synth", "llm_padding", "--model", "m", *command, "--api-key-file", "/dev/zero", cwd=tmp_path
+    )
+    assert ran.returncode == 2
+    assert "expected one key, on one line" in ran.stderr
+    assert not list(tmp_path.rglob("*.sqlite"))
+
+
+@pytest.mark.parametrize("content", ["", "[" * 100_000, "NaN\n", '{"task": 1}\n', "x" * 20_000_000])
+def test_what_is_no_export_makes_no_store(tmp_path: Path, content: str) -> None:
+    (tmp_path / "e.jsonl").write_text(content)
+    ran = synthctx("answers", "import", "new.sqlite", "e.jsonl", cwd=tmp_path)
+    assert ran.returncode == 1
+    assert "synthctx answers export" in ran.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["e.jsonl"]
+
+
+def test_a_cell_of_a_table_is_bounded(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("text\n" + "a " * 5_000_000)
+    with pytest.raises(CorpusError, match="field larger than field limit"):
+        read_corpus([str(tmp_path / "a.tsv")])

@@ -99,8 +99,8 @@ FORMS = {
     "depth": [5, None],
     "max_tokens": ["1024", [1024], 0, None],
     "task": [None, 3],
-    "mixture": [{}, [3]],
-    "budgets": [["a"]],
+    "mixture": [{}, [3], [{"made": {"variant": 5}}], [{"made": {"mixture": [5]}}]],
+    "budgets": [["a"], [0, 0]],
     "questions": [0],
 }
 

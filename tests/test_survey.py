@@ -1,10 +1,17 @@
 import hashlib
 import json
+from pathlib import Path
 from statistics import median
 
 import pytest
 
+from builders.build import build_variant
+from builders.shards import Build
+from synthctx_data import examine as examine_module
+from synthctx_data.dataset import find_variants, parse_address
 from synthctx_data.depths import places
+from synthctx_data.examine import examine, expected, survey_of
+from synthctx_data.options import Options
 from synthctx_data.schema import to_table
 from synthctx_data.survey import Survey
 from tests.conftest import every_example, examples_for
@@ -37,3 +44,28 @@ def test_the_order_of_rows_is_in_their_hash() -> None:
         back.add("train", row)
     assert forth.splits["train"].hash != back.splits["train"].hash
     assert sorted(forth.splits["train"].tokens) == sorted(back.splits["train"].tokens)
+
+
+@pytest.mark.parametrize("task", ["mdqa_synth", "summhay_synth"])
+def test_any_number_of_processes_finds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str) -> None:
+    monkeypatch.setattr(examine_module, "_FEW_TOKENS", 0)
+    build_variant(Build(task, "templated_haystack", Options(max_tokens=1024, train=270, validation=30), tmp_path, 2))
+    (variant,) = find_variants(parse_address(str(tmp_path)))
+    assert len(variant.pieces()) > 2
+    assert [row for _, row in variant.rows()] == [row for piece in variant.pieces() for row in piece.rows()]
+    done: list[list[int]] = [[], []]
+    one, two = (
+        examine(variant, expected(variant.manifest), done[workers - 1].append, workers=workers) for workers in (1, 2)
+    )
+    assert sum(done[0]) == sum(done[1]) == 300
+    assert one.report == two.report
+    assert one.survey.floors == two.survey.floors
+    for survey in (two.survey, survey_of(variant, lambda rows: None, workers=2)):
+        assert {name: split.hash for name, split in survey.splits.items()} == {
+            name: split.hash for name, split in one.survey.splits.items()
+        }
+        assert (survey.recurrence, survey.wordings, survey.floors) == (
+            one.survey.recurrence,
+            one.survey.wordings,
+            one.survey.floors,
+        )

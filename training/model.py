@@ -32,7 +32,7 @@ def load_config(recipe: ModelOptions) -> PreTrainedConfig:
     """
     with read_from(recipe.model, _MODEL):
         config = AutoConfig.from_pretrained(recipe.model, revision=recipe.model_revision)
-    extend(config, recipe)
+        extend(config, recipe)
     return config
 
 
@@ -55,7 +55,8 @@ def load_model(recipe: ModelOptions, config: PreTrainedConfig) -> PreTrainedMode
         raise UsageError(
             f"--model: expected all weights in {recipe.model!r}, and {len(absent)} are absent or misshapen: {absent[0]}"
         )
-    check_positions(model)
+    with read_from(recipe.model, _MODEL):
+        check_positions(model)
     return model
 
 

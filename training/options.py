@@ -150,7 +150,7 @@ class EvaluateOptions(ReadingOptions):
     """The base URL of an OpenAI-compatible endpoint (vLLM's, say) that answers instead of a model here."""
     request: Annotated[Name, ANSWERS_PANEL] = "{}"
     """Fields of each request to the endpoint, as JSON, e.g. '{"chat_template_kwargs": {"enable_thinking": false}}'. null leaves one out."""
-    resamples: Annotated[Positive, ANSWERS_PANEL] = 1000
+    resamples: Annotated[Positive, Field(le=1_000_000), ANSWERS_PANEL] = 1000
     """Resamples of the bootstrap."""
 
     @field_validator("endpoint")

@@ -1,6 +1,7 @@
 """synthctx answers: lists the answers in a store, exports them as JSON lines, and imports these."""
 
 from collections import Counter, defaultdict
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -67,8 +68,12 @@ def import_answers(store: _Store, file: _File, /) -> None:
     For example:
       synthctx answers import elsewhere.sqlite answers.jsonl
     """
+    found = exported(expanded(file))
+    first = next(found, None)  # before a store is made
+    if first is None:
+        raise DatasetError(f"{file}: expected answers that `synthctx answers export` wrote, and it holds none")
     answers = AnswerStore(expanded(store))
-    count = answers.keep_all(exported(expanded(file)))
+    count = answers.keep_all(chain([first], found))
     out.print(f"{store}: {count} new answers, {len(answers)} in all", soft_wrap=True)
     asked = sorted({answer.asked for answer in answers})
     out.print(f"Build with --store {store} and the --model that was asked: {', '.join(asked)}", soft_wrap=True)

@@ -17,6 +17,9 @@ _PANEL = panel("Requests to the language model", 5)
 _Amount = Annotated[float, Field(allow_inf_nan=False)]
 
 
+_LONGEST_KEY = 10_000  # characters
+
+
 class WritingOptions(OptionModel):
     """The options of asking a language model for documents."""
 
@@ -55,11 +58,14 @@ class WritingOptions(OptionModel):
         else:
             place = f"--api-key-file {self.api_key_file}"
             try:
-                key = expanded(self.api_key_file).read_text(encoding="utf-8").strip()
+                with expanded(self.api_key_file).open(encoding="utf-8") as file:
+                    key = file.read(_LONGEST_KEY + 2).strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise UsageError(f"{place}: expected a file that holds a key: {first_line(error)}") from None
-        if not key or not key.isascii() or not key.isprintable():
-            raise UsageError(f"{place}: expected one key, on one line, in ASCII")
+        if not key or not key.isascii() or not key.isprintable() or len(key) > _LONGEST_KEY:
+            raise UsageError(
+                f"{place}: expected one key, on one line, in ASCII, of at most {_LONGEST_KEY:,} characters"
+            )
         return key
 
     def spending(self, model: str) -> Spending:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from platform import node
 from typing import Annotated, Any
@@ -17,11 +17,12 @@ from uuid import uuid4
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from synthctx_data.errors import DatasetError, first_line
+from synthctx_data.errors import DatasetError, first_line, first_problem
 from synthctx_data.files import whole
 from synthctx_data.tokens import TokenCounter
 
 _FORMAT = 1
+_LONGEST_LINE = 2**24  # characters of an answer in an exported file
 _WAIT = 60  # seconds to wait for another build that is writing
 
 
@@ -116,8 +117,9 @@ class AnswerStore:
         try:
             yield
         except (OSError, sqlite3.Error, ValidationError) as error:
+            problem = first_problem(error) if isinstance(error, ValidationError) else first_line(error)
             raise DatasetError(
-                f"{self.file}: expected a store of answers that can be read and written, or a name for a new one: {first_line(error)}"
+                f"{self.file}: expected a store of answers that can be read and written, or a name for a new one: {problem}"
             ) from error
 
     def _require_store(self) -> None:
@@ -278,15 +280,13 @@ def exported(file: Path) -> Iterator[Answer]:
     Raises: DatasetError for a file that cannot be read, and for a line that holds no answer.
     """
     try:
-        with file.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
+        with file.open(encoding="utf-8") as content:
+            for number, line in enumerate(iter(partial(content.readline, _LONGEST_LINE), ""), 1):
                 try:
                     yield _ANSWER.validate_json(line, strict=True)
                 except ValidationError as error:
-                    wrong = error.errors(include_url=False)[0]
-                    place = ".".join(map(str, wrong["loc"]))
                     raise DatasetError(
-                        f"{file}, line {number}: expected an answer that `synthctx answers export` wrote: {place}: {wrong['msg']}"
+                        f"{file}, line {number}: expected an answer that `synthctx answers export` wrote: {first_problem(error)}"
                     ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(
