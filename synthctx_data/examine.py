@@ -51,9 +51,9 @@ def expected(
         counter if recount else None,
         int(manifest.get("questions", 1)),
         tuple(manifest.get("budgets", ())) if max_tokens is None else (),
-        f"{manifest['task']}/{manifest['variant']}" if manifest else "",
+        f"{manifest['task']}/{manifest['variant']}" if "task" in manifest else "",
         manifest.get("fingerprint", ""),
-        sizes_in(manifest) if manifest else None,
+        sizes_in(manifest) if "task" in manifest else None,
         tokenizer,
     )
 
