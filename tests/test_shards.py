@@ -155,8 +155,9 @@ def test_workers_that_are_killed_again_and_again_end_a_build_with_one_line(tmp_p
             time.sleep(0.02)
         _, said = running.communicate()
     assert running.returncode == 1
+    last = said.splitlines()[-1]  # above it, there are lines of progress where a machine is slow
     assert re.fullmatch(
-        r"synthctx: 3 worker processes in turn were killed while they wrote train-.* by SIGKILL\).*\n", said
+        r"synthctx: 3 worker processes in turn were killed while they wrote train-.* by SIGKILL\).*", last
     )
     assert shards(tmp_path)
 
@@ -331,26 +332,27 @@ def test_ray_gives_the_same_files_whatever_is_killed(tmp_path: Path) -> None:
         "--max-tokens",
         4096,
         "--train",
-        600,
+        1500,
     )
     sizes = ("--validation", 2, "--shards", 30, "--output")
     there = tmp_path / "ray" / "mdqa_synth"
     ray = ("--ray", f"127.0.0.1:{port}")
-    with ray_head(port), started("-m", "builders", *command, *sizes, "ray", *ray, cwd=tmp_path) as running:
+    with ray_head(port) as head, started("-m", "builders", *command, *sizes, "ray", *ray, cwd=tmp_path) as running:
         for killed in (1, 2):
             wait_until(lambda killed=killed: len(list(there.glob(".*/train*.parquet"))) >= killed, running)
-            subprocess.run(["pkill", "-KILL", "-f", "ray::shard_bytes"], check=False)
+            kill(f"raylet.*{head}", "ray::shard_bytes")
         wait_until(lambda: len(list(there.glob(".*/train*.parquet"))) >= 4, running)
         for part in ("gcs_server", "raylet"):
-            subprocess.run(["pkill", "-KILL", part], check=True)
+            kill(f"{part}.*{head}")
         _, said = running.communicate()
         assert running.returncode == 1
+        last = said.splitlines()[-1]
         assert re.fullmatch(
-            r"synthctx: --ray \S+: (the head|the connection|3 workers in turn).* [Ww]hat is done is kept.*\n", said
+            r"synthctx: --ray \S+: (the head|the connection|3 workers in turn).* [Ww]hat is done is kept.*", last
         )
     with ray_head(port):
         ran = process("-m", "builders", *command, *sizes, "ray", *ray, cwd=tmp_path)
-        assert (ran.returncode, ran.stderr) == (0, "")
+        assert ran.returncode == 0, ran.stderr
     assert process("-m", "builders", *command, *sizes, "here", cwd=tmp_path).returncode == 0
     files = [
         {file.name: file.read_bytes() for file in (tmp_path / place).rglob("*.parquet")} for place in ("ray", "here")
@@ -364,8 +366,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def ray_head(port: int) -> Iterator[None]:
-    """The head of a Ray cluster, started in a folder of its own."""
+def ray_head(port: int) -> Iterator[str]:
+    """The head of a Ray cluster, started in a folder of its own, which names its processes: others may run here."""
     with tempfile.TemporaryDirectory(prefix="ray") as folder:
         ray = Path(sys.executable).with_name("ray")
         memory = (
@@ -379,6 +381,15 @@ def ray_head(port: int) -> Iterator[None]:
         address = ("--node-ip-address", "127.0.0.1", "--port", str(port), "--temp-dir", folder)
         subprocess.run([ray, "start", "--head", *memory, *address], cwd=folder, check=True, capture_output=True)
         try:
-            yield
+            yield folder
         finally:
-            subprocess.run([ray, "stop", "--force"], cwd=folder, check=True, capture_output=True)
+            kill(f"raylet.*{folder}", "ray::")
+            kill(folder)
+
+
+def kill(pattern: str, children: str = "") -> None:
+    """Kills the processes whose command lines match a pattern, or those of their children that match another."""
+    found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False).stdout.split()
+    for pid in found:
+        command = ["pkill", "-KILL", "-P", pid, "-f", children] if children else ["kill", "-KILL", pid]
+        subprocess.run(command, check=False, capture_output=True)
