@@ -12,10 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from builders.on_ray import write_by_ray
-from builders.parts import Part, remove_locks, require_no_part, writing_part
+from builders.parts import Part, held, remove_locks, require_no_part, writing_part
 from builders.shards import Build, Progress, Shard, examples_of, write_shard
 from builders.workers import write_by_processes
 from synthctx_data.errors import ConflictError
@@ -156,15 +155,8 @@ def alone(build: Build, seconds: float = 0) -> Iterator[None]:
 
     Raises: ConflictError if one is at it, and not done after these seconds.
     """
-    build.folder.mkdir(parents=True, exist_ok=True)
-    try:
-        # A singleton, which this process can take twice.
-        with FileLock(build.folder / f".{build.variant}.lock", is_singleton=True).acquire(timeout=seconds):
-            yield
-    except Timeout as error:
-        raise ConflictError(
-            f"another process is building {build.target} at this moment; wait until it is done, or choose another --output"
-        ) from error
+    with held(build, f".{build.variant}.lock", seconds):
+        yield
 
 
 def _write_missing(build: Build, shards: Sequence[Shard], workers: int, ray: str | None, progress: Progress) -> None:

@@ -46,9 +46,8 @@ def writing_part(build: Build, part: Part) -> Iterator[None]:
 
     Raises: ConflictError if one is at it.
     """
-    build.folder.mkdir(parents=True, exist_ok=True)
-    with _held(build, f".{build.variant}.part-{part.number}-of-{part.count}.lock"):
-        with _held(build, f".{build.variant}.lock", _PATIENCE):
+    with held(build, f".{build.variant}.part-{part.number}-of-{part.count}.lock"):
+        with held(build, f".{build.variant}.lock", _PATIENCE):
             pass  # nobody builds the whole
         yield
 
@@ -56,7 +55,7 @@ def writing_part(build: Build, part: Part) -> Iterator[None]:
 def require_no_part(build: Build) -> None:
     """Raises: ConflictError if another process writes a part of the variant at this moment."""
     for lock in build.folder.glob(f".{build.variant}.part-*.lock"):
-        with _held(build, lock.name):
+        with held(build, lock.name):
             pass
 
 
@@ -67,11 +66,16 @@ def remove_locks(build: Build) -> None:
 
 
 @contextmanager
-def _held(build: Build, lock: str, seconds: float = 0) -> Iterator[None]:
+def held(build: Build, lock: str, seconds: float = 0) -> Iterator[None]:
+    """Holds a lock beside a variant. This process may hold it twice.
+
+    Raises: ConflictError if another process holds it, and still does after these seconds.
+    """
+    build.folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(build.folder / lock, is_singleton=True).acquire(timeout=seconds):
             yield
     except Timeout as error:
         raise ConflictError(
-            f"another process is building {build.target} at this moment, or the same part of it; wait until it is done"
+            f"another process is building {build.target} at this moment; wait until it is done, or choose another --output"
         ) from error

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -57,12 +57,8 @@ def public_address(url: str, option: str) -> str:
     """
     # The value is not repeated where it may be a key in the wrong place.
     none = UsageError(f"{option}: expected an address such as http://localhost:8000/v1, and got something else")
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
-    except ValueError:
-        raise none from None
-    if not known:
+    parts = _parts(url)
+    if parts is None:
         raise none
     shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
     if "@" in parts.netloc or parts.query or parts.fragment:
@@ -73,19 +69,23 @@ def public_address(url: str, option: str) -> str:
     return shown
 
 
+def _parts(url: str) -> SplitResult | None:
+    """The parts of an address of a server; None if it is none."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
+    except ValueError:
+        return None
+    return parts if known else None
+
+
 def require_environment(environment: Any = os.environ) -> None:
     """Raises: UsageError for a variable that libraries read when they are imported, and that they would stumble over."""
     endpoint = environment.get("HF_ENDPOINT")
-    if endpoint is not None:
-        try:
-            parts = urlsplit(endpoint)
-            known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and endpoint.isprintable()
-        except ValueError:
-            known = False
-        if not known:
-            raise UsageError(
-                f"HF_ENDPOINT: expected the address of a Hub, such as https://huggingface.co, got {hidden(endpoint)!r}; mend or unset it"
-            )
+    if endpoint is not None and _parts(endpoint) is None:
+        raise UsageError(
+            f"HF_ENDPOINT: expected the address of a Hub, such as https://huggingface.co, got {hidden(endpoint)!r}; mend or unset it"
+        )
     for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
         if not environment.get(name, "1").isdecimal():
             raise UsageError(f"{name}: expected a whole number of seconds, got {environment[name]!r}; mend or unset it")

@@ -22,6 +22,7 @@ from builders.writing.store import Answer, AnswerStore, Request
 from builders.writing.writer import Status, Units, most_cost, require_hope
 from synthctx_data.errors import WriterError
 from synthctx_data.retry import retry_async
+from synthctx_data.shown import hidden
 
 T = TypeVar("T")
 _PROBLEMS = (openai.APIError, httpx2.HTTPError, ValueError, OSError)
@@ -222,7 +223,7 @@ class BatchWriter:
             raise WriterError(f"{self._endpoint.shown}: {what}: {self._said(error)}; or leave out --batch") from None
 
     def _said(self, problem: object) -> str:
-        return self._endpoint.scrub(str(problem))[:300]
+        return hidden(str(problem))[:300]
 
 
 def _is_passing(error: BaseException) -> bool:

@@ -84,7 +84,7 @@ class Endpoint:
                 ),
             )
         except (openai.OpenAIError, httpx2.InvalidURL, ValueError) as error:
-            raise UsageError(f"--endpoint {self.shown}: {self.scrub(first_line(error))}") from None
+            raise UsageError(f"--endpoint {self.shown}: {hidden(first_line(error))}") from None
         self._requests, self._tokens = Limit(options.requests_per_minute), Limit(options.tokens_per_minute)
         self._resume_at = 0.0
         self._stopped = asyncio.Event()
@@ -177,13 +177,9 @@ class Endpoint:
             time=time.time(),
         )
 
-    def scrub(self, text: str) -> str:
-        """The text without the key. It has to be called before a text is cut, since half of a key is not found."""
-        return hidden(text)
-
     def _kept(self, text: str) -> str:
         """The text as a store can hold it: without the key, and without halves of characters (surrogates)."""
-        return self.scrub(text).encode("utf-8", "replace").decode()
+        return hidden(text).encode("utf-8", "replace").decode()
 
     def _counted(self, request: Request) -> int:
         return request.tokens(self._counter)
@@ -198,7 +194,7 @@ class Endpoint:
         async with asyncio.timeout(self._timeout):
             reply = await self.client.post(_CHAT, body=body, cast_to=object)
         if not isinstance(reply, dict) or not isinstance(reply.get("choices"), list):
-            raise ValueError(f"expected a chat completion in JSON, got {self.scrub(str(reply))[:80]!r}")
+            raise ValueError(f"expected a chat completion in JSON, got {hidden(str(reply))[:80]!r}")
         return reply
 
     def _usage(self, request: Request, reply: Mapping[str, Any], text: str) -> tuple[int, int]:
@@ -231,12 +227,12 @@ class Endpoint:
     def _said(self, error: Exception) -> str:
         """The message about an error, for the user."""
         name = type(error).__name__
-        said = self.scrub(first_line(error))[:300]
+        said = hidden(first_line(error))[:300]
         if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError)):
             key = "no key is given" if self._key == NO_KEY else "the key is refused"
             return f"{self.shown}: {key} ({name}: {said}); set OPENAI_API_KEY or --api-key-file"
         if isinstance(error, openai.APIConnectionError):
-            cause = f": {self.scrub(first_line(error.__cause__))}" if isinstance(error.__cause__, Exception) else ""
+            cause = f": {hidden(first_line(error.__cause__))}" if isinstance(error.__cause__, Exception) else ""
             return f"{self.shown} cannot be reached ({name}: {said}{cause}); is --endpoint (or OPENAI_BASE_URL) right, and its server up?"
         return f"{self.shown} gives no answer ({name}: {said})"
 

@@ -16,10 +16,8 @@ Units = Callable[[], Iterable[Unit[Any]]]
 _HOPELESS = 30  # answers in a row, none of which can be used, after which the writer stops
 _LOST = 3  # units that are given up, after which the writer stops
 _STORED = 64  # units that are judged before the writer looks at arrived answers again
-_LOOK, _RENEW = (
-    0.2,
-    10.0,
-)  # seconds between two looks for an answer that another build asks for, and two renewals of claims
+_LOOK = 0.2  # seconds between two looks for an answer that another build asks for
+_RENEW = 10.0  # seconds between two renewals of claims
 _WAIT = 0.05  # seconds between two tries to reserve US dollars in a budget without room
 
 
