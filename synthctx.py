@@ -114,13 +114,11 @@ def build(task: str, variant: str, output: str | Path = "synthctx", **options: A
     from synthctx_data.option_model import divide
     from synthctx_data.options import Options
 
-    mine, writing, where = divide(
-        {"workers": 1, **options, "output": Path(output)}, Options, WritingOptions, RunOptions
-    )
+    mine, writing, where = divide({"workers": 1, **options, "output": str(output)}, Options, WritingOptions, RunOptions)
     (planned,) = plan_builds(find_task(task), [variant], mine, where)
     require_use([planned], writing, mine.store is not None)
     build_planned(planned, where, writing)
-    return f"{where.output / task}:{variant}"
+    return f"{planned.build.folder}:{variant}"
 
 
 @_called_from_python
@@ -139,9 +137,10 @@ def mix(recipe: str | Path | Mapping[str, Any], output: str | Path = "synthctx",
     from builders.mixing.mix import Mixture
     from builders.mixing.mix import mix as make_mixture
     from builders.mixing.recipe import read_recipe
+    from synthctx_data.places import folder_here
 
     found = read_recipe(recipe if isinstance(recipe, Mapping) else str(recipe), changes)
-    mixture = Mixture(found, Path(output) / found.task)
+    mixture = Mixture(found, folder_here("output", str(output)) / found.task)
     make_mixture(mixture, 1, lambda rows: None)
     update_card(find_task(found.task), mixture.build, describe=describe_mixture(found))
     return f"{mixture.folder}:{found.name}"

@@ -1,13 +1,13 @@
 """The build of a variant: its missing shards are written, and then the finished folder moves to its place.
 
 While a build runs, its shards lie in a hidden folder beside that place, which moves there once it is complete. So a reader
-never sees half a variant, and a build that was interrupted goes on where it stopped.
+never sees half a variant, and a build that was interrupted goes on where it stopped. In a store such as s3://bucket/folder, which
+cannot rename a folder, the shards lie in their place at once, and the manifest is written last.
 """
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 
 from builders.on_ray import write_by_ray
 from builders.parts import Part, held, remove_locks, require_no_part, writing_part
-from builders.shards import Build, Progress, Shard, examples_of, write_shard
+from builders.shards import Build, Progress, Shard, examples_of, missing_shards, write_shard
 from builders.workers import write_by_processes
 from synthctx_data.errors import ConflictError
+from synthctx_data.files import Place
 from synthctx_data.manifest import MANIFEST, Manifest, differing, make_manifest, read_manifest, write_manifest
 
 _SOURCES = {"corpus", "model"}  # settings that stand in a manifest as what was read
@@ -72,8 +73,8 @@ def finish(build: Build) -> list[Shard]:
         if _is_there(build):
             return []
         if build.staging.exists():
-            _refuse_other(build.staging, manifest_of(build))
-        missing = [shard for shard in build.planned if not _is_whole(build.staging / shard.name, shard)]
+            _refuse_other(build.staging, manifest_of(build), build.draft)
+        missing = missing_shards(build, build.planned)
         if not missing:
             _move_to_its_place(build)
             remove_locks(build)
@@ -90,15 +91,19 @@ def _is_there(build: Build) -> bool:
     there = read_manifest(build.target)
     _refuse_other(build.target, {**there, **_settings(build)})  # before answers are looked for
     _refuse_other(build.target, manifest_of(build))
-    _refuse_incomplete(build.target, build.planned)
+    _refuse_incomplete(build)
     return True
 
 
 def _move_to_its_place(build: Build) -> None:
     examples_of(build).expression.keep(build.staging)
+    if build.is_remote:
+        write_manifest(build.target, read_manifest(build.target, build.draft))
+        (build.target / build.draft).unlink()
+        return
     if build.target.exists():
         build.target.rmdir()
-    build.staging.rename(build.target)
+    build.staging.rename(str(build.target))
 
 
 def build_in_parts(
@@ -138,10 +143,12 @@ def _settings(build: Build) -> dict[str, Any]:
 
 
 def is_built(build: Build) -> bool:
-    """True if the variant's folder holds something already.
+    """True if the variant's folder holds something already; in a store, if the variant is finished.
 
     Raises: ConflictError if its name is taken by something that is no folder.
     """
+    if build.is_remote:
+        return (build.target / MANIFEST).exists()
     if (build.target.is_symlink() or build.target.exists()) and not build.target.is_dir():
         raise ConflictError(
             f"expected {build.target} to be a folder or not there, and it is a file or leads nowhere; remove it"
@@ -160,7 +167,7 @@ def alone(build: Build, seconds: float = 0) -> Iterator[None]:
 
 
 def _write_missing(build: Build, shards: Sequence[Shard], workers: int, ray: str | None, progress: Progress) -> None:
-    missing = [shard for shard in shards if not _is_whole(build.staging / shard.name, shard)]
+    missing = missing_shards(build, shards)
     progress(sum(shard.rows for shard in shards if shard not in missing))
     if ray is not None:
         write_by_ray(build, missing, ray, progress)
@@ -171,32 +178,25 @@ def _write_missing(build: Build, shards: Sequence[Shard], workers: int, ray: str
         write_by_processes(build, missing, workers, progress)
 
 
-def _is_whole(file: Path, shard: Shard) -> bool:
-    """True if a file holds the rows of a shard. A torn one, as a power cut may leave it, is written again."""
-    try:
-        return file.exists() and pq.read_metadata(file).num_rows == shard.rows
-    except (OSError, pa.ArrowException):
-        return False
-
-
 def _open_staging(build: Build, manifest: Manifest, mine: Sequence[Shard]) -> None:
     """Makes the staging folder ready for these shards, of which nobody else writes any."""
     if any(build.staging.glob("*.parquet")):
-        _refuse_other(build.staging, manifest)
+        _refuse_other(build.staging, manifest, build.draft)
     names = {shard.name for shard in mine}
     for stale in build.staging.glob(".*.parquet.*"):
         if stale.stem.removeprefix(".") in names:
             stale.unlink()
-    build.staging.mkdir(parents=True, exist_ok=True)
-    write_manifest(build.staging, manifest)
+    if not build.is_remote:
+        build.staging.mkdir(parents=True, exist_ok=True)
+    write_manifest(build.staging, manifest, build.draft)
 
 
-def _refuse_other(folder: Path, manifest: Manifest) -> None:
-    known = read_manifest(folder)
+def _refuse_other(folder: Place, manifest: Manifest, name: str = MANIFEST) -> None:
+    known = read_manifest(folder, name)
     if not known:
         if any(folder.glob("*.parquet")):
             raise ConflictError(
-                f"expected {folder / MANIFEST} to say what these files were built from, and it is missing or does not parse; "
+                f"expected {folder / name} to say what these files were built from, and it is missing or does not parse; "
                 "remove that folder, or choose another --output"
             )
         return
@@ -211,11 +211,15 @@ def _refuse_other(folder: Path, manifest: Manifest) -> None:
         )
 
 
-def _refuse_incomplete(folder: Path, shards: Sequence[Shard]) -> None:
-    damaged = f"{folder} is damaged, remove it and build again: "
-    for shard in shards:
+def _refuse_incomplete(build: Build) -> None:
+    damaged = f"{build.target} is damaged, remove it and build again: "
+    if build.is_remote:  # where a file is whole or absent
+        for shard in missing_shards(build, build.planned):
+            raise ConflictError(f"{damaged}{shard.name} is missing")
+        return
+    for shard in build.planned:
         try:
-            rows = pq.read_metadata(folder / shard.name).num_rows
+            rows = pq.read_metadata(build.target / shard.name).num_rows
         except (OSError, pa.ArrowException) as error:
             raise ConflictError(f"{damaged}{shard.name} does not open: {error}") from error
         if rows != shard.rows:

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-from filelock import FileLock, Timeout
+from pathlib import Path
 
 from builders.shards import Build, Shard
+from synthctx_data import locks
 from synthctx_data.errors import ConflictError, UsageError
 
 _PATIENCE = 10  # seconds for another part to finish the variant
@@ -54,15 +54,16 @@ def writing_part(build: Build, part: Part) -> Iterator[None]:
 
 def require_no_part(build: Build) -> None:
     """Raises: ConflictError if another process writes a part of the variant at this moment."""
-    for lock in build.folder.glob(f".{build.variant}.part-*.lock"):
-        with held(build, lock.name):
+    for lock in locks.lock_names(build.folder, f".{build.variant}.part-*.lock"):
+        with held(build, lock):
             pass
 
 
 def remove_locks(build: Build) -> None:
-    """Removes the locks of the parts of a variant that is finished."""
-    for lock in build.folder.glob(f".{build.variant}.part-*.lock"):
-        lock.unlink(missing_ok=True)
+    """Removes the locks of the parts of a variant that is finished. In a store, nothing is left of a lock that is given up."""
+    if isinstance(build.folder, Path):
+        for lock in build.folder.glob(f".{build.variant}.part-*.lock"):
+            lock.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -71,11 +72,10 @@ def held(build: Build, lock: str, seconds: float = 0) -> Iterator[None]:
 
     Raises: ConflictError if another process holds it, and still does after these seconds.
     """
-    build.folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(build.folder / lock, is_singleton=True).acquire(timeout=seconds):
+        with locks.held(build.folder, lock, seconds):
             yield
-    except Timeout as error:
+    except locks.HeldError as error:
         raise ConflictError(
             f"another process is building {build.target} at this moment; wait until it is done, or choose another --output"
         ) from error

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -16,9 +15,10 @@ from builders.writing.options import WritingOptions
 from builders.writing.run import expression_of
 from synthctx_data.command import processes
 from synthctx_data.errors import CorpusError, UsageError
-from synthctx_data.files import expanded
+from synthctx_data.files import Place
 from synthctx_data.option_model import OptionModel, panel
 from synthctx_data.options import Options
+from synthctx_data.places import at, is_remote
 from synthctx_data.task import Task
 
 _PANEL = panel("Where and how", 6)
@@ -27,8 +27,8 @@ _PANEL = panel("Where and how", 6)
 class RunOptions(OptionModel):
     """The options that say where and how a data set is built. None of them decides a row."""
 
-    output: Annotated[Path, _PANEL] = Path("synthctx")
-    """The folder that the data set goes into, as OUTPUT/TASK."""
+    output: Annotated[str, _PANEL] = "synthctx"
+    """The folder that the data set goes into, as OUTPUT/TASK: a local one, or one of a store such as s3://bucket/folder."""
     workers: Annotated[int | None, Field(ge=1), _PANEL] = None
     """Processes. Any number gives the same rows. Default: one for each core."""
     shards: Annotated[int | None, Field(ge=1), _PANEL] = None
@@ -96,15 +96,31 @@ def plan_builds(task: Task, variants: Sequence[str], options: Options, where: Ru
     Raises: SynthctxError for a variant, an option or a corpus that cannot be used.
     """
     planned = []
+    folder = _output(where.output)
     for variant in variants:
         mine = options
         if "store" in task.variant(variant).expression.reads:
-            mine = options.model_copy(update={"store": options.store or str(where.output / "answers.sqlite")})
+            mine = options.model_copy(update={"store": _store(options, where.output)})
         elif options.store:
             mine = options.model_copy(update={"store": None})
-        build = Build(task.name, variant, mine, expanded(where.output) / task.name, where.shards)
+        build = Build(task.name, variant, mine, folder / task.name, where.shards)
         planned.append(PlannedBuild(task, build, Examples(task, variant, mine)))
     return planned
+
+
+def _output(text: str) -> Place:
+    if text.startswith("hf://") and not text.startswith("hf://buckets/"):
+        raise UsageError(
+            f"--output: expected a folder, or one of a store such as s3://bucket/folder, got {text!r}; synthctx push --from-variant sends "
+            "a variant to the Hub while it is built"
+        )
+    return at(text)
+
+
+def _store(options: Options, output: str) -> str:
+    if options.store is None and is_remote(output):
+        raise UsageError(f"--store: expected a file of this machine for the answers, as --output is {output}; name one")
+    return options.store or str(at(output) / "answers.sqlite")
 
 
 def require_whole_corpus(planned: Sequence[PlannedBuild]) -> None:

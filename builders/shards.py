@@ -1,10 +1,9 @@
 """The shards of a variant: the Parquet files that share its examples, each written whole or not at all."""
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -13,13 +12,16 @@ import pyarrow.parquet as pq
 from builders import find_task
 from builders.examples import Examples
 from synthctx_data.example import Example
-from synthctx_data.files import whole
+from synthctx_data.files import Place, whole
+from synthctx_data.manifest import MANIFEST
 from synthctx_data.options import Options
+from synthctx_data.places import is_remote
 from synthctx_data.schema import SCHEMA, to_table
 
 SHARD_TOKENS = 2**24  # about 60 MB of text
 _GROUP_CHARACTERS = 2**23  # of a row group, which a reader of a stream reads at once
 _GROUP_ROWS = 64
+_DRAFT = "building.json"  # the manifest of a variant in a store, until it is finished
 _SMALL_COLUMNS = [
     "prompt.list.element.role",
     "completion.list.element.role",
@@ -59,18 +61,31 @@ class Build:
     task: str
     variant: str
     options: Options
-    folder: Path
+    folder: Place
     shards: int | None = None
 
     @property
-    def target(self) -> Path:
+    def target(self) -> Place:
         """The folder of the finished variant."""
         return self.folder / self.variant
 
     @property
-    def staging(self) -> Path:
-        """The hidden folder in which its shards lie until all of them are there."""
-        return self.folder / f".{self.variant}.partial"
+    def is_remote(self) -> bool:
+        """True if the folder is one of a store such as s3://bucket/folder."""
+        return is_remote(self.folder)
+
+    @property
+    def staging(self) -> Place:
+        """The folder in which its shards lie until all of them are there: a hidden one. In a store it is `target`.
+
+        Stores cannot rename a folder. There a variant is finished when it has its build.json.
+        """
+        return self.target if self.is_remote else self.folder / f".{self.variant}.partial"
+
+    @property
+    def draft(self) -> str:
+        """The name of the manifest in the staging folder."""
+        return _DRAFT if self.is_remote else MANIFEST
 
     @property
     def planned(self) -> list[Shard]:
@@ -122,6 +137,22 @@ def keep_shard(build: Build, shard: Shard, content: bytes) -> None:
     """Writes the content of one shard's file into the staging folder."""
     with whole(build.staging / shard.name) as aside:
         aside.write_bytes(content)
+
+
+def missing_shards(build: Build, shards: Sequence[Shard]) -> list[Shard]:
+    """Those of the shards whose rows the staging folder does not hold. A torn file, as a power cut may leave it, holds none.
+
+    In a store, a file is whole or absent.
+    """
+    there = {file.name for file in build.staging.glob("*.parquet")}
+    return [shard for shard in shards if shard.name not in there or not (build.is_remote or _is_whole(build, shard))]
+
+
+def _is_whole(build: Build, shard: Shard) -> bool:
+    try:
+        return bool(pq.read_metadata(build.staging / shard.name).num_rows == shard.rows)
+    except (OSError, pa.ArrowException):
+        return False
 
 
 def _write(build: Build, shard: Shard, file: BinaryIO, progress: Progress) -> None:

@@ -23,6 +23,7 @@ from synthctx_data.errors import CorpusError
 from synthctx_data.example import Document
 from synthctx_data.files import expanded
 from synthctx_data.matching import comparable, comparables
+from synthctx_data.places import here
 from synthctx_data.sections import sections
 
 _SHAPES = (
@@ -70,15 +71,15 @@ class Corpus:
 def read_corpus(specs: Iterable[str], text_column: str = "text", in_sections: bool = False) -> Corpus:
     """The corpus that several files, folders or Hub data sets make together, in their order.
 
-    `text_column` names the field with the text of a document that comes without a question. Texts are cut into passages, or, with
-    `in_sections`, into sections that say where they stand.
+    Those of a store, such as s3://bucket/folder, are copied to this machine first. `text_column` names the field with the text of a
+    document that comes without a question. Texts are cut into passages, or, with `in_sections`, into sections that say where they stand.
 
     Raises: UsageError if one does not exist, CorpusError if one cannot be read, or if none of its rows can be used.
     """
     passed = PassedOver()
     reader = _Reader(text_column, passed, in_sections)
     digest = hashlib.sha256()
-    specs = list(specs)
+    specs = [here(spec) for spec in specs]
     labels = _labels(specs) if in_sections else [None] * len(specs)
     for spec, label in zip(specs, labels, strict=True):
         refused: CorpusError | None = None

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synthctx_data.errors import DatasetError, UsageError
-from synthctx_data.files import expanded
+from synthctx_data.files import Place, expanded
 from synthctx_data.hub import read_from
 from synthctx_data.manifest import MANIFEST, computed_fingerprint, parse_manifest, sizes_in, wrong_form
+from synthctx_data.places import at, here, is_remote, listed, opened
 from synthctx_data.schema import SCHEMA, require_values
 
 _ROWS = 16  # rows read at once: a row can have megabytes
@@ -25,11 +27,12 @@ _SHARD = re.compile(r"\w+-(?P<number>\d{5})-of-(?P<count>\d{5})\.parquet", re.AS
 _GROUPS = 4  # row groups of a piece: some megabytes
 _EXPECTED = "expected a folder here, or a data set on the Hub"
 _NAMED = 3  # missing shards that are named
+_FETCHED = 16  # footers at a time, from a store
 
 
 @dataclass(frozen=True)
 class Address:
-    """The address of a data set: its place (a local folder, or else a Hub id), a variant, and on the Hub a revision.
+    """The address of a data set: its place (a folder, here or in a store, or else a Hub id), a variant, and on the Hub a revision.
 
     variant: None means all variants.
     revision: None means the newest revision.
@@ -44,9 +47,14 @@ class Address:
         return f"{self.place}{variant}" + (f"@{self.revision}" if self.revision else "")
 
     @property
-    def is_local(self) -> bool:
-        """True if the place is a local folder."""
-        return Path(self.place).is_dir()
+    def is_folder(self) -> bool:
+        """True if the place is a folder of this machine, or an address such as s3://bucket/folder, and not a Hub id."""
+        return is_remote(self.place) or Path(self.place).is_dir()
+
+    @property
+    def folder(self) -> Place:
+        """The folder."""
+        return at(self.place)
 
 
 def parse_address(text: str, revision: str | None = None) -> Address:
@@ -66,9 +74,9 @@ def parse_address(text: str, revision: str | None = None) -> Address:
                 f"expected PLACE:VARIANT@REVISION, such as synthctx/mdqa_synth:symbolic_haystack; got {text!r}"
             )
         found = Address(_home(match["place"]), match["variant"], match["revision"] or revision)
-    if found.is_local and found.revision is not None:
+    if found.is_folder and found.revision is not None:
         raise UsageError(
-            f"--revision {found.revision}: {found.place} is a folder here, and only a set on the Hub has revisions; leave it out"
+            f"--revision {found.revision}: {found.place} is a folder, and only a set on the Hub has revisions; leave it out"
         )
     return found
 
@@ -91,15 +99,15 @@ def parse_variant_address(text: str) -> Address:
 
 @dataclass(frozen=True)
 class BuiltVariant:
-    """One variant of a built data set, in a local folder or on the Hub: its files, its rows and its manifest."""
+    """One variant of a built data set, in a folder or on the Hub: its files, its rows and its manifest."""
 
     name: str
     address: Address
 
-    @property
-    def folder(self) -> Path:
-        """The folder of a local variant."""
-        return Path(self.address.place) / self.name
+    @cached_property
+    def folder(self) -> Place:
+        """The folder of the variant."""
+        return self.address.folder / self.name
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -107,7 +115,7 @@ class BuiltVariant:
 
         Raises: DatasetError if there is a file of this name that holds something else.
         """
-        content = self._local_manifest() if self.address.is_local else _remote_manifest(self)
+        content = self._own_manifest() if self.address.is_folder else _remote_manifest(self)
         if content is None:
             return {}
         manifest = parse_manifest(content)
@@ -119,37 +127,53 @@ class BuiltVariant:
             )
         return manifest
 
-    def _local_manifest(self) -> bytes | None:
+    def _own_manifest(self) -> bytes | None:
         file = self.folder / MANIFEST
         return file.read_bytes() if file.is_file() else None
 
     def count(self) -> int | None:
-        """The number of rows of a local variant; None for one on the Hub, where only reading them would tell."""
-        return sum(self.count_by_split().values()) if self.address.is_local else None
+        """The number of rows of a variant in a folder; None for one on the Hub, where only reading them would tell."""
+        return sum(self.count_by_split().values()) if self.address.is_folder else None
 
     def count_by_split(self) -> Counter[str]:
-        """The number of rows of a local variant, by split."""
+        """The number of rows of a variant in a folder, by split."""
         rows: Counter[str] = Counter()
-        for split, file in self.files():
-            rows[split] += _open(file).metadata.num_rows
+        for split, _, metadata in self._footers:
+            rows[split] += metadata.num_rows
         return rows
+
+    @cached_property
+    def _footers(self) -> list[tuple[str, Place, pq.FileMetaData]]:
+        """The files with their splits and footers, several of which are fetched at a time from a store."""
+        files = self.files()
+        with ThreadPoolExecutor(_FETCHED if is_remote(self.address.place) else 1) as pool:
+            found = pool.map(_footer, (file for _, file in files))
+            return [(split, file, metadata) for (split, file), metadata in zip(files, found, strict=True)]
 
     def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Every row with its split.
 
         Raises: DatasetError if a file cannot be read or is of another schema.
         """
-        if not self.address.is_local:
+        if not self.address.is_folder:
             yield from self._streamed()
             return
         for piece in self.pieces():
             yield from ((piece.split, row) for row in piece.rows())
 
+    def row(self, split: str, index: int) -> dict[str, Any] | None:
+        """The row at an index of a split; None if the split has fewer rows."""
+        if not self.address.is_folder:
+            return next(islice((row for of, row in self.rows() if of == split), index, None), None)
+        for piece in self.pieces():
+            if piece.split == split and index in range(piece.start, piece.start + piece.count):
+                return next(islice(piece.rows(), index - piece.start, None))
+        return None
+
     def pieces(self) -> list["Piece"]:
-        """The row groups of a local variant, a few at a time, in order: what several processes can read at once."""
+        """The row groups of a variant in a folder, a few at a time, in order: what several processes can read at once."""
         found, start = [], Counter[str]()
-        for split, file in self.files():
-            metadata = _open(file).metadata
+        for split, file, metadata in self._footers:
             for first in range(0, metadata.num_row_groups, _GROUPS):
                 groups = range(first, min(first + _GROUPS, metadata.num_row_groups))
                 rows = sum(metadata.row_group(i).num_rows for i in groups)
@@ -173,7 +197,7 @@ class BuiltVariant:
             found.append(
                 f"{MANIFEST} was changed: its fingerprint {self.manifest['fingerprint']} is not that of its other entries"
             )
-        return found + self._missing_files() if self.address.is_local else found
+        return found + self._missing_files() if self.address.is_folder else found
 
     def _missing_files(self) -> list[str]:
         asked, rows = sizes_in(self.manifest), self.count_by_split()
@@ -206,16 +230,16 @@ class BuiltVariant:
         for problem in self.missing():
             raise DatasetError(f"{self.folder} is not what was built: {problem}; remove it and build it again")
 
-    def files(self) -> list[tuple[str, Path]]:
-        """The Parquet files of a local variant, each with its split.
+    def files(self) -> list[tuple[str, Place]]:
+        """The Parquet files of a variant in a folder, each with its split.
 
         Raises: DatasetError if there are none.
         """
-        files = sorted(self.folder.glob("*.parquet"))
+        files = listed(self.folder, "*.parquet")
         if not files:
             raise DatasetError(f"expected Parquet files in {self.folder}, found none; build the variant first")
         for file in files:
-            if not file.is_file():  # a pipe would be waited for
+            if isinstance(file, Path) and not file.is_file():  # a pipe would be waited for
                 raise DatasetError(f"expected {file} to be a file; remove it and build the variant again")
         return [(file.name.split("-")[0], file) for file in files]
 
@@ -234,7 +258,7 @@ class Piece:
     split: str
     start: int
     count: int
-    file: Path
+    file: Place
     groups: range
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -243,8 +267,11 @@ class Piece:
         Raises: DatasetError if the file is damaged, or if a row lacks something.
         """
         try:
-            yield from file_rows(_open(self.file), str(self.file), self.groups)
+            with opened(self.file) as parquet:
+                yield from file_rows(parquet, str(self.file), self.groups)
         except (pa.ArrowException, OSError) as error:
+            if is_remote(self.file):
+                raise
             raise DatasetError(f"{self.file} is damaged, remove its folder and build again: {error}") from error
 
 
@@ -254,16 +281,21 @@ def find_variants(address: Address, names: list[str] | None = None) -> list[Buil
     Raises: UsageError if the folder has no such variant, or if there is no such data set on the Hub.
     """
     wanted = names or ([address.variant] if address.variant else [])
-    if not address.is_local:
+    if not address.is_folder:
         return [BuiltVariant(name, address) for name in wanted or _hub_variants(address)]
-    folder = Path(address.place)
-    there = sorted({file.parent.name for file in folder.glob("[!.]*/*.parquet")})
+    folder = address.folder
+    there = sorted({file.parent.name for file in folder.glob(f"[!.]*/{_finished(folder)}")})
     for name in wanted:
         if name not in there:
             raise UsageError(f"expected a variant in {folder}, one of {', '.join(there) or 'none'}; got {name!r}")
     if not there:
         raise UsageError(f"expected variants in {folder}, such as symbolic_haystack/train-*.parquet; found none")
     return [BuiltVariant(name, address) for name in wanted or there]
+
+
+def _finished(folder: Place) -> str:
+    """The pattern of the names of files that tell of a finished variant: in a store, its shards may lie in their place before."""
+    return MANIFEST if is_remote(folder) else "*.parquet"
 
 
 def load_rows(address: Address, split: str, limit: int | None = None) -> Any:
@@ -325,18 +357,24 @@ def _load(address: Address, **options: Any) -> Any:
         with read_from(address.place, _EXPECTED):
             import datasets
 
+            if is_remote(address.place):
+                copy = Path(here(f"{address.place.rstrip('/')}/{address.variant}"))
+                found = BuiltVariant(copy.name, Address(str(copy.parent))).files()
+                files = {split: [str(file) for of, file in found if of == split] for split, _ in found}
+                return datasets.load_dataset("parquet", data_files=files, **options)
             return datasets.load_dataset(address.place, address.variant, revision=address.revision, **options)
     except UsageError as error:
         raise DatasetError(f"{address} cannot be loaded: {error}") from error
 
 
-def _open(file: Path) -> pq.ParquetFile:
+def _footer(file: Place) -> pq.FileMetaData:
     try:
-        parquet = pq.ParquetFile(file)
+        with opened(file) as parquet:
+            schema, metadata = parquet.schema_arrow, parquet.metadata
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(f"expected a Parquet file, but {file} does not open: {error}") from error
-    require_schema(parquet.schema_arrow, str(file))
-    return parquet
+    require_schema(schema, str(file))
+    return metadata
 
 
 def _remote_manifest(variant: BuiltVariant) -> bytes | None:

@@ -9,6 +9,7 @@
     ├── BuildError           shards that could not be written
     ├── WriterError          documents that a language model has not written, or not as they were asked for
     ├── DatasetError         a built data set that cannot be read
+    ├── PlaceError           a place outside this machine, such as s3://bucket/folder, that cannot be reached
     ├── HubError             a Hub that refuses, or that cannot be reached
     └── ModelError           a model whose attention cannot be reached
 
@@ -55,6 +56,10 @@ class WriterError(SynthctxError):
 
 
 class DatasetError(SynthctxError):
+    pass
+
+
+class PlaceError(SynthctxError):
     pass
 
 

@@ -163,7 +163,7 @@ def _in_processes(
 
 def _is_worth_processes(variant: BuiltVariant, workers: int) -> bool:
     tokens = variant.manifest.get("max_tokens", 1)
-    return workers > 1 and variant.address.is_local and (variant.count() or 0) * tokens >= _FEW_TOKENS
+    return workers > 1 and variant.address.is_folder and (variant.count() or 0) * tokens >= _FEW_TOKENS
 
 
 def survey_of(variant: BuiltVariant, progress: Callable[[int], None], workers: int = 1) -> Survey:

@@ -1,4 +1,7 @@
-"""Files and folders that are whole or absent: each is written beside its place and then renamed. And the reader of YAML files."""
+"""Files and folders that are whole or absent: each is written beside its place and then renamed. And the reader of YAML files.
+
+A file may be one of a store such as s3://bucket/folder (`places.py`). There it appears whole, when all of it was sent.
+"""
 
 import json
 import math
@@ -11,11 +14,15 @@ from dataclasses import fields, is_dataclass
 from itertools import chain
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
 
 import yaml
+from upath import UPath
 
 from synthctx_data.errors import UsageError, first_line
+
+Place: TypeAlias = Path | UPath
 
 
 def expanded(path: str | Path) -> Path:
@@ -33,11 +40,16 @@ def expanded(path: str | Path) -> Path:
 
 
 @contextmanager
-def whole(file: Path) -> Iterator[Path]:
+def whole(file: Place) -> Iterator[Path]:
     """A path beside the file, to be written. At the end it replaces the file; after an error it is deleted instead.
 
     Raises: UsageError if something else than a file has its name: a link, a device or a folder must not be replaced.
     """
+    if not isinstance(file, Path):
+        with TemporaryDirectory(prefix="synthctx-") as folder:
+            yield Path(folder, file.name)
+            file.fs.put_file(str(Path(folder, file.name)), file.path)
+        return
     if file.is_symlink() or (file.exists() and not file.is_file()):
         raise UsageError(
             f"expected {file} to be a file or not there, and it is a link, a folder or a device; name another"
@@ -65,13 +77,13 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def write_text(file: Path, text: str) -> None:
+def write_text(file: Place, text: str) -> None:
     """Writes a text file in UTF-8, whole or not at all."""
     with whole(file) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
-def write_json(file: Path, value: object) -> None:
+def write_json(file: Place, value: object) -> None:
     """Writes a value as JSON, whole or not at all. Numbers that JSON does not have, such as NaN, become null."""
     write_text(file, json.dumps(_plain(value), indent=1, allow_nan=False) + "\n")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from synthctx_data.errors import SynthctxError, UsageError, first_line
+from synthctx_data.places import is_remote
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _FILE = re.compile(
@@ -47,7 +48,7 @@ def read_from(place: str, expected: str) -> Iterator[None]:
     Raises: UsageError for whatever the library raises, since files may hold anything; at once if it is no folder, and cannot be had from
     the Hub.
     """
-    here = Path(place).exists()
+    here = is_remote(place) or Path(place).exists()
     if not here and not may_be_hub_id(place):
         raise UsageError(f"{expected}, got {place!r}: it is not there, and no name of the Hub")
     away = "" if here else unreachable()

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from synthctx_data import CONTENT_VERSION, __version__
 from synthctx_data.errors import first_problem
 from synthctx_data.example import SPLITS
-from synthctx_data.files import parse_json, write_text
+from synthctx_data.files import Place, parse_json, write_text
 from synthctx_data.options import UNIFORM, fingerprint
 
 MANIFEST = "build.json"
@@ -60,14 +59,14 @@ def make_manifest(description: Manifest, shards: int | None) -> dict[str, Any]:
     return {"synthctx": __version__, "content": CONTENT_VERSION, "shards": shards, **description}
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: Place, manifest: Manifest, name: str = MANIFEST) -> None:
     """Writes the manifest into a variant's folder."""
-    write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    write_text(folder / name, json.dumps(manifest, indent=2) + "\n")
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Place, name: str = MANIFEST) -> dict[str, Any]:
     """The manifest in a variant's folder; empty if there is none that can be parsed."""
-    file = folder / MANIFEST
+    file = folder / name
     return parse_manifest(file.read_bytes()) if file.exists() else {}
 
 

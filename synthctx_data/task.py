@@ -3,11 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Page
+from synthctx_data.files import Place
 from synthctx_data.layout import Layout
 from synthctx_data.options import CORPUS_OPTIONS, PADDING_OPTIONS, Options
 from synthctx_data.seeding import Stream, rng
@@ -91,7 +91,7 @@ class ConceptExpression(ABC):
         """Lines about what the corpus can bear, for whoever asks what a build would cost."""
         return []
 
-    def keep(self, folder: Path) -> None:  # noqa: B027  # most expressions write nothing
+    def keep(self, folder: Place) -> None:  # noqa: B027  # most expressions write nothing
         """Writes files that the rows follow from, and that nobody could make again, into the variant's folder."""
 
     def apart(self, split: str, one: int, other: int) -> bool:

@@ -20,8 +20,8 @@ def identify_data(address: Address) -> dict[str, str]:
 
     Raises: UsageError if there is no such data set.
     """
-    if address.is_local:
-        folder = Path(address.place) / str(address.variant)
+    if address.is_folder:
+        folder = address.folder / str(address.variant)
         fingerprint = read_manifest(folder).get("fingerprint")
         if fingerprint is None and (folder / MANIFEST).is_file():
             raise UsageError(

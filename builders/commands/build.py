@@ -10,11 +10,12 @@ from builders.build import alone
 from builders.commands import writing_tables
 from builders.parts import parse_part
 from builders.planned_build import PlannedBuild, RunOptions, plan_builds, require_use, require_whole_corpus
-from builders.shards import examples_of
+from builders.shards import Build, examples_of
 from builders.writing.options import WritingOptions
 from builders.writing.prices import Spending
 from synthctx_data.command import OptionsFile, err, out, progress_bar
 from synthctx_data.options import Options
+from synthctx_data.places import reached
 
 
 def build(
@@ -37,19 +38,34 @@ def build(
         return
     from builders.hub.card import require_card
 
-    require_card(planned[0].build.folder)  # or a build would end without one
+    with reached(where.output):
+        require_card(planned[0].build.folder)  # or a build would end without one
     if where.strict:
         require_whole_corpus(planned)
     for one in planned:
         build_planned(one, where, writing, spending)
-    if planned[0].build.target.exists():
-        out.print(f'Load one:  load_dataset("{where.output / task}", "{variants[0]}")', soft_wrap=True)
+    if where.part is None or planned[0].build.target.exists():
+        out.print(_loading(planned[0].build), soft_wrap=True)
+
+
+def _loading(build: Build) -> str:
+    """A line that says how to load a variant."""
+    if build.is_remote:  # which `load_dataset` does not know by such an address
+        return f'Load one:  synthctx.load("{build.folder}:{build.variant}")'
+    return f'Load one:  load_dataset("{build.folder}", "{build.variant}")'
 
 
 def build_planned(
     planned: PlannedBuild, where: RunOptions, writing: WritingOptions, spending: Spending | None = None
 ) -> None:
     """Builds a variant. Before that, a language model writes its documents, if that is how they come."""
+    with reached(where.output):
+        _build_reached(planned, where, writing, spending)
+
+
+def _build_reached(
+    planned: PlannedBuild, where: RunOptions, writing: WritingOptions, spending: Spending | None
+) -> None:
     if not planned.is_to_be_written:
         _build(planned, where)
         say_notes(planned)

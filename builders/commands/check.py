@@ -7,9 +7,10 @@ from pydantic import Field
 
 from builders.commands.tables import report
 from synthctx_data.command import OptionsFile, out, processes, progress_bar
-from synthctx_data.dataset import find_variants, parse_address
+from synthctx_data.dataset import BuiltVariant, find_variants, parse_address
 from synthctx_data.examine import examine, expected
 from synthctx_data.option_model import OptionModel
+from synthctx_data.places import reached
 
 
 class CheckOptions(OptionModel):
@@ -39,11 +40,16 @@ def check(
     config: OptionsFile = None,
 ) -> int:
     """The exit code: 0 if no variant has a fault, else 1. Prints what was found."""
-    ok = True
-    for variant in find_variants(parse_address(place, options.revision), list(variants)):
-        asked = expected(variant.manifest, options.max_tokens, options.depth, options.tokenizer)
-        with progress_bar(f"checking {variant.name}", variant.count()) as progress:
-            examined = examine(variant, asked, progress, processes(options.workers))
-        out.print(report(variant.name, examined))
-        ok = ok and examined.report.ok
-    return 0 if ok else 1
+    address = parse_address(place, options.revision)
+    with reached(address.place):
+        sound = [_check(variant, options) for variant in find_variants(address, list(variants))]
+    return 0 if all(sound) else 1
+
+
+def _check(variant: BuiltVariant, options: CheckOptions) -> bool:
+    """True if a variant has no fault. Prints what was found."""
+    asked = expected(variant.manifest, options.max_tokens, options.depth, options.tokenizer)
+    with progress_bar(f"checking {variant.name}", variant.count()) as progress:
+        examined = examine(variant, asked, progress, processes(options.workers))
+    out.print(report(variant.name, examined))
+    return examined.report.ok

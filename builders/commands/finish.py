@@ -11,6 +11,7 @@ from builders.planned_build import RunOptions, plan_builds
 from synthctx_data.command import OptionsFile
 from synthctx_data.errors import BuildError
 from synthctx_data.options import Options
+from synthctx_data.places import reached
 
 _NAMED = 3  # missing shards that are named
 
@@ -26,11 +27,13 @@ def finish(
 ) -> None:
     """Moves variants whose shards are all there to their places, and writes their card."""
     for planned in plan_builds(find_task(task), variants, options, where):
-        missing = finish_variant(planned.build)
+        with reached(where.output):
+            missing = finish_variant(planned.build)
         if missing:
             named = ", ".join(shard.name for shard in missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
             raise BuildError(
                 f"expected all shards of {planned.name} in {planned.build.staging}, and {len(missing)} of {len(planned.build.planned)} are "
                 f"missing ({named}); build the parts that they belong to again, or call synthctx build with the same options without --part"
             )
-        describe(planned, True, where.processes)
+        with reached(where.output):
+            describe(planned, True, where.processes)

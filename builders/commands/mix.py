@@ -1,6 +1,5 @@
 """synthctx mix"""
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -12,8 +11,8 @@ from builders.mixing.card import describe_mixture
 from builders.mixing.mix import Mixture, mix
 from builders.mixing.recipe import read_recipe
 from synthctx_data.command import OptionsFile, err, out, processes, progress_bar
-from synthctx_data.files import expanded
 from synthctx_data.option_model import OptionModel
+from synthctx_data.places import folder_here
 
 _WHERE = ("output", "workers")  # the options that decide no row
 
@@ -21,8 +20,8 @@ _WHERE = ("output", "workers")  # the options that decide no row
 class MixOptions(OptionModel):
     """The options of `synthctx mix`. Those that are not given are the recipe's."""
 
-    output: Path = Path("synthctx")
-    """The folder that the data set goes into, as OUTPUT/TASK."""
+    output: str = "synthctx"
+    """The folder of this machine that the data set goes into, as OUTPUT/TASK."""
     train: Annotated[int | None, Field(ge=1)] = None
     """Training examples. Default: those of the recipe."""
     validation: Annotated[int | None, Field(ge=0)] = None
@@ -46,7 +45,7 @@ def mix_recipe(
 ) -> None:
     """Makes a mixture, and describes it in the card."""
     found = read_recipe(recipe, {name: value for name, value in options.changed().items() if name not in _WHERE})
-    mixture = Mixture(found, expanded(options.output) / found.task)
+    mixture = Mixture(found, folder_here("--output", options.output) / found.task)
     rows = found.train + found.validation
     built = sum(sum(piece.rows.values()) for piece in mixture.pieces if piece.part.variant)
     name = f"{found.task} {found.name}"
@@ -63,4 +62,4 @@ def mix_recipe(
         update_card(find_task(found.task), mixture.build, progress, describe_mixture(found))
     was = "" if fresh else " were there already, from the same recipe"
     out.print(f"{mixture.build.target}: {rows} examples of {len(found.parts)} parts{was}", soft_wrap=True)
-    out.print(f'Load it:  load_dataset("{options.output / found.task}", "{found.name}")', soft_wrap=True)
+    out.print(f'Load it:  load_dataset("{mixture.folder}", "{found.name}")', soft_wrap=True)

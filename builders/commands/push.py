@@ -22,8 +22,10 @@ from synthctx_data.command import OptionsFile, err, out, processes, progress_bar
 from synthctx_data.dataset import Address, find_variants, parse_address
 from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.examine import Examined, examine, expected
+from synthctx_data.files import Place
 from synthctx_data.option_model import OptionModel, flag, panel
 from synthctx_data.options import Options
+from synthctx_data.places import is_remote, reached
 
 _PANEL = panel("What to push, and where to", 0)
 _NOT_READ = ("output", "ray", "part", "estimate")  # options of a build that --from-variant has no use for
@@ -63,7 +65,7 @@ def push(
     if not err.is_terminal:
         disable_progress_bars()
     address = parse_address(place)
-    folder = Path(os.path.abspath(address.place))  # noqa: PTH100  # a link keeps its name
+    folder = _folder(address, push)
     task = find_task(folder.name) if push.from_variant else task_of(folder)
     repository = Repository(push.repo if push.repo is not None else f"synthctx/{task.name}", push.branch)
     publication = Publication(task, repository, push.private, push.dry_run)
@@ -74,10 +76,11 @@ def push(
         if push.from_variant is None:
             _require_no_build(options, writing, where)
             names = [*push.variant, *([address.variant] if address.variant else [])]
-            _push_folder(publication, folder, names, push.force)
+            with reached(folder):
+                _push_folder(publication, folder, names, push.force)
         else:
             _require_alone(push, address, options, where)
-            built_into = where.model_copy(update={"output": folder.parent})
+            built_into = where.model_copy(update={"output": str(folder.parent)})
             (planned,) = plan_builds(task, [push.from_variant], options, built_into)
             require_use([planned], writing, options.store is not None)
             if where.strict:
@@ -91,6 +94,17 @@ def push(
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on from there, and sends nothing twice") from None
     _say_version(publication, version)
+
+
+def _folder(address: Address, push: PushOptions) -> Place:
+    if not is_remote(address.place):
+        return Path(os.path.abspath(address.place))  # noqa: PTH100  # a link keeps its name
+    if push.from_variant is not None:
+        raise UsageError(
+            f"--from-variant: expected a folder of this machine, where shards lie until they are sent, got {address.place}; or build there "
+            "and push without --from-variant"
+        )
+    return address.folder
 
 
 def _require_no_build(*given: OptionModel) -> None:
@@ -113,7 +127,7 @@ def _require_alone(push: PushOptions, address: Address, options: Options, where:
             )
 
 
-def _push_folder(publication: Publication, folder: Path, names: list[str], force: bool) -> None:
+def _push_folder(publication: Publication, folder: Place, names: list[str], force: bool) -> None:
     """Sends the variants of a folder, once all that need sending were checked."""
     mine = folder_card(folder)
     found = find_variants(Address(str(folder)), names)

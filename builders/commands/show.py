@@ -11,6 +11,7 @@ from synthctx_data.dataset import find_variants, parse_address
 from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.example import CHAT
 from synthctx_data.option_model import OptionModel
+from synthctx_data.places import reached
 from synthctx_data.row_checks import wrong_spans
 
 
@@ -38,15 +39,14 @@ def show(
     name = variant or address.variant
     if name is None:
         raise UsageError(f"expected a variant, as in {address.place}:symbolic_haystack; got {place!r}")
-    (found,) = find_variants(address, [name])
-    seen = 0
-    for split, row in found.rows():
-        if split == options.split and seen == options.index:
-            if row["concept_expression"] != CHAT and (problem := wrong_spans(row)):
-                raise DatasetError(f"{row['id']} is damaged: {problem}; synthctx check finds all such rows")
-            out.print(example(row), soft_wrap=True)
-            return
-        seen += split == options.split
-    raise UsageError(
-        f"expected an --index below the examples of the split; {name} has {seen} in {options.split}, got {options.index}"
-    )
+    with reached(address.place):
+        (found,) = find_variants(address, [name])
+        row = found.row(options.split, options.index)
+        count = found.count_by_split()[options.split] if address.is_folder else "fewer"
+    if row is None:
+        raise UsageError(
+            f"expected an --index below the examples of the split; {name} has {count} in {options.split}, got {options.index}"
+        )
+    if row["concept_expression"] != CHAT and (problem := wrong_spans(row)):
+        raise DatasetError(f"{row['id']} is damaged: {problem}; synthctx check finds all such rows")
+    out.print(example(row), soft_wrap=True)

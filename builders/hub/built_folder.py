@@ -1,17 +1,17 @@
 """A folder that `synthctx build` wrote, on its way to a Hub: its task, its card, and its variants as offers."""
 
-from pathlib import Path
-
 from builders import find_task
 from builders.hub.card import CARD, Card, merge, read_card
 from builders.hub.publish import Offer, Publication, is_ours
 from synthctx_data.dataset import Address, BuiltVariant, find_variants
 from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.examine import Examined
+from synthctx_data.files import Place
+from synthctx_data.places import listed
 from synthctx_data.task import Task
 
 
-def task_of(folder: Path) -> Task:
+def task_of(folder: Place) -> Task:
     """The task of a folder's variants.
 
     Raises: UsageError if there is no such folder, or if it holds several tasks; DatasetError if a manifest names no task.
@@ -32,7 +32,7 @@ def task_of(folder: Path) -> Task:
     return find_task(*tasks)
 
 
-def folder_card(folder: Path) -> Card:
+def folder_card(folder: Place) -> Card:
     """The card of a folder.
 
     Raises: DatasetError if there is none.
@@ -53,7 +53,7 @@ def offer_of(publication: Publication, mine: Card, variant: BuiltVariant) -> Off
     variant.require_complete()
     mine.part(variant.name)  # raises an error that says what is missing
     _require_described(variant, mine)
-    here = {f"{variant.name}/{file.name}": file for file in sorted(variant.folder.iterdir()) if is_ours(file.name)}
+    here = {f"{variant.name}/{file.name}": file for file in listed(variant.folder, "*") if is_ours(file.name)}
 
     def card(theirs: Card | None) -> Card:
         if theirs and theirs.changed and mine.edited and theirs.prose != mine.prose:

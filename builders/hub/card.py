@@ -8,12 +8,10 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import yaml
-from filelock import FileLock
 from huggingface_hub import CardData
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -24,8 +22,10 @@ from synthctx_data import __version__
 from synthctx_data.dataset import Address, find_variants
 from synthctx_data.errors import DatasetError, first_line, first_problem
 from synthctx_data.examine import survey_of
-from synthctx_data.files import parse_yaml, write_text
+from synthctx_data.files import Place, parse_yaml, write_text
+from synthctx_data.locks import held
 from synthctx_data.manifest import read_manifest
+from synthctx_data.places import listed, opened
 from synthctx_data.schema import SCHEMA
 from synthctx_data.survey import Survey
 from synthctx_data.task import Task
@@ -52,6 +52,7 @@ _SIZES = (
 )
 _LARGEST = "10M<n<100M"
 _LOCK = ".lock"
+_PATIENCE = 600  # seconds for others to describe their variants
 
 
 class _Config(BaseModel):
@@ -182,7 +183,7 @@ def read_card(content: str | bytes, where: str) -> Card:
     return Card(data, text[head.end() :] if head else text)
 
 
-def require_card(folder: Path) -> None:
+def require_card(folder: Place) -> None:
     """Raises: DatasetError if the card of a folder has a form that cannot be brought up to date: before its variants are built."""
     _read(folder / CARD)
     if (folder / _LOCK).is_dir():
@@ -201,14 +202,16 @@ def update_card(
     `progress` is called with the number of further rows that were read, and `describe` writes the text about the variant. A variant
     that the card describes already is not read again.
     """
-    address = "/".join(build.folder.parts[-2:]) if build.folder.is_absolute() else build.folder.as_posix()
+    address = (
+        "/".join(build.folder.parts[-2:]) if build.is_remote or build.folder.is_absolute() else build.folder.as_posix()
+    )
     block, survey = _known_block(build), None
     if block is None:
         (variant,) = find_variants(Address(str(build.folder), build.variant))
         survey = survey_of(variant, progress, workers)
         block = describe(task, build, survey, address, build.target)
     path = build.folder / CARD
-    with FileLock(build.folder / _LOCK):
+    with held(build.folder, _LOCK, _PATIENCE):
         card = with_part(task, address, _read(path), make_part(build.variant, _footers(build.target), block))
         built = {variant.name: variant.manifest for variant in find_variants(Address(str(build.folder)))}
         write_text(path, str(finish(task, card, built, built)))
@@ -287,7 +290,7 @@ def _with_address(text: str, address: str) -> str:
     return text
 
 
-def _read(path: Path) -> Card | None:
+def _read(path: Place) -> Card | None:
     return read_card(path.read_bytes(), str(path)) if path.exists() else None
 
 
@@ -340,10 +343,11 @@ def make_part(variant: str, footers: Mapping[str, Sequence[Footer]], block: str)
     return Part(variant, {**name, "data_files": files}, {**name, **_info(footers)}, block)
 
 
-def _footers(folder: Path) -> dict[str, list[Footer]]:
+def _footers(folder: Place) -> dict[str, list[Footer]]:
     footers: dict[str, list[Footer]] = {}
-    for file in sorted(folder.glob("*.parquet")):
-        footers.setdefault(file.name.split("-")[0], []).append(Footer.of(pq.read_metadata(file), file.stat().st_size))
+    for file in listed(folder, "*.parquet"):
+        with opened(file) as parquet:
+            footers.setdefault(file.name.split("-")[0], []).append(Footer.of(parquet.metadata, file.stat().st_size))
     return footers
 
 

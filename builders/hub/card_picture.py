@@ -1,8 +1,6 @@
 """The picture in a card: histograms of the tokens of a variant's rows, and of the depths of their needles."""
 
-from pathlib import Path
-
-from synthctx_data.files import whole
+from synthctx_data.files import Place, whole
 from synthctx_data.survey import Survey
 
 PLOT = "tokens_and_depths.png"
@@ -10,7 +8,7 @@ _TOKEN_BINS = 30
 _DEPTH_BINS = 20
 
 
-def draw_card_picture(survey: Survey, title: str, file: Path) -> None:
+def draw_card_picture(survey: Survey, title: str, file: Place) -> None:
     """Writes the picture as PNG: the tokens of each row by split, and the depths of needles by hop."""
     from matplotlib.figure import Figure  # takes a third of a second, which other commands do not wait for
     from matplotlib.ticker import MaxNLocator

@@ -12,7 +12,7 @@ from builders.shards import Build
 from builders.writing.sample import SAMPLE_MODEL
 from builders.writing.store import ANSWERS
 from synthctx_data import __version__
-from synthctx_data.files import expanded
+from synthctx_data.files import Place, expanded
 from synthctx_data.manifest import read_manifest, stands_out
 from synthctx_data.option_model import flag
 from synthctx_data.options import PATHS
@@ -24,7 +24,7 @@ CARD_TEMPLATES = Path(__file__).resolve().parents[2] / "dataset_cards"
 _STORE = "answers.sqlite"  # the name of a store of answers in the commands of a card
 LICENSES = frozenset({"apache-2.0", "cc-by-4.0", "cc-by-sa-3.0", "other", "unknown"})  # that `license_of` may return
 templates = environment(CARD_TEMPLATES)
-Describe = Callable[[Task, Build, Survey, str, Path], str]  # writes the text about a built variant
+Describe = Callable[[Task, Build, Survey, str, Place], str]  # writes the text about a built variant
 
 
 def citation() -> str:
@@ -32,7 +32,7 @@ def citation() -> str:
     return templates.get_template("_citation.bib").render(version=__version__)
 
 
-def describe_variant(task: Task, build: Build, survey: Survey, address: str, folder: Path) -> str:
+def describe_variant(task: Task, build: Build, survey: Survey, address: str, folder: Place) -> str:
     """The section about a built variant, as Markdown. Its picture is written into `folder`, where its manifest lies."""
     draw_card_picture(survey, f"{task.name}: {build.variant}", folder / PLOT)
     manifest = read_manifest(folder)

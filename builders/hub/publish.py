@@ -6,7 +6,6 @@ or repeated.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TypeVar
 
 from builders.hub.card import CARD, Card, finish, read_card
@@ -15,6 +14,7 @@ from builders.hub.repository import MAIN, Change, Content, OutrunError, Reposito
 from builders.hub.versions import Difference, changelog, differences, following, latest
 from builders.writing.store import ANSWERS
 from synthctx_data.errors import ConflictError, HubError
+from synthctx_data.files import Place
 from synthctx_data.manifest import MANIFEST, Manifest, parse_manifest
 from synthctx_data.retry import retry
 from synthctx_data.task import Task
@@ -38,7 +38,7 @@ class Offer:
 
     variant: str
     manifest: Manifest
-    here: Mapping[str, Path]
+    here: Mapping[str, Place]
     card: Callable[[Card | None], Card]
     there: Mapping[str, tuple[str, str, Content]] = field(default_factory=dict)
 
@@ -141,7 +141,7 @@ class Publication:
     def _plan(self, state: State, offer: Offer) -> Change | None:
         """The change that brings the config into this state; None if the state has it already."""
         old = state.under(offer.variant)
-        add: dict[str, Path | bytes] = {
+        add: dict[str, Place | bytes] = {
             path: file for path, file in offer.here.items() if path not in old or not old[path].is_of(file)
         }
         copy = {

@@ -4,9 +4,7 @@ Shards go, a few at a time, to a side branch, whose name says what they are buil
 them to their place, and the side branch is deleted. So a push that was interrupted finds the finished shards on that branch.
 """
 
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 import pyarrow.parquet as pq
 
@@ -21,7 +19,9 @@ from builders.writing.store import ANSWERS
 from synthctx_data.dataset import file_rows
 from synthctx_data.errors import HubError
 from synthctx_data.examine import Examined, Examiner, expected
+from synthctx_data.files import Place
 from synthctx_data.manifest import MANIFEST
+from synthctx_data.places import remove_folder
 from synthctx_data.task import Task
 
 
@@ -82,7 +82,7 @@ class Relay:
         """Removes the side branch and the staging folder, if they are there."""
         if self._side.find(self._name) is not None:
             self._side.drop_branch()
-        shutil.rmtree(self._build.staging, ignore_errors=True)
+        remove_folder(self._build.staging)
 
     def _place(self, file: tuple[str, Content]) -> tuple[str, tuple[str, str, Content]]:
         path, content = file
@@ -120,7 +120,7 @@ class Relay:
 
         def send() -> None:
             state = self._state()
-            missing: dict[str, Path | bytes] = {path: file for path, file in files.items() if path not in state.files}
+            missing: dict[str, Place | bytes] = {path: file for path, file in files.items() if path not in state.files}
             if missing:
                 self._side.commit(state.sha, Change(f"{len(missing)} shards of {self._build.variant}", missing))
 

@@ -1,6 +1,7 @@
 """A repository of data sets on a Hub, to read and to change. Its errors are those of synthctx, without any token in them."""
 
 import hashlib
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 
 from synthctx_data.errors import HubError, UsageError, first_line
+from synthctx_data.files import Place
 from synthctx_data.retry import retry
 from synthctx_data.shown import hidden, keep_secret
 
@@ -63,8 +65,8 @@ class Content:
     sha256: str | None
     blob: str
 
-    def is_of(self, source: Path | bytes) -> bool:
-        """True if a local file, or these bytes, have the same content."""
+    def is_of(self, source: Place | bytes) -> bool:
+        """True if a file, or these bytes, have the same content."""
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         if size != self.size:
             return False
@@ -76,10 +78,10 @@ class Content:
 
 @dataclass(frozen=True)
 class Change:
-    """One commit: files to add (local ones, or their bytes), to copy (from a path at a revision), and to delete."""
+    """One commit: files to add (their places, or their bytes), to copy (from a path at a revision), and to delete."""
 
     message: str
-    add: Mapping[str, Path | bytes] = field(default_factory=dict)
+    add: Mapping[str, Place | bytes] = field(default_factory=dict)
     copy: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     delete: Sequence[str] = ()
 
@@ -174,7 +176,7 @@ class Repository:
         Raises: OutrunError if `parent` is no longer the newest commit, or if nobody knows whether the change arrived.
         """
         operations: list[CommitOperationAdd | CommitOperationCopy | CommitOperationDelete] = [
-            *(CommitOperationAdd(path, source) for path, source in change.add.items()),
+            *(CommitOperationAdd(path, _readable(source)) for path, source in change.add.items()),
             *(CommitOperationCopy(old, path, src_revision=revision) for path, (old, revision) in change.copy.items()),
             *(CommitOperationDelete(path) for path in change.delete),
         ]
@@ -263,7 +265,12 @@ def _log_in() -> str:
     return "there is a token here: see with `hf auth whoami` whether it is valid, and whether its owner may write there"
 
 
+def _readable(source: Place | bytes) -> Path | bytes | BinaryIO:
+    """A file's content in a form that can be sent. Of one in a store, that is read as it is sent."""
+    return source if isinstance(source, Path | bytes) else io.BufferedReader(cast(io.RawIOBase, source.open("rb")))
+
+
 @lru_cache(maxsize=4096)
-def _file_hash(file: Path) -> str:
+def _file_hash(file: Place) -> str:
     with file.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()
+        return hashlib.file_digest(cast(io.BufferedIOBase, data), "sha256").hexdigest()

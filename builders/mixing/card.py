@@ -12,6 +12,7 @@ from builders.hub.card_section import Describe, licenses_of, templates
 from builders.mixing.recipe import MixtureRecipe
 from builders.shards import Build
 from synthctx_data.dataset import parse_variant_address
+from synthctx_data.files import Place
 from synthctx_data.manifest import read_manifest, stands_out
 from synthctx_data.survey import Survey
 from synthctx_data.task import Task
@@ -20,7 +21,7 @@ from synthctx_data.task import Task
 def describe_mixture(recipe: MixtureRecipe) -> Describe:
     """The function that writes the section about the mixture of a recipe, for `update_card`."""
 
-    def describe(task: Task, build: Build, survey: Survey, address: str, folder: Path) -> str:
+    def describe(task: Task, build: Build, survey: Survey, address: str, folder: Place) -> str:
         draw_card_picture(survey, f"{task.name}: {build.variant}", folder / PLOT)
         manifest = read_manifest(folder)
         return templates.get_template("_mixture.md").render(
@@ -60,7 +61,7 @@ def _published(recipe: MixtureRecipe) -> dict[str, Any]:
 def _name(key: str, value: Any) -> Any:
     if key == "chat":
         return Path(value).name
-    if key == "data" and parse_variant_address(value).is_local:
+    if key == "data" and parse_variant_address(value).is_folder:
         place, variant = value.rsplit(":", 1)
         return f"{'/'.join(Path(place).parts[-2:])}:{variant}"
     return value

@@ -206,7 +206,7 @@ def mix(mixture: Mixture, workers: int, progress: Progress) -> bool:
     Raises: ConflictError if the folder holds something else under this name, or if another process makes the mixture; UsageError if a
     part has too few rows.
     """
-    target = mixture.build.target
+    target = mixture.folder / mixture.recipe.name
     if target.exists():
         _refuse_other(target, mixture.manifest)
         return False

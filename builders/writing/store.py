@@ -18,7 +18,7 @@ from uuid import uuid4
 from pydantic import Field, TypeAdapter, ValidationError
 
 from synthctx_data.errors import DatasetError, first_line, first_problem
-from synthctx_data.files import whole
+from synthctx_data.files import Place, whole
 from synthctx_data.tokens import TokenCounter
 
 _FORMAT = 1
@@ -264,7 +264,7 @@ def _answer(row: Sequence[Any]) -> Answer:
 ANSWERS = "answers.jsonl"  # in a variant's folder: the answers of a language model that its rows follow from
 
 
-def export(answers: Iterable[Answer], file: Path) -> int:
+def export(answers: Iterable[Answer], file: Place) -> int:
     """The number of answers that were written as JSON lines. With the file, the same rows can be built without a network."""
     count = 0
     with whole(file) as aside, aside.open("w", encoding="utf-8") as lines:

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from builders.writing.requests import AnswerLookup, Editor, Pass, Unit
 from builders.writing.sample import SAMPLE_MODEL, load_sample, refusal
 from builders.writing.store import ANSWERS, Answer, AnswerStore, export
 from synthctx_data.errors import WriterError
-from synthctx_data.files import expanded
+from synthctx_data.files import Place, expanded
 from synthctx_data.options import Options
 from synthctx_data.task import ConceptExpression
 
@@ -71,7 +70,7 @@ class WrittenExpression(ConceptExpression):
             "rejected_answers": self.results.rejected,
         }
 
-    def keep(self, folder: Path) -> None:
+    def keep(self, folder: Place) -> None:
         """Writes the answers that were used, unless they come with this package."""
         if self.setting.options.model is not None:
             with stored_answers(self.setting.options) as answers:
