@@ -1,4 +1,6 @@
-"""Shards written by tasks on a Ray cluster, which send them back: the machines need not see one folder.
+"""Shards written by tasks on a Ray cluster, whose machines need no folder in common.
+
+They get the corpus from the cluster, and send shards back. Into a store such as s3://bucket/folder, each machine writes its own shards.
 
 Ray is used in a process of its own, since it prints to the terminal, may wait without end for a head that is gone, and may end the
 process that uses it.
@@ -14,11 +16,11 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
-from builders.shards import Build, Progress, Shard, keep_shard, shard_bytes
+from builders.carried import Carried, carry, unpack
+from builders.shards import Build, Progress, Shard, keep_shard, shard_bytes, write_shard
 from builders.workers import MOST_LOST, ctrl_c_ignored, end_with_parent, sendable
 from synthctx_data.errors import BuildError, SynthctxError, UsageError, first_line
-from synthctx_data.files import expanded
-from synthctx_data.options import PATHS, Options
+from synthctx_data.places import reached
 
 _ADDRESS = re.compile(r"(ray://)?(?P<host>[\w.-]+|\[[\da-fA-F:]+\]):(?P<port>\d{1,5})")
 _CONNECT_SECONDS = 90  # for a cluster that answers at its port
@@ -36,7 +38,6 @@ def write_by_ray(build: Build, shards: Sequence[Shard], address: str, progress: 
     """
     _require_ray()
     _require_answer(address)
-    build = replace(build, options=_from_anywhere(build.options))
     here, there = get_context("spawn").Pipe()
     driver = get_context("spawn").Process(target=_drive, args=(build, list(shards), address, there), daemon=True)
     with ctrl_c_ignored():  # the parent alone answers Ctrl-C
@@ -58,21 +59,6 @@ def write_by_ray(build: Build, shards: Sequence[Shard], address: str, progress: 
     finally:
         driver.kill()
         driver.join()
-
-
-def _from_anywhere(options: Options) -> Options:
-    """The options with whole paths in place of relative ones: tasks run in other folders."""
-
-    def whole_path(place: str) -> str:
-        path = expanded(place)
-        return str(path.absolute()) if path.exists() else place
-
-    named = {name: getattr(options, name) for name in PATHS if getattr(options, name)}
-    whole = {
-        name: tuple(map(whole_path, given)) if isinstance(given, tuple) else whole_path(given)
-        for name, given in named.items()
-    }
-    return options.model_copy(update=whole)
 
 
 def _require_ray() -> None:
@@ -120,6 +106,19 @@ def _drive(build: Build, shards: list[Shard], address: str, pipe: Connection) ->
     os._exit(0)  # what Ray does at the end of a process may take minutes if the head is gone
 
 
+def shard_task(job: tuple[Build, Carried], shard: Shard) -> bytes | None:
+    """The content of a shard's file; None if it was written into a store. This is a task on a machine of the cluster."""
+    import ray
+
+    build, carried = job
+    build = replace(build, options=unpack(build.options, carried, ray.get))
+    if not build.is_remote:
+        return shard_bytes(build, shard)
+    with reached(build.folder):
+        write_shard(build, shard, lambda rows: None)
+    return None
+
+
 class _Tasks:
     """The tasks of a build on a cluster: as many at a time as it has room for."""
 
@@ -141,8 +140,9 @@ class _Tasks:
         """Hands out all shards, and keeps them as they come."""
         ray = self._ray
         room = _AHEAD * max(int(ray.cluster_resources().get("CPU", 1)), 1)
-        write = ray.remote(max_retries=0)(shard_bytes)
-        job = ray.put(self._build)
+        write = ray.remote(max_retries=0)(shard_task)
+        options, carried = carry(self._build.options, ray.put)
+        job = ray.put((replace(self._build, options=options), carried))
         pending: dict[Any, Shard] = {}
         missed = 0
         while self._waiting or pending:
@@ -172,7 +172,8 @@ class _Tasks:
         except errors.RayError as error:
             self._repeat(shard, error)
             return
-        keep_shard(self._build, shard, content)
+        if content is not None:
+            keep_shard(self._build, shard, content)
         self._pipe.send(shard.rows)
 
     def _repeat(self, shard: Shard, error: Exception) -> None:

@@ -23,7 +23,7 @@ from synthctx_data.errors import CorpusError
 from synthctx_data.example import Document
 from synthctx_data.files import expanded
 from synthctx_data.matching import comparable, comparables
-from synthctx_data.places import here
+from synthctx_data.places import here, is_remote
 from synthctx_data.sections import sections
 
 _SHAPES = (
@@ -79,9 +79,9 @@ def read_corpus(specs: Iterable[str], text_column: str = "text", in_sections: bo
     passed = PassedOver()
     reader = _Reader(text_column, passed, in_sections)
     digest = hashlib.sha256()
-    specs = [here(spec) for spec in specs]
-    labels = _labels(specs) if in_sections else [None] * len(specs)
-    for spec, label in zip(specs, labels, strict=True):
+    places = [(spec, here(spec)) for spec in specs]
+    labels = _labels(places) if in_sections else [None] * len(places)
+    for (_, spec), label in zip(places, labels, strict=True):
         refused: CorpusError | None = None
         used = 0
         for place, row in corpus_rows(spec, passed, label):
@@ -97,13 +97,18 @@ def read_corpus(specs: Iterable[str], text_column: str = "text", in_sections: bo
     return Corpus(tuple(reader.documents), tuple(reader.questions), digest.hexdigest(), passed)
 
 
-def _labels(specs: Sequence[str]) -> list[str]:
+def _labels(places: Sequence[tuple[str, str]]) -> list[str]:
     """What the names of files begin with, for each of several folders, so that like names stay apart.
 
     It is the end of the folder's path that no other folder has. Files alone stand in their folders. One folder needs none.
+
+    places: what --corpus says of each, and its path on this machine.
     """
-    folders = [Path(os.path.abspath(expanded(spec))) for spec in specs]  # noqa: PTH100  # a link keeps its name
-    folders = [path.parent if path.is_file() else path for path in folders]
+    folders = []
+    for spec, place in places:
+        path = spec.partition("://")[2] if is_remote(spec) else expanded(place)
+        folder = Path(os.path.abspath(path))  # noqa: PTH100  # a link keeps its name
+        folders.append(folder.parent if expanded(place).is_file() else folder)
     if len(set(folders)) == 1:
         return [""] * len(folders)
     tails = ([_end(path, parts) for path in folders] for parts in count(1))

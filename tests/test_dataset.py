@@ -38,9 +38,9 @@ def test_an_address_is_read_as_it_is_written(address: Address) -> None:
 def test_a_folder_here_may_have_any_name(folder: Path) -> None:
     assert parse_address(str(folder)) == Address(str(folder))
     assert parse_address(f"{folder}:symbolic_padding") == Address(str(folder), "symbolic_padding")
-    with pytest.raises(UsageError, match=r"--revision v1: .* is a folder here"):
+    with pytest.raises(UsageError, match=r"--revision v1: .* is a folder"):
         parse_address(str(folder), "v1")
-    with pytest.raises(UsageError, match=r"--revision v1: .* is a folder here"):
+    with pytest.raises(UsageError, match=r"--revision v1: .* is a folder"):
         parse_address(f"{folder}:symbolic_padding@v1")
 
 

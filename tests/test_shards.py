@@ -340,7 +340,7 @@ def test_ray_gives_the_same_files_whatever_is_killed(tmp_path: Path) -> None:
     with ray_head(port) as head, started("-m", "builders", *command, *sizes, "ray", *ray, cwd=tmp_path) as running:
         for killed in (1, 2):
             wait_until(lambda killed=killed: len(list(there.glob(".*/train*.parquet"))) >= killed, running)
-            kill(f"raylet.*{head}", "ray::shard_bytes")
+            kill(f"raylet.*{head}", "ray::shard_task")
         wait_until(lambda: len(list(there.glob(".*/train*.parquet"))) >= 4, running)
         for part in ("gcs_server", "raylet"):
             kill(f"{part}.*{head}")
