@@ -24,6 +24,7 @@ from synthctx_data.manifest import MANIFEST, Manifest, differing, make_manifest,
 _SOURCES = {"corpus", "model"}  # settings that stand in a manifest as what was read
 _FINISH_SECONDS = 60  # for another part that ends at the same time
 _PARTS = 2  # shards for each worker, in one part of a build
+_RAY_PART = 64  # shards in one part of a build on a cluster: about 4 GB
 
 
 def build_variant(
@@ -107,7 +108,7 @@ def _move_to_its_place(build: Build) -> None:
 
 
 def build_in_parts(
-    build: Build, done: Collection[str], workers: int = 1, progress: Progress = lambda rows: None
+    build: Build, done: Collection[str], workers: int = 1, ray: str | None = None
 ) -> Iterator[Sequence[Shard]]:
     """The shards of the variant in order, a few at a time. Each is `done` (a set of file names) or lies in the staging folder.
 
@@ -121,11 +122,11 @@ def build_in_parts(
         require_no_part(build)
         _open_staging(build, manifest_of(build), build.planned)
         for is_done, group in groupby(build.planned, key=lambda shard: shard.name in done):
-            together = list(group)
-            for first in range(0, len(together), _PARTS * workers):
-                part = together[first : first + _PARTS * workers]
+            together, size = list(group), _RAY_PART if ray else _PARTS * workers
+            for first in range(0, len(together), size):
+                part = together[first : first + size]
                 if not is_done:
-                    _write_missing(build, part, workers, None, progress)
+                    _write_missing(build, part, workers, ray, lambda rows: None)
                 yield part
         examples_of(build).expression.keep(build.staging)
 

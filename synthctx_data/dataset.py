@@ -174,11 +174,8 @@ class BuiltVariant:
         """The row groups of a variant in a folder, a few at a time, in order: what several processes can read at once."""
         found, start = [], Counter[str]()
         for split, file, metadata in self._footers:
-            for first in range(0, metadata.num_row_groups, _GROUPS):
-                groups = range(first, min(first + _GROUPS, metadata.num_row_groups))
-                rows = sum(metadata.row_group(i).num_rows for i in groups)
-                found.append(Piece(split, start[split], rows, file, groups))
-                start[split] += rows
+            found += pieces_in(split, start[split], file, metadata)
+            start[split] += metadata.num_rows
         return found
 
     def missing(self) -> list[str]:
@@ -273,6 +270,17 @@ class Piece:
             if is_remote(self.file):
                 raise
             raise DatasetError(f"{self.file} is damaged, remove its folder and build again: {error}") from error
+
+
+def pieces_in(split: str, start: int, file: Place, metadata: pq.FileMetaData) -> list[Piece]:
+    """The pieces of a file, whose first row has the index `start` in its split."""
+    found = []
+    for first in range(0, metadata.num_row_groups, _GROUPS):
+        groups = range(first, min(first + _GROUPS, metadata.num_row_groups))
+        rows = sum(metadata.row_group(i).num_rows for i in groups)
+        found.append(Piece(split, start, rows, file, groups))
+        start += rows
+    return found
 
 
 def find_variants(address: Address, names: list[str] | None = None) -> list[BuiltVariant]:

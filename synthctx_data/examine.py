@@ -1,7 +1,7 @@
 """One pass over all rows of a variant, which finds their faults and makes a survey of them."""
 
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -17,6 +17,7 @@ from synthctx_data.row_checks import Expected, RowFindings, check_row
 from synthctx_data.survey import RowFacts, Survey, facts_of
 from synthctx_data.tokens import load_counter
 
+Progress = Callable[[int], None]
 _FEW_TOKENS = 2**23  # of fewer, one process is done before others have started
 
 
@@ -64,31 +65,40 @@ def _depths(depth: str) -> tuple[float, ...] | None:
 
 
 class Examiner:
-    """An examiner of rows: call `add` with the rows of each split in the order of their indices, then `done`."""
+    """An examiner of rows: call `add` or `add_pieces` with the rows of each split in the order of their indices, then `done`.
 
-    def __init__(self, asked: Expected) -> None:
+    It is a context, at whose end the processes end that look at pieces.
+    """
+
+    def __init__(self, asked: Expected, workers: int = 1) -> None:
         self._asked = asked
         self._checker = Checker(asked)
         self._survey = Survey()
+        self._crew = _Crew(_Look(replace(asked, counter=None), asked.counter is not None), workers)
 
-    def add(self, rows: Iterable[tuple[str, dict[str, Any]]], progress: Callable[[int], None]) -> None:
+    def __enter__(self) -> "Examiner":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._crew.end()
+
+    def add(self, rows: Iterable[tuple[str, dict[str, Any]]], progress: Progress) -> None:
         """Examines rows, each with its split. `progress` is called with the number of further rows that were examined."""
         for split, row in rows:
             self._checker.add(split, row)
             self._survey.add(split, row)
             progress(1)
 
-    def add_in_processes(self, variant: BuiltVariant, progress: Callable[[int], None], workers: int) -> None:
-        """Examines all rows of a local variant in several processes."""
-
-        def take(split: str, findings: RowFindings | None, facts: RowFacts) -> None:
+    def add_pieces(self, pieces: Sequence[Piece], progress: Progress) -> None:
+        """Examines the rows of pieces."""
+        if self._crew.workers == 1:
+            self.add(((piece.split, row) for piece in pieces for row in piece.rows()), progress)
+            return
+        for split, findings, facts in self._crew.look_at(pieces, self._survey):
             assert findings is not None
             self._checker.take(split, findings)
             self._survey.take(split, facts)
             progress(1)
-
-        look = _Look(replace(self._asked, counter=None), self._asked.counter is not None)
-        _in_processes(variant, look, self._survey, take, workers)
 
     def done(self) -> Examined:
         """The findings in all rows that were added."""
@@ -135,67 +145,79 @@ def _look_at(piece: Piece) -> list[tuple[RowFindings | None, RowFacts]]:
     return _look.at(piece)
 
 
-def _in_processes(
-    variant: BuiltVariant,
-    look: _Look,
-    survey: Survey,
-    take: Callable[[str, RowFindings | None, RowFacts], None],
-    workers: int,
-) -> None:
-    """Looks at all rows of a variant in several processes, and takes what they saw in the rows' order."""
-    pieces = variant.pieces()
-    pool = ProcessPoolExecutor(min(workers, len(pieces)), get_context("spawn"), _start, (look,))
-    try:
-        seen = pool.map(_look_at, pieces)
-        for split, row in variant.rows():  # meanwhile
-            if not survey.judge(split, row):
-                break
-        for piece, rows in zip(pieces, seen, strict=True):
-            for findings, facts in rows:
-                take(piece.split, findings, facts)
-    except BrokenProcessPool as error:
-        raise DatasetError(
-            "a worker process was killed while it read rows; is there enough memory? Call again"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+class _Crew:
+    """Processes that look at rows."""
+
+    def __init__(self, look: _Look, workers: int) -> None:
+        self.workers = workers
+        self._look = look
+        self._pool: ProcessPoolExecutor | None = None
+
+    def look_at(self, pieces: Sequence[Piece], survey: Survey) -> Iterator[tuple[str, RowFindings | None, RowFacts]]:
+        """What there is to each row of some pieces, with its split, in their order. Meanwhile the survey judges as many as it wants."""
+        self._pool = self._pool or ProcessPoolExecutor(
+            self.workers, get_context("spawn"), initializer=_start, initargs=(self._look,)
+        )
+        try:
+            seen = self._pool.map(_look_at, pieces)
+            for piece in pieces:
+                if not all(survey.judge(piece.split, row) for row in piece.rows()):
+                    break
+            for piece, rows in zip(pieces, seen, strict=True):
+                yield from ((piece.split, findings, facts) for findings, facts in rows)
+        except BrokenProcessPool as error:
+            raise DatasetError(
+                "a worker process was killed while it read rows; is there enough memory? Call again"
+            ) from error
+
+    def end(self) -> None:
+        """Ends the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
 
-def _is_worth_processes(variant: BuiltVariant, workers: int) -> bool:
-    tokens = variant.manifest.get("max_tokens", 1)
-    return workers > 1 and variant.address.is_folder and (variant.count() or 0) * tokens >= _FEW_TOKENS
+def worth(tokens: int, workers: int) -> int:
+    """The number of processes, at most `workers`, that are worth their start for rows of so many tokens in all."""
+    return workers if tokens >= _FEW_TOKENS else 1
 
 
-def survey_of(variant: BuiltVariant, progress: Callable[[int], None], workers: int = 1) -> Survey:
+def _worth(variant: BuiltVariant, workers: int) -> int:
+    if not variant.address.is_folder:
+        return 1
+    tokens = (variant.count() or 0) * variant.manifest.get("max_tokens", 1)
+    return min(worth(tokens, workers), len(variant.pieces()))
+
+
+def survey_of(variant: BuiltVariant, progress: Progress, workers: int = 1) -> Survey:
     """The survey of a variant. Any number of processes makes the same.
 
     Raises: DatasetError if a file cannot be read, or if worker processes are killed.
     """
-    survey = Survey()
-
-    def take(split: str, findings: RowFindings | None, facts: RowFacts) -> None:
-        survey.take(split, facts)
-        progress(1)
-
-    if _is_worth_processes(variant, workers):
-        _in_processes(variant, _Look(), survey, take, workers)
+    survey, crew = Survey(), _Crew(_Look(), _worth(variant, workers))
+    if crew.workers == 1:
+        for split, row in variant.rows():
+            survey.add(split, row)
+            progress(1)
         return survey
-    for split, row in variant.rows():
-        survey.add(split, row)
-        progress(1)
+    try:
+        for split, _, facts in crew.look_at(variant.pieces(), survey):
+            survey.take(split, facts)
+            progress(1)
+    finally:
+        crew.end()
     return survey
 
 
-def examine(variant: BuiltVariant, asked: Expected, progress: Callable[[int], None], workers: int = 1) -> Examined:
+def examine(variant: BuiltVariant, asked: Expected, progress: Progress, workers: int = 1) -> Examined:
     """The findings in all rows of a variant. Any number of processes finds the same.
 
     Raises: DatasetError if a file cannot be read, or if worker processes are killed.
     """
-    examiner = Examiner(asked)
-    if _is_worth_processes(variant, workers):
-        examiner.add_in_processes(variant, progress, workers)
-    else:
-        examiner.add(variant.rows(), progress)
-    found = examiner.done()
+    with Examiner(asked, _worth(variant, workers)) as examiner:
+        if variant.address.is_folder:
+            examiner.add_pieces(variant.pieces(), progress)
+        else:
+            examiner.add(variant.rows(), progress)
+        found = examiner.done()
     found.report.faults["complete"] = list(dict.fromkeys([*variant.missing(), *found.report.faults["complete"]]))
     return found

@@ -11,14 +11,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from upath import UPath
 
 from synthctx_data.errors import PlaceError, SynthctxError, UsageError, first_line
 from synthctx_data.files import Place, expanded, whole_folder
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # those of ours that bring a store's package
 _LOCAL = ("file", "local")
@@ -98,8 +99,11 @@ def _is_of_store(error: Exception) -> bool:
 
 
 @contextmanager
-def opened(file: Place) -> Iterator[pq.ParquetFile]:
+def opened(file: Place) -> Iterator["pq.ParquetFile"]:
     """A Parquet file, of which only the parts that are read are fetched."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     if isinstance(file, Path):
         with pq.ParquetFile(file) as parquet:
             yield parquet

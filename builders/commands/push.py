@@ -28,7 +28,7 @@ from synthctx_data.options import Options
 from synthctx_data.places import is_remote, reached
 
 _PANEL = panel("What to push, and where to", 0)
-_NOT_READ = ("output", "ray", "part", "estimate")  # options of a build that --from-variant has no use for
+_NOT_READ = ("output", "part", "estimate")  # options of a build that --from-variant has no use for
 
 
 class PushOptions(OptionModel):
@@ -88,7 +88,7 @@ def push(
             with alone(planned.build):
                 if planned.is_to_be_written:
                     write_answers(planned, writing, writing.spending(str(options.model)))
-                _relay(publication, planned, where.processes, push.force)
+                _relay(publication, planned, where, push.force)
             say_notes(planned)
         version = publication.finish()
     except KeyboardInterrupt:
@@ -144,7 +144,7 @@ def _push_folder(publication: Publication, folder: Place, names: list[str], forc
         _say(publication, publication.send(offer))
 
 
-def _relay(publication: Publication, planned: PlannedBuild, workers: int, force: bool) -> None:
+def _relay(publication: Publication, planned: PlannedBuild, where: RunOptions, force: bool) -> None:
     """Builds a variant and sends it shard by shard."""
     variant = planned.build.variant
     relay = Relay(planned.task, planned.build, publication.repository)
@@ -156,7 +156,7 @@ def _relay(publication: Publication, planned: PlannedBuild, workers: int, force:
         _say(publication, publication.would_send(relay.manifest))
         return
     with progress_bar(planned.name, planned.rows) as progress:
-        examined = relay.gather(publication.private, workers, progress)
+        examined = relay.gather(publication.private, where.processes, where.ray, progress)
     _require_sound(variant, examined, force)
     _say(publication, publication.send(relay.offer(examined)))
     relay.clear()

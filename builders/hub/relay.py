@@ -16,12 +16,12 @@ from builders.hub.publish import Offer, Publication, persist
 from builders.hub.repository import Change, Content, Repository, State
 from builders.shards import Build, Progress, Shard
 from builders.writing.store import ANSWERS
-from synthctx_data.dataset import file_rows
+from synthctx_data.dataset import Piece, file_rows, pieces_in
 from synthctx_data.errors import HubError
-from synthctx_data.examine import Examined, Examiner, expected
+from synthctx_data.examine import Examined, Examiner, expected, worth
 from synthctx_data.files import Place
 from synthctx_data.manifest import MANIFEST
-from synthctx_data.places import remove_folder
+from synthctx_data.places import opened, remove_folder
 from synthctx_data.task import Task
 
 
@@ -48,21 +48,23 @@ class Relay:
         there = {path for path in state.under(self._build.variant) if path.endswith(".parquet")}
         return shards == there and CARD in state.files
 
-    def gather(self, private: bool, workers: int, progress: Progress) -> Examined:
+    def gather(self, private: bool, workers: int, ray: str | None, progress: Progress) -> Examined:
         """The findings in all rows of the variant. Shards that the side branch lacks are built and sent there.
 
         Raises: HubError if the Hub refuses or cannot be reached; the errors of a build.
         """
         self._side.create(private)
-        examiner = Examiner(expected(self.manifest))
         done = {path.rpartition("/")[2] for path in self._state().under(self._name)}
-        for part in build_in_parts(self._build, done, workers):
-            here = [shard for shard in part if shard.name not in done]
-            for shard in part:
-                self._examine(shard, here=shard in here, examiner=examiner, progress=progress)
-            if here:
-                self._bring(here)
-        return examiner.done()
+        tokens = sum(shard.rows for shard in self._build.planned) * self._build.options.max_tokens
+        with Examiner(expected(self.manifest), worth(tokens, workers)) as examiner:
+            for part in build_in_parts(self._build, done, workers, ray):
+                if part[0].name in done:  # the shards of a part are all done, or none is
+                    for shard in part:
+                        self._examine_there(shard, examiner, progress)
+                else:
+                    examiner.add_pieces([piece for shard in part for piece in self._pieces(shard)], progress)
+                    self._bring(part)
+            return examiner.done()
 
     def offer(self, examined: Examined) -> Offer:
         """The offer of the variant, whose shards are on the side branch."""
@@ -96,24 +98,28 @@ class Relay:
             )
         return state
 
-    def _examine(self, shard: Shard, here: bool, examiner: Examiner, progress: Progress) -> None:
-        if here:
-            path = self._build.staging / shard.name
-            with path.open("rb") as file:
-                self._read(shard, pq.ParquetFile(file), path.stat().st_size, examiner, progress)
-            return
-        state, there = self._state(), f"{self._name}/{shard.name}"
-        with self._side.open(there, state.sha) as remote:
-            self._read(shard, pq.ParquetFile(remote), state.files[there].size, examiner, progress)
+    def _pieces(self, shard: Shard) -> list[Piece]:
+        """The pieces of a shard in the staging folder."""
+        file = self._build.staging / shard.name
+        with opened(file) as parquet:
+            metadata = parquet.metadata
+        self._note(shard, metadata, file.stat().st_size)
+        return pieces_in(shard.split, shard.start, file, metadata)
 
-    def _read(self, shard: Shard, parquet: pq.ParquetFile, size: int, examiner: Examiner, progress: Progress) -> None:
-        if parquet.metadata.num_rows != shard.rows:
-            raise HubError(
-                f"{self._side.name}: expected {shard.rows} rows in {shard.name} on the branch {self._name}, "
-                f"found {parquet.metadata.num_rows}; delete that branch, and call again"
-            )
-        examiner.add(((shard.split, row) for row in file_rows(parquet, shard.name)), progress)
-        self._footers.setdefault(shard.split, []).append(Footer.of(parquet.metadata, size))
+    def _examine_there(self, shard: Shard, examiner: Examiner, progress: Progress) -> None:
+        """Examines a shard on the side branch."""
+        state, there = self._state(), f"{self._name}/{shard.name}"
+        with self._side.open(there, state.sha) as remote, pq.ParquetFile(remote) as parquet:
+            if parquet.metadata.num_rows != shard.rows:
+                raise HubError(
+                    f"{self._side.name}: expected {shard.rows} rows in {shard.name} on the branch {self._name}, "
+                    f"found {parquet.metadata.num_rows}; delete that branch, and call again"
+                )
+            examiner.add(((shard.split, row) for row in file_rows(parquet, shard.name)), progress)
+            self._note(shard, parquet.metadata, state.files[there].size)
+
+    def _note(self, shard: Shard, metadata: pq.FileMetaData, size: int) -> None:
+        self._footers.setdefault(shard.split, []).append(Footer.of(metadata, size))
 
     def _bring(self, shards: Sequence[Shard]) -> None:
         files = {f"{self._name}/{shard.name}": self._build.staging / shard.name for shard in shards}
