@@ -153,8 +153,11 @@ def load(address: str, split: str = "train", limit: int | None = None) -> "datas
     Raises: UsageError if there is no such data set, variant or split.
     """
     from synthctx_data.dataset import load_rows, parse_variant_address
+    from synthctx_data.places import reached
 
-    return load_rows(parse_variant_address(str(address)), split, limit)
+    found = parse_variant_address(str(address))
+    with reached(found.place):
+        return load_rows(found, split, limit)
 
 
 @_called_from_python
@@ -170,10 +173,13 @@ def check(
     from synthctx_data.command import progress_bar
     from synthctx_data.dataset import find_variants, parse_variant_address
     from synthctx_data.examine import examine, expected
+    from synthctx_data.places import reached
 
-    (variant,) = find_variants(parse_variant_address(address))
-    with progress_bar(f"checking {variant.name}", variant.count()) as progress:
-        return examine(variant, expected(variant.manifest, max_tokens, depth, tokenizer), progress)
+    found = parse_variant_address(address)
+    with reached(found.place):
+        (variant,) = find_variants(found)
+        with progress_bar(f"checking {variant.name}", variant.count()) as progress:
+            return examine(variant, expected(variant.manifest, max_tokens, depth, tokenizer), progress)
 
 
 @_called_from_python

@@ -127,12 +127,10 @@ class _Lease:
     def _make(self, number: int) -> bool:
         """True if this process made the object of this number, and nobody else did."""
         file = self._folder / f"{self._name}.{number}"
-        try:
-            file.fs.pipe_file(file.path, self._content(0), mode="create")
-        except FileExistsError:
-            return False
         self._object = file
-        if not self._is_mine():  # some stores know no mode "create"
+        with suppress(FileExistsError):  # which an answer that was lost may leave to the next attempt
+            file.fs.pipe_file(file.path, self._content(0), mode="create")
+        if not self._is_mine():  # some stores know no mode "create", and the last one to write wins
             return False
         self._thread = threading.Thread(target=self._renew, daemon=True)
         self._thread.start()

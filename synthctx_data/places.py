@@ -26,7 +26,22 @@ _LOCAL = ("file", "local")
 _RETRIES = {"max_attempts": 6, "mode": "standard"}  # of botocore: half a minute in all
 _CONFIG = {"connect_timeout": 10, "read_timeout": 60, "retries": _RETRIES}
 _OPTIONS: dict[str, dict[str, Any]] = {scheme: {"config_kwargs": _CONFIG} for scheme in ("s3", "s3a")}
-_OF_STORES = ("adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "fsspec", "gcsfs", "google", "s3fs")  # packages
+_OF_STORES = {  # packages
+    *(
+        "adlfs",
+        "aiobotocore",
+        "aiohttp",
+        "azure",
+        "botocore",
+        "fsspec",
+        "gcsfs",
+        "google",
+        "httpx",
+        "httpx2",
+        "huggingface_hub",
+        "s3fs",
+    )
+}
 
 
 def is_remote(place: str | Place) -> bool:
@@ -49,6 +64,7 @@ def at(place: str | Place) -> Place:
     try:
         path = UPath(place, use_listings_cache=False, **_OPTIONS.get(scheme, {}))  # others write there, too
         path.fs  # noqa: B018  # it is made when it is first asked for
+        path / "name"  # which there is no place for without a bucket
     except ImportError as error:
         extra = f'pip install "synthctx[{_EXTRAS[scheme]}]"' if scheme in _EXTRAS else first_line(error)
         raise UsageError(
@@ -95,7 +111,7 @@ def reached(place: str | Place) -> Iterator[None]:
 
 def _is_of_store(error: Exception) -> bool:
     origins = {one.__module__.partition(".")[0] for one in type(error).__mro__}
-    return isinstance(error, OSError | TimeoutError) or not origins.isdisjoint(_OF_STORES)
+    return isinstance(error, OSError | TimeoutError) or bool(origins & _OF_STORES)
 
 
 @contextmanager

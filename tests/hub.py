@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -408,3 +409,9 @@ def hub_server() -> Iterator[Hub]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+def environment(hub: Hub, home: Path, token: str = TOKEN) -> dict[str, str]:
+    """The variables by which a process reaches the Hub."""
+    settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home / "hf"), "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1"}
+    return {**settings, "HF_HUB_OFFLINE": "0"}

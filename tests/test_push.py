@@ -32,7 +32,7 @@ from synthctx_data.options import Options
 from synthctx_data.survey import Survey
 from tests.commands import Ran, process, started, synthctx, wait_until
 from tests.conftest import CORPORA, IDS, VARIANTS, options_for
-from tests.hub import TOKEN, Hub, Repo, hub_server
+from tests.hub import TOKEN, Hub, Repo, environment, hub_server
 from tests.llm_server import llm_server
 
 pytestmark = pytest.mark.filterwarnings(
@@ -46,11 +46,6 @@ INTERRUPTED = (130, "synthctx: interrupted; the same command goes on from there,
 def hub() -> Iterator[Hub]:
     with hub_server() as listening:
         yield listening
-
-
-def environment(hub: Hub, home: Path, token: str = TOKEN) -> dict[str, str]:
-    settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home / "hf"), "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1"}
-    return {**settings, "HF_HUB_OFFLINE": "0"}
 
 
 @contextlib.contextmanager
