@@ -16,7 +16,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from synthctx_data.corpus_files import BrokenRow, Passage, PassedOver, Row, corpus_rows, short
 from synthctx_data.errors import CorpusError
@@ -62,22 +62,34 @@ class Question:
 class Corpus:
     """Distinct documents, the questions about them, a hash of every row that was read (`identity`), and what was passed over."""
 
-    documents: tuple[Document, ...]
+    documents: Sequence[Document]
     questions: tuple[Question, ...]
     identity: str
     passed: PassedOver
 
 
-def read_corpus(specs: Iterable[str], text_column: str = "text", in_sections: bool = False) -> Corpus:
+class Documents(Protocol):
+    """Something that documents can be appended to."""
+
+    def __len__(self) -> int: ...
+
+    def append(self, document: Document) -> None:
+        """Adds a document."""
+
+
+def read_corpus(
+    specs: Iterable[str], text_column: str = "text", in_sections: bool = False, into: Documents | None = None
+) -> Corpus:
     """The corpus that several files, folders or Hub data sets make together, in their order.
 
     Those of a store, such as s3://bucket/folder, are copied to this machine first. `text_column` names the field with the text of a
     document that comes without a question. Texts are cut into passages, or, with `in_sections`, into sections that say where they stand.
+    The documents go `into` what is given, and are then not among those that are returned.
 
     Raises: UsageError if one does not exist, CorpusError if one cannot be read, or if none of its rows can be used.
     """
-    passed = PassedOver()
-    reader = _Reader(text_column, passed, in_sections)
+    passed, documents = PassedOver(), list[Document]()
+    reader = _Reader(text_column, passed, in_sections, documents if into is None else into)
     digest = hashlib.sha256()
     places = [(spec, here(spec)) for spec in specs]
     labels = _labels(places) if in_sections else [None] * len(places)
@@ -94,7 +106,7 @@ def read_corpus(specs: Iterable[str], text_column: str = "text", in_sections: bo
                 passed.add("rows that cannot be used, passed over", str(error))
         if refused and not used:
             raise refused
-    return Corpus(tuple(reader.documents), tuple(reader.questions), digest.hexdigest(), passed)
+    return Corpus(tuple(documents), tuple(reader.questions), digest.hexdigest(), passed)
 
 
 def _labels(places: Sequence[tuple[str, str]]) -> list[str]:
@@ -123,11 +135,11 @@ def _end(path: Path, parts: int) -> str:
 class _Reader:
     """A collector of questions, and of documents, each of which gets a number when it is first seen."""
 
-    def __init__(self, text_column: str, passed: PassedOver, in_sections: bool) -> None:
+    def __init__(self, text_column: str, passed: PassedOver, in_sections: bool, documents: Documents) -> None:
         self._text_column = text_column
         self._in_sections = in_sections
         self._passed = passed
-        self.documents: list[Document] = []
+        self.documents = documents
         # By a hash of the document, since a million texts should not be held twice.
         self._numbers: dict[bytes, int] = {}
         self.questions: list[Question] = []

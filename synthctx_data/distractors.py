@@ -4,33 +4,36 @@ import hashlib
 import sys
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
-from synthctx_data.corpora import Corpus, read_corpus
+from synthctx_data.corpora import Corpus
 from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Document, Page
+from synthctx_data.files import whole_folder
 from synthctx_data.hub import read_from
 from synthctx_data.layout import Layout
 from synthctx_data.matching import comparable, comparables, holds
 from synthctx_data.options import Options
+from synthctx_data.ready_corpus import ReadyDocuments, ready_corpus
 from synthctx_data.rules import question_names
 from synthctx_data.seeding import Stream
 
 T = TypeVar("T")
 _NOTHING = object()
+_MOST_PAGES = 100_000  # that a pool keeps: some hundreds of megabytes
 _MANY = 100_000  # documents; an index of more takes long enough for a progress bar
 _FIRST = 4096  # documents that are sorted first: more than most contexts hold
 
 
 class Pool:
-    """Documents that many examples share. Each is rendered, counted and normalised once, when it is first needed."""
+    """Documents that many examples share. Each is rendered, counted and normalised when it is first needed, and kept a while."""
 
     def __init__(self, layout: Layout, documents: Sequence[Document]) -> None:
         self._layout = layout
@@ -41,7 +44,16 @@ class Pool:
         """The page of the document at this index."""
         page = self._pages.get(index)
         if page is None:
-            page = self._pages[index] = self._layout.page(self.documents[index])
+            if len(self._pages) >= _MOST_PAGES:
+                self._pages.clear()  # rather than all memory is filled
+            page = self._pages[index] = self._make_page(index)
+        return page
+
+    def _make_page(self, index: int) -> Page:
+        if not isinstance(self.documents, ReadyDocuments):
+            return self._layout.page(self.documents[index])
+        page = self._layout.page(self.documents[index], int(self.documents.tokens[index]))
+        self.documents.tokens[index] = page.tokens
         return page
 
     def normal(self, index: int) -> str:
@@ -111,6 +123,21 @@ class Bm25:
 
     @cached_property
     def _index(self) -> Any:
+        """The index; None if there is no word in the documents. That of a corpus that lies ready is stored beside it, and mapped."""
+        import bm25s
+
+        if not isinstance(self._documents, ReadyDocuments):
+            return self._make_index()
+        folder = self._documents.folder / "bm25"
+        with FileLock(self._documents.folder / "bm25.lock"):
+            if not folder.is_dir():
+                with whole_folder(folder) as aside:
+                    aside.mkdir()
+                    if index := self._make_index():
+                        index.save(aside, show_progress=False)
+        return bm25s.BM25.load(folder, mmap=True, show_progress=False) if any(folder.iterdir()) else None
+
+    def _make_index(self) -> Any:
         import bm25s
         from bm25s.tokenization import Tokenized, Tokenizer
 
@@ -237,24 +264,7 @@ def read_safely(layout: Layout, options: Options, in_sections: bool = False) -> 
 
     Raises: UsageError or CorpusError as `read_corpus` does.
     """
-    corpus = read_corpus(options.corpus, options.corpus_text_column, in_sections)
-    documents = []
-    for document in corpus.documents:
-        title, text = layout.escape(document.title), layout.escape(document.text)
-        if (title, text) != (document.title, document.text):
-            corpus.passed.add(
-                "documents whose special tokens and document numbers were taken apart", repr(document.text[:60])
-            )
-            document = replace(document, title=title, text=text)  # noqa: PLW2901  # all others stay the same objects
-        documents.append(document)
-    questions = []
-    for question in corpus.questions:
-        texts = [question.text, *(answer for hop in question.hops for answer in hop.answers)]
-        if any(layout.escape(text) != text for text in texts):
-            corpus.passed.add("questions with special tokens of the tokenizer, passed over", repr(question.text[:60]))
-        else:
-            questions.append(question)
-    return replace(corpus, documents=tuple(documents), questions=tuple(questions))
+    return ready_corpus(layout, options.corpus, options.corpus_text_column, in_sections)
 
 
 def model_identity(model: str) -> str:

@@ -39,6 +39,7 @@ class Layout:
     """The layout of a task. It renders and counts the frame of a prompt, the numbers of documents, and the documents (pages)."""
 
     def __init__(self, task: str, counter: TokenCounter) -> None:
+        self.task = task
         self.counter = counter
         self._address, self._forms = f"{task}/_example", f"{task}/_forms"
         self._titled = wording(self._address, "document", "title", "text")
@@ -111,18 +112,18 @@ class Layout:
         needed = sum(page.tokens for page in pages) + sum(self.numbers(len(pages)).tokens[: len(pages)])
         return needed + self.frame(Concept(question, "", (), ())).tokens <= max_tokens
 
-    def page(self, document: Document) -> Page:
-        """The page of a document: rendered as in a prompt, with its tokens counted."""
-        return self.pages([document])[0]
+    def page(self, document: Document, tokens: int = 0) -> Page:
+        """The page of a document: rendered as in a prompt, with its tokens, which are counted if they are not known (0)."""
+        return self.pages([document], [tokens] if tokens else None)[0]
 
-    def pages(self, documents: list[Document]) -> list[Page]:
-        """The pages of documents, in order.
+    def pages(self, documents: list[Document], tokens: list[int] | None = None) -> list[Page]:
+        """The pages of documents, in order. Their tokens are counted, unless they are known.
 
         Raises: TokenizerError if the tokenizer gives a document no tokens.
         """
         forms = [self._form(document) for document in documents]
         bodies = [form.fill(title=d.title, text=d.text) for form, d in zip(forms, documents, strict=True)]
-        counts = self.counter.units(bodies, self._around)
+        counts = tokens or self.counter.units(bodies, self._around)
         if min(counts) <= 0:
             empty = documents[counts.index(min(counts))].text[:60]
             raise TokenizerError(f"--tokenizer: expected one that gives every text tokens; it gives none to {empty!r}")

@@ -149,7 +149,7 @@ def here(place: str) -> str:
         if not found:
             raise UsageError(f"expected a file or a folder at {place}, and there is nothing")
         said = json.dumps([place, {name: _version(about) for name, about in found.items()}], sort_keys=True)
-        kept = _cache() / hashlib.sha256(said.encode()).hexdigest()[:16]
+        kept = cache_folder() / "copies" / hashlib.sha256(said.encode()).hexdigest()[:16]
         if not kept.is_dir():
             _fetch(path, found, kept)
     return str(kept / path.name)
@@ -172,8 +172,9 @@ def _fetch(path: UPath, found: dict[str, Any], kept: Path) -> None:
             path.fs.get_file(name, str(target))
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "synthctx"
+def cache_folder() -> Path:
+    """The folder for what can be made again: SYNTHCTX_CACHE, or else ~/.cache/synthctx. It may not be there."""
+    return expanded(os.environ.get("SYNTHCTX_CACHE") or "~/.cache/synthctx")
 
 
 def remove_folder(folder: Place) -> None:

@@ -1,7 +1,10 @@
 """Real files for tests: a corpus, tokenizers of every make, and builds."""
 
+import atexit
 import os
+import shutil
 import string
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["COLUMNS"] = "100"
+os.environ["SYNTHCTX_CACHE"] = tempfile.mkdtemp(prefix="synthctx-tests-")
 os.environ["OMP_NUM_THREADS"] = "1"  # of several workers, each with a thread a core, each waits for the others
 
 from builders import TASKS
@@ -17,6 +21,7 @@ from builders.examples import Examples
 from builders.writing.sample import SIZES
 from synthctx_data.options import Options
 
+atexit.register(shutil.rmtree, os.environ["SYNTHCTX_CACHE"], ignore_errors=True)
 DATA = Path(__file__).parent / "data"
 CORPUS = DATA / "nq-open-oracle-500.jsonl.gz"
 CORPORA = {

@@ -33,7 +33,7 @@ def there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Store]:
     with store() as running:
         for name, value in running.environment.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.setenv("SYNTHCTX_CACHE", str(tmp_path / "cache"))
         S3FileSystem.clear_instance_cache()  # its clients have the address of an earlier store
         yield running
 
@@ -100,7 +100,7 @@ def test_keys_that_expire_lose_nothing_that_was_done(there: Store, tmp_path: Pat
     assert "expired" in ran.stderr
     assert "what is done is kept" in ran.stderr
     there.fault = lambda method, path: ""
-    with pytest.raises(UsageError, match="expected a variant in .*, one of none"):
+    with pytest.raises(UsageError, match=r"expected a variant in .*, one of none"):
         api.check(f"{PLACE}/mdqa_synth:symbolic_haystack")
     with patch.object(locks, "_DEAD_SECONDS", 0.5):  # of the lease that could not be given up
         assert synthctx(*COMMAND, "--output", PLACE, "--workers", 1, cwd=tmp_path).returncode == 0
