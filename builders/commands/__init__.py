@@ -25,6 +25,16 @@ For example:
 Called again after an interruption, it goes on where it stopped.
 "synthctx list" names tasks and variants.""",
     ),
+    "plan": (
+        "plan",
+        """Say what a build will take: time, memory, disk, requests and money.
+
+For example:
+  synthctx plan mdqa_synth templated_haystack --max-tokens 131072 --train 100000
+
+Some rows are made and measured, which takes some seconds. The options are those
+of the build. What calls took that built the variant stands beside it.""",
+    ),
     "finish": (
         "finish",
         """Finish variants whose shards were built in parts.

@@ -79,28 +79,30 @@ def _build_reached(
 
 def _build(planned: PlannedBuild, where: RunOptions) -> None:
     from builders.build import build_part, build_variant
+    from builders.forecast import noting
 
     job = planned.build
     part = parse_part(where.part) if where.part else None
     shards = part.of(job.planned) if part else job.planned
     missing, fresh = [], True
-    try:
-        with progress_bar(planned.name, sum(shard.rows for shard in shards)) as progress:
-            if part:
-                missing = build_part(job, part, where.processes, where.ray, progress)
-            else:
-                fresh = build_variant(job, where.processes, where.ray, progress)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; what is done lies in {job.staging}, and the same command goes on from there"
-        ) from None
+    with noting(planned) as built:
+        try:
+            with progress_bar(planned.name, sum(shard.rows for shard in shards)) as progress:
+                if part:
+                    missing = build_part(job, part, where.processes, where.ray, built.counted(progress))
+                else:
+                    fresh = build_variant(job, where.processes, where.ray, built.counted(progress))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted; what is done lies in {job.staging}, and the same command goes on from there"
+            ) from None
+        if not missing:
+            describe(planned, fresh, where.processes)
     if missing:
         out.print(
             f"{job.target}: part {part} is done; {len(missing)} of {len(job.planned)} shards are missing",
             soft_wrap=True,
         )
-    else:
-        describe(planned, fresh, where.processes)
 
 
 def describe(planned: PlannedBuild, fresh: bool, workers: int) -> None:

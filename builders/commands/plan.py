@@ -1,0 +1,127 @@
+"""synthctx plan: what a build will take, and what it took."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.table import Table
+
+from builders import find_task
+from builders.commands import writing_tables
+from builders.commands.build import say_notes
+from builders.forecast import Forecast, Took, forecast, taken
+from builders.planned_build import PlannedBuild, RunOptions, plan_builds, require_use
+from builders.writing.options import WritingOptions
+from builders.writing.run import estimate_writing
+from synthctx_data.command import OptionsFile, err, out, table
+from synthctx_data.errors import WriterError
+from synthctx_data.options import Options
+from synthctx_data.places import reached
+
+_WORKERS = (1, 16, 128)  # beside those that are asked for
+
+
+def plan(
+    task: Annotated[str, Parameter(help="A task, e.g. mdqa_synth.")],
+    variants: Annotated[tuple[str, ...], Parameter(help="Variants, e.g. symbolic_haystack.")],
+    /,
+    *,
+    options: Annotated[Options, Parameter(name="*")] = Options(),
+    writing: Annotated[WritingOptions, Parameter(name="*")] = WritingOptions(),
+    where: Annotated[RunOptions, Parameter(name="*")] = RunOptions(),
+    config: OptionsFile = None,
+) -> None:
+    """Prints what the builds of variants will take. Nothing is written, and nobody is asked."""
+    planned = plan_builds(find_task(task), variants, options, where)
+    require_use(planned, writing, where.estimate or options.store is not None)
+    measured = [(one, _forecast(one)) for one in planned]
+    with reached(where.output):
+        out.print(_table(measured, where.processes))
+    written = [one.examples for one in planned if one.is_written and not one.is_from_sample]
+    if written:
+        cost = estimate_writing(written)
+        out.print(writing_tables.cost(cost, writing.spending(str(options.model)), str(written[0].options.model)))
+
+
+def _forecast(planned: PlannedBuild) -> Forecast | None:
+    """What a build will take; None as long as a language model has not written its documents."""
+    try:
+        if err.is_terminal:
+            err.print(f"{planned.name}: making some rows, which takes some seconds", soft_wrap=True)
+        found = forecast(planned)
+    except WriterError:
+        return None
+    say_notes(planned)
+    return found
+
+
+def _table(measured: Sequence[tuple[PlannedBuild, Forecast | None]], processes: int) -> Table:
+    """The table of forecasts: a column for each variant."""
+    shown = table({"": "left", **{one.build.variant: "right" for one, _ in measured}}, [])
+    lines: dict[str, list[str]] = {}
+    for one, found in measured:
+        for name, said in _lines(one, found, processes).items():
+            lines.setdefault(name, []).append(said)
+    for column in shown.columns[1:]:
+        column.overflow = "fold"
+    for name, values in lines.items():
+        shown.add_row(name, *values)
+    unmeasured = any(found is None for _, found in measured)
+    shown.caption = (
+        "? is measured when the language model has written the documents."
+        if unmeasured
+        else (
+            "Measured on some rows, on this machine. A worker has a core of its own; more workers than files do not help."
+        )
+    )
+    shown.caption_justify = "left"
+    return shown
+
+
+def _lines(planned: PlannedBuild, found: Forecast | None, processes: int) -> dict[str, str]:
+    tokens = planned.rows * planned.build.options.max_tokens
+    workers = sorted({*_WORKERS, processes})
+    return {
+        "rows": f"{planned.rows:,}",
+        "tokens": f"{found.tokens if found else tokens:,}",
+        "files": f"{len(planned.build.planned):,}",
+        "disk": _bytes(found.disk) if found else "?",
+        "memory of a worker": _bytes(found.memory) if found else "?",
+        "CPU: a worker's start": duration(found.start) if found else "?",
+        "CPU: build": duration(found.build) if found else "?",
+        "CPU: describe": duration(found.describe) if found else "?",
+        **{f"on {_count(n)}": duration(found.seconds(n)) if found else "?" for n in workers},
+        **_took(taken(planned) if found else []),
+    }
+
+
+def _took(calls: Sequence[Took]) -> dict[str, str]:
+    """What calls took that built the variant, if any did."""
+    rows, cpu, seconds = (sum(getattr(one, name) for one in calls) for name in ("rows", "cpu", "seconds"))
+    return {
+        "took: rows": f"{rows:,}" if calls else "-",
+        "took: CPU": duration(cpu) if calls else "-",
+        "took: time": duration(seconds) if calls else "-",
+    }
+
+
+def _count(workers: int) -> str:
+    return "1 worker" if workers == 1 else f"{workers} workers"
+
+
+def _bytes(size: int) -> str:
+    for unit, scale in (("TB", 1e12), ("GB", 1e9)):
+        if size >= scale:
+            return f"{size / scale:,.1f} {unit}"
+    return f"{size / 1e6:,.1f} MB"
+
+
+def duration(seconds: float) -> str:
+    """A time in the two largest units that it has: 3 h 20 min, 5 min 3 s, 0.4 s."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min" if hours < 48 else f"{hours // 24:,} d {hours % 24} h"
