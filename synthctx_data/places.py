@@ -104,8 +104,8 @@ def reached(place: str | Place) -> Iterator[None]:
             raise
         kind = type(error).__name__
         raise PlaceError(
-            f"expected {place} to be a place that can be reached and written, and it is not: {kind}: {first_line(error)}; what is done is "
-            "kept: call again when it can"
+            f"expected {place} to be a place that can be reached and written, and it is not: {kind}: {first_line(error)}; see that it is "
+            "there, that the network is up, and that your keys are valid, and call again: what is done is kept"
         ) from error
 
 

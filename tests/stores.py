@@ -38,7 +38,7 @@ class Store:
 
 
 @contextmanager
-def store() -> Iterator[Store]:
+def store(host: str = "127.0.0.1") -> Iterator[Store]:
     """A store with an empty bucket."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     mine, moto = Store(), DomainDispatcherApplication(create_backend_app)
@@ -56,8 +56,8 @@ def store() -> Iterator[Store]:
         answer: Iterable[bytes] = moto(environ, start)
         return _half(b"".join(answer)) if fault == "cut" and method == "GET" else answer
 
-    server = make_server("127.0.0.1", 0, application, threaded=True)
-    mine.address = f"http://127.0.0.1:{server.server_port}"
+    server = make_server(host, 0, application, threaded=True)
+    mine.address = f"http://{host}:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
