@@ -13,7 +13,7 @@ from pathlib import Path
 
 from builders.build import manifest_of
 from builders.planned_build import PlannedBuild
-from builders.shards import Progress, write_tables
+from builders.shards import Progress, ranges, write_tables
 from synthctx_data.files import Place
 from synthctx_data.schema import to_table
 from synthctx_data.survey import facts_of
@@ -90,15 +90,12 @@ def forecast(planned: PlannedBuild) -> Forecast:
 def _sampled(sizes: dict[str, int], questions: int, seconds: Callable[[], float]) -> Iterator[tuple[str, int]]:
     """The splits and indices of a sample: blocks of neighbours, since these may share a context, until the time is up."""
     split, size = max(sizes.items(), key=lambda one: one[1])
-    most = max(size // _BLOCKS, 1)
-    for block in range(_BLOCKS):
-        until = _SECONDS * (block + 1) / _BLOCKS
-        start = size * block // _BLOCKS
-        for done in range(most):
+    for number, block in enumerate(ranges(size, _BLOCKS), 1):
+        until = _SECONDS * number / _BLOCKS
+        for done, index in enumerate(block):
             if done >= _FEWEST * questions and seconds() > until and done % questions == 0:
                 break
-            if start + done < size:
-                yield split, start + done
+            yield split, index
 
 
 def _peak() -> int:

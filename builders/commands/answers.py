@@ -12,9 +12,13 @@ from builders.writing.store import Answer, AnswerStore, export, exported
 from synthctx_data.command import command_line, out, table
 from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.files import expanded
+from synthctx_data.places import at, reached
 
 _Store = Annotated[Path, Parameter(help="A store of answers, e.g. synthctx/answers.sqlite.")]
 _File = Annotated[Path, Parameter(help="A file of answers as JSON lines.")]
+_Target = Annotated[
+    str, Parameter(help="A file for answers as JSON lines, here or in a store such as s3://bucket/answers.jsonl.")
+]
 
 app = command_line("answers", "")  # its help stands in builders/commands/__init__.py
 
@@ -49,15 +53,17 @@ def list_answers(
 
 
 @app.command(name="export")
-def export_answers(store: _Store, file: _File, /) -> None:
+def export_answers(store: _Store, file: _Target, /) -> None:
     """Write all answers as JSON lines: enough to build the same rows anywhere, without a network.
 
     For example:
       synthctx answers export synthctx/answers.sqlite answers.jsonl
     """
-    if expanded(file).resolve() == expanded(store).resolve():
+    target = at(file)
+    if isinstance(target, Path) and target.resolve() == expanded(store).resolve():
         raise UsageError(f"expected another file than the store to write to, got {file} for both")
-    count = export(_open(store), expanded(file))
+    with reached(target):
+        count = export(_open(store), target)
     out.print(f"{file}: {count} answers", soft_wrap=True)
 
 
