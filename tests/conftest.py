@@ -13,8 +13,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["COLUMNS"] = "100"
-CACHE = "" if "SYNTHCTX_CACHE" in os.environ else tempfile.mkdtemp(prefix="synthctx-tests-")
-os.environ.setdefault("SYNTHCTX_CACHE", CACHE)  # that of the process which started this one, if it has one
+os.environ.setdefault("SYNTHCTX_CACHE", f"{tempfile.gettempdir()}/synthctx-tests-{os.getpid()}")
 os.environ["OMP_NUM_THREADS"] = "1"  # of several workers, each with a thread a core, each waits for the others
 
 from builders import TASKS
@@ -22,7 +21,7 @@ from builders.examples import Examples
 from builders.writing.sample import SIZES
 from synthctx_data.options import Options
 
-atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+atexit.register(shutil.rmtree, f"{tempfile.gettempdir()}/synthctx-tests-{os.getpid()}", ignore_errors=True)
 DATA = Path(__file__).parent / "data"
 CORPUS = DATA / "nq-open-oracle-500.jsonl.gz"
 CORPORA = {

@@ -108,7 +108,7 @@ def test_a_pool_keeps_no_more_pages_than_it_may(texts: str) -> None:
         pool = Pool(layout(), ready(texts).documents)
         bodies = [page.body for page in pool.pages(range(len(pool.documents)), [])]
         assert len(pool._pages) <= 10
-    assert bodies == [layout().page(document).body for document in pool.documents]
+    assert bodies == [page.body for page in layout().pages(list(pool.documents))]
 
 
 def test_without_a_cache_folder_it_is_read_for_each(
