@@ -1,6 +1,7 @@
 """synthctx answers: lists the answers in a store, exports them as JSON lines, and imports these."""
 
 from collections import Counter, defaultdict
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -38,11 +39,11 @@ def list_answers(
       synthctx answers list synthctx/answers.sqlite
       synthctx answers list synthctx/answers.sqlite --unit mdqa_synth/train/000007
     """
-    answers = _open(store)
-    if unit is None:
-        out.print(_table(answers))
-        return
-    wanted = [answer for answer in answers if answer.unit.startswith(unit)]
+    with closing(_open(store)) as answers:
+        if unit is None:
+            out.print(_table(answers))
+            return
+        wanted = [answer for answer in answers if answer.unit.startswith(unit)]
     if not wanted:
         raise UsageError(
             f"--unit: no answer in {store} has a unit that begins with {unit!r}; units look like mdqa_synth/train/000007"
@@ -62,8 +63,8 @@ def export_answers(store: _Store, file: _Target, /) -> None:
     target = at(file)
     if isinstance(target, Path) and target.resolve() == expanded(store).resolve():
         raise UsageError(f"expected another file than the store to write to, got {file} for both")
-    with reached(target):
-        count = export(_open(store), target)
+    with reached(target), closing(_open(store)) as answers:
+        count = export(answers, target)
     out.print(f"{file}: {count} answers", soft_wrap=True)
 
 

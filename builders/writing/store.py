@@ -252,8 +252,12 @@ def _is_gone(asker: str) -> bool:
 
 
 def _uri(file: Path, read: bool) -> str:
-    """The address of a database. Where nothing can be written, SQLite must not look for the files that it would make beside it."""
-    mode = "rwc" if not read else "ro" if os.access(file.parent, os.W_OK) else "ro&immutable=1"
+    """The address of a database.
+
+    Where nothing can be written, SQLite must not look for the files that it makes beside it. Elsewhere it must be able to remove them.
+    """
+    folder, own = (os.access(place, os.W_OK) for place in (file.parent, file))
+    mode = "rwc" if not read else "ro&immutable=1" if not folder else "rw" if own else "ro"
     return f"file:{quote(str(file.absolute()))}?mode={mode}"
 
 
