@@ -145,12 +145,17 @@ def missing_shards(build: Build, shards: Sequence[Shard]) -> list[Shard]:
     In a store, a file is whole or absent.
     """
     there = {file.name for file in build.staging.glob("*.parquet")}
-    return [shard for shard in shards if shard.name not in there or not (build.is_remote or _is_whole(build, shard))]
+    return [
+        shard
+        for shard in shards
+        if shard.name not in there or not (build.is_remote or is_whole(build.staging / shard.name, shard))
+    ]
 
 
-def _is_whole(build: Build, shard: Shard) -> bool:
+def is_whole(file: Place, shard: Shard) -> bool:
+    """True if a file of this machine holds the rows of a shard."""
     try:
-        return bool(pq.read_metadata(build.staging / shard.name).num_rows == shard.rows)
+        return bool(pq.read_metadata(file).num_rows == shard.rows)
     except (OSError, pa.ArrowException):
         return False
 

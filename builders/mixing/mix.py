@@ -18,7 +18,7 @@ import pyarrow as pa
 from builders.build import alone, build_variant, manifest_of
 from builders.mixing.chats import read_chats
 from builders.mixing.recipe import MixtureRecipe, Part, divided
-from builders.shards import SHARD_TOKENS, Build, Shard, plan_shards, row_groups, write_tables
+from builders.shards import SHARD_TOKENS, Build, Shard, is_whole, plan_shards, row_groups, write_tables
 from synthctx_data.corpus_files import PassedOver
 from synthctx_data.dataset import find_variants, load_rows, parse_variant_address
 from synthctx_data.errors import ConflictError, SynthctxError, UsageError
@@ -256,7 +256,7 @@ def _write_split(mixture: Mixture, split: str, folder: Path, progress: Progress)
     tokens = sum(rows["num_tokens"])
     count = -(-tokens // SHARD_TOKENS)
     for shard in plan_shards(split, len(rows), count):
-        if (folder / shard.name).exists():
+        if is_whole(folder / shard.name, shard):
             progress(shard.rows)
             continue
         with whole(folder / shard.name) as aside, aside.open("wb") as file:
