@@ -79,6 +79,18 @@ For example:
 
 The exit code is 1 if there is a fault.""",
     ),
+    "export": (
+        "export",
+        """Write rows in the formats of other tools, as JSON lines.
+
+For example:
+  synthctx export synthctx/mdqa_synth:symbolic_haystack train.jsonl
+  synthctx export synthctx/mdqa_synth:symbolic_haystack train.jsonl --format axolotl
+
+openai: messages, as for fine-tuning at OpenAI. sharegpt: conversations.
+alpaca: instruction and output. text: one text, by a tokenizer's chat template.
+The same set gives the same bytes each time.""",
+    ),
     "push": (
         "push",
         """Put variants on the Hugging Face Hub, where load_dataset finds them.
