@@ -171,6 +171,10 @@ class HeadScores:
                 examples, steps, needles = (arrays.get_tensor(name) for name in ("examples", "steps", "needles"))
                 if examples.ndim != 3 or not examples.size or np.isnan(examples).all():
                     raise ValueError(f"expected scores (example, layer, head), got {examples.shape}")
+                if len(ids) != len(examples) or len(contexts) not in (0, len(ids)):
+                    raise ValueError(f"expected an id and a context for each of {len(examples)} examples")
+                if not all(isinstance(one, str) for one in (*ids, *contexts)):
+                    raise ValueError("expected ids and contexts to be texts")
                 return cls(examples, steps, needles, ids, about, contexts)
         except (OSError, SafetensorError, AttributeError, TypeError, KeyError, ValueError) as error:
             raise DatasetError(

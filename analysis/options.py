@@ -1,12 +1,23 @@
 """The options of finding, knocking out, patching and comparing heads, and of ranking data sets."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from cyclopts import Parameter
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from synthctx_data.errors import UsageError
 from synthctx_data.option_model import SEVERAL, OptionModel, panel
-from training.options import ANSWERS_PANEL, DATA_PANEL, ModelOptions, Name, Positive, ReadingOptions, Recipe
+from training.options import (
+    ANSWERS_PANEL,
+    DATA_PANEL,
+    Folder,
+    ModelOptions,
+    Name,
+    Positive,
+    ReadingOptions,
+    Recipe,
+    Split,
+)
 
 ScoreName = Literal["wu", "wu_forced", "mass", "qrhead", "logit", "edge", "ablate"]
 
@@ -24,8 +35,14 @@ class DetectOptions(ReadingOptions):
     """What counts as the needle: all of it, or only the sentence that states its answer."""
     top: Annotated[Positive, _HEADS] = 10
     """Heads to show."""
-    output: Annotated[Name | None, DATA_PANEL] = None
+    output: Annotated[Folder | None, DATA_PANEL] = None
     """The folder of scores and figures. Default: heads/MODEL/DATA_SPLIT_SCORE."""
+
+    @model_validator(mode="after")
+    def _calibrates_mass(self) -> Self:
+        if not self.calibrate and self.score != "mass":
+            raise UsageError("--no-calibrate: it is read with --score mass only; leave it out")
+        return self
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the scores of a row."""
@@ -39,7 +56,7 @@ class AtlasOptions(ModelOptions):
     """The model's name in the atlas, such as smollm2-135m."""
     data: Annotated[list[Name], Field(min_length=1), SEVERAL, DATA_PANEL]
     """Data sets, as PLACE:VARIANT, one for each number of tokens."""
-    split: Annotated[Name, DATA_PANEL] = "validation"
+    split: Annotated[Split, DATA_PANEL] = "validation"
     """The split whose rows are read."""
     limit: Annotated[Positive, DATA_PANEL] = 20
     """Rows of each data set to score heads on."""
@@ -47,7 +64,7 @@ class AtlasOptions(ModelOptions):
     """Rows for the scores edge and ablate, which take longest."""
     scores: Annotated[list[ScoreName], Field(min_length=1), SEVERAL, _HEADS] = list(get_args(ScoreName))
     """The scores of a head; see analysis/detect.py --help."""
-    output: Annotated[Name, DATA_PANEL] = "analysis/atlas"
+    output: Annotated[Folder, DATA_PANEL] = "analysis/atlas"
     """The folder of the atlas."""
     work: Annotated[Name, DATA_PANEL] = "heads/atlas"
     """The folder of unfinished work."""
@@ -89,7 +106,7 @@ class KnockoutOptions(ConditionOptions):
     """The layers that as many random heads are drawn from: those of the highest heads, others, or all."""
     exclude_layers: Annotated[list[Annotated[int, Field(ge=0)]], SEVERAL, Parameter(show_default=False), _HEADS] = []
     """Layers from which no control head is drawn, e.g. the first, which the model cannot do without."""
-    output: Annotated[Name | None, DATA_PANEL] = None
+    output: Annotated[Folder | None, DATA_PANEL] = None
     """The folder of answers, curves and table. Default: knockout/MODEL/DATA_SPLIT_MODE_PHASE."""
 
     def decisive(self) -> dict[str, Any]:
@@ -112,7 +129,7 @@ class PatchOptions(ConditionOptions):
     """How many of the highest heads of each model are its retrieval heads."""
     positions: Annotated[Literal["answer", "question", "needle", "all"], _HEADS] = "all"
     """Where heads are patched. The paper does not say."""
-    output: Annotated[Name | None, DATA_PANEL] = None
+    output: Annotated[Folder | None, DATA_PANEL] = None
     """The folder of answers and table. Default: patch/MODEL/DATA_SPLIT_DONOR_POSITIONS."""
 
     def decisive(self) -> dict[str, Any]:
@@ -133,7 +150,7 @@ class CompareOptions(OptionModel):
     """How many of the highest heads are compared."""
     thresholds: Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], SEVERAL] = [0.0, 0.1, 0.5]
     """The scores from which on a head is a retrieval head; 0: any score above 0."""
-    output: Name = "comparison"
+    output: Folder = "comparison"
     """The folder of tables and figures."""
 
 
@@ -142,11 +159,11 @@ class RankOptions(Recipe):
 
     target: Annotated[Name, DATA_PANEL]
     """The data that the model is wanted for, as PLACE:VARIANT: the real ones."""
-    target_split: Annotated[Name, DATA_PANEL] = "validation"
+    target_split: Annotated[Split, DATA_PANEL] = "validation"
     """The split of the target on which heads are scored."""
     limit: Annotated[Positive, DATA_PANEL] = 32
     """Rows of the target to score heads on."""
-    output: Annotated[Name, DATA_PANEL] = "ranking"
+    output: Annotated[Folder, DATA_PANEL] = "ranking"
     """The folder of adapters, scores and table."""
     score: Annotated[ScoreName, _HEADS] = "wu_forced"
     """The score of a head; see analysis/detect.py --help."""

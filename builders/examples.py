@@ -26,6 +26,7 @@ _HOSTS, _HOST_TOKENS = 16, 128  # the most pages of which one may hold a needle,
 _NEEDLES = 0.75  # the share of a context that the needles of several questions may take
 _REST = 32  # tokens for other documents, at least
 _NUMBER = 98  # the index of a document whose number has two digits
+_OF_CORPORA = ("corpus_text_column", "distractors")  # options that say how --corpus is read
 _ARRANGED = 32  # contexts, full ones, whose questions are arranged together
 
 
@@ -282,3 +283,5 @@ def check_read(task: Task, variant: str, options: Options) -> None:
             others = f"only {', '.join(who)} {verb}" if who else f"no variant of {task.name} {verb}"
             apart = f", or build {variant} in a call of its own" if who else ""
             raise UsageError(f"{flag(name)}: {variant} does not read it, {others}; leave it out{apart}")
+        if name in _OF_CORPORA and not options.corpus and "corpus" not in task.variant(variant).expression.reads:
+            raise UsageError(f"{flag(name)}: it is read with --corpus only; add that or leave it out")

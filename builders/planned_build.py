@@ -27,7 +27,7 @@ _PANEL = panel("Where and how", 6)
 class RunOptions(OptionModel):
     """The options that say where and how a data set is built. None of them decides a row."""
 
-    output: Annotated[str, _PANEL] = "synthctx"
+    output: Annotated[str, Field(min_length=1), _PANEL] = "synthctx"
     """The folder that the data set goes into, as OUTPUT/TASK: a local one, or one of a store such as s3://bucket/folder."""
     workers: Annotated[int | None, Field(ge=1), _PANEL] = None
     """Processes. Any number gives the same rows. Default: one for each core."""
@@ -118,6 +118,10 @@ def _output(text: str) -> Place:
 
 
 def _store(options: Options, output: str) -> str:
+    if options.store is not None and is_remote(options.store):
+        raise UsageError(
+            f"--store: expected a file of this machine, got {options.store}; answers export writes into a store such as S3"
+        )
     if options.store is None and is_remote(output):
         raise UsageError(f"--store: expected a file of this machine for the answers, as --output is {output}; name one")
     return options.store or str(at(output) / "answers.sqlite")

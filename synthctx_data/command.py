@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 from cyclopts.config import Yaml
 from rich import box
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from synthctx_data.errors import SynthctxError
+from synthctx_data.errors import SynthctxError, UsageError
 from synthctx_data.files import expanded, read_yaml
 from synthctx_data.option_model import OptionModel, panel
 from synthctx_data.shown import SafeConsole, hidden, require_environment, visible
@@ -118,7 +118,7 @@ def _in_one_line(error: BaseException, given: Sequence[str]) -> tuple[str, int]:
         case SynthctxError():
             return str(error), error.exit_code
         case CycloptsError():
-            return f"{str(error).rstrip('.')}; got: {shlex.join(given)} (try --help)", 2
+            return _of_the_call(error, given), 2
         case ModuleNotFoundError():
             return f"expected {error.name}, which is not installed; pip install -c constraints.txt -e '.[analysis]'", 1
         case KeyboardInterrupt():
@@ -133,6 +133,12 @@ def _in_one_line(error: BaseException, given: Sequence[str]) -> tuple[str, int]:
     )
 
 
+def _of_the_call(error: CycloptsError, given: list[str]) -> str:
+    if isinstance(error, MissingArgumentError) and error.argument and not given:
+        return f"{error.argument.name} is missing (try --help)"
+    return f"{str(error).rstrip('.')}; got: {shlex.join(given)} (try --help)"
+
+
 def _of_the_system(error: OSError | MemoryError) -> str:
     name = type(error).__name__
     if isinstance(error, MemoryError) or not isinstance(error.filename, str | bytes):
@@ -145,7 +151,9 @@ def _options_file(app: App, commands: tuple[str, ...], arguments: Any) -> None:
     for argument in arguments:
         if "--config" in argument.names and argument.tokens:
             file = expanded(argument.tokens[0].value)
-            read_yaml(file, "--config: expected options by name")
+            for name, value in read_yaml(file, "--config: expected options by name").items():
+                if isinstance(value, dict):
+                    raise UsageError(f"--config: expected options by name, got {name!r} with names below it in {file}")
             Yaml(file, must_exist=True, use_commands_as_keys=False)(app, commands, arguments)
             return
 

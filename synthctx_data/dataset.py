@@ -65,6 +65,8 @@ def parse_address(text: str, revision: str | None = None) -> Address:
     Raises: UsageError if the text is not an address, or if a local folder comes with a revision.
     """
     whole = _home(text)
+    if not text:
+        raise UsageError("expected PLACE:VARIANT@REVISION, such as synthctx/mdqa_synth:symbolic_haystack; got ''")
     if Path(whole).is_dir():  # the name of a folder may hold ":" and "@"
         found = Address(whole, None, revision)
     else:
@@ -73,7 +75,12 @@ def parse_address(text: str, revision: str | None = None) -> Address:
             raise UsageError(
                 f"expected PLACE:VARIANT@REVISION, such as synthctx/mdqa_synth:symbolic_haystack; got {text!r}"
             )
+        if match["revision"] and revision and match["revision"] != revision:
+            raise UsageError(f"--revision {revision}: {text} names another revision; leave one of them out")
         found = Address(_home(match["place"]), match["variant"], match["revision"] or revision)
+        folder, _, name = whole.rpartition(":")
+        if match["variant"] is None and folder and Path(folder).is_dir():  # what follows is no name of a variant
+            found = Address(folder, name, revision)
     if found.is_folder and found.revision is not None:
         raise UsageError(
             f"--revision {found.revision}: {found.place} is a folder, and only a set on the Hub has revisions; leave it out"
@@ -86,14 +93,16 @@ def _home(text: str) -> str:
     return str(expanded(text)) if text.startswith("~") else text
 
 
-def parse_variant_address(text: str) -> Address:
-    """The address of one variant in a text, as `--data` takes it.
+def parse_variant_address(text: str, option: str = "--data") -> Address:
+    """The address of one variant in a text, as an option takes it.
 
     Raises: UsageError as `parse_address` does, and if the address names no variant.
     """
     found = parse_address(text)
     if found.variant is None:
-        raise UsageError(f"--data: expected PLACE:VARIANT, such as synthctx/mdqa_synth:symbolic_haystack; got {text!r}")
+        raise UsageError(
+            f"{option}: expected PLACE:VARIANT, such as synthctx/mdqa_synth:symbolic_haystack; got {text!r}"
+        )
     return found
 
 
@@ -296,6 +305,8 @@ def find_variants(address: Address, names: list[str] | None = None) -> list[Buil
     for name in wanted:
         if name not in there:
             raise UsageError(f"expected a variant in {folder}, one of {', '.join(there) or 'none'}; got {name!r}")
+    if not there and any(folder.glob("*.parquet")):
+        raise UsageError(f"expected PLACE:VARIANT, and {folder} is a variant: give {folder.parent}:{folder.name}")
     if not there:
         raise UsageError(f"expected variants in {folder}, such as symbolic_haystack/train-*.parquet; found none")
     return [BuiltVariant(name, address) for name in wanted or there]
@@ -311,6 +322,8 @@ def load_rows(address: Address, split: str, limit: int | None = None) -> Any:
 
     Raises: UsageError if there is no such data set, split or variant; DatasetError if its rows have another schema.
     """
+    if address.is_folder:
+        find_variants(address)  # whose error says which there are
     try:
         rows = _load(address, split=split)
     except DatasetError as error:
@@ -326,6 +339,8 @@ def has_split(address: Address, split: str) -> bool:
     """True if a data set has a split of this name. False also if it cannot be loaded."""
     import datasets
 
+    if address.is_folder:
+        return split in BuiltVariant(str(address.variant), address).count_by_split()
     try:
         return split in datasets.get_dataset_split_names(address.place, address.variant, revision=address.revision)
     except (OSError, ValueError, datasets.exceptions.DatasetsError):
@@ -365,9 +380,9 @@ def _load(address: Address, **options: Any) -> Any:
         with read_from(address.place, _EXPECTED):
             import datasets
 
-            if is_remote(address.place):
-                copy = Path(here(f"{address.place.rstrip('/')}/{address.variant}"))
-                found = BuiltVariant(copy.name, Address(str(copy.parent))).files()
+            if address.is_folder:
+                folder = Path(here(f"{address.place.rstrip('/')}/{address.variant}"))
+                found = BuiltVariant(folder.name, Address(str(folder.parent))).files()
                 files = {split: [str(file) for of, file in found if of == split] for split, _ in found}
                 return datasets.load_dataset("parquet", data_files=files, **options)
             return datasets.load_dataset(address.place, address.variant, revision=address.revision, **options)

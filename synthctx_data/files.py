@@ -165,5 +165,6 @@ def read_yaml(file: Path, expected: str) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UsageError(f"{expected}, and {file} cannot be read: {first_line(error)}") from error
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-        raise UsageError(f"{expected}, got {type(values).__name__} in {file}")
+        found = "nothing" if values is None else type(values).__name__
+        raise UsageError(f"{expected}, got {found} in {file}")
     return values

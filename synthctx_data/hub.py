@@ -19,10 +19,15 @@ _SECONDS = 5  # for the Hub to answer
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 
 
+def has_form_of_hub_id(text: str) -> bool:
+    """True if a text is OWNER/NAME or NAME, in characters that the Hub takes."""
+    return bool(_HUB_ID.fullmatch(text))
+
+
 def may_be_hub_id(text: str) -> bool:
     """True if a text may be OWNER/NAME or NAME on the Hub, and is no path of a file or folder here."""
     owner = text.partition("/")[0]
-    return bool(_HUB_ID.fullmatch(text)) and not _FILE.fullmatch(text) and not ("/" in text and os.path.isdir(owner))  # noqa: PTH112
+    return has_form_of_hub_id(text) and not _FILE.fullmatch(text) and not ("/" in text and os.path.isdir(owner))  # noqa: PTH112
 
 
 def unreachable() -> str:

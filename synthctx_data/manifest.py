@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from synthctx_data import CONTENT_VERSION, __version__
-from synthctx_data.errors import first_problem
+from synthctx_data.errors import UsageError, first_problem
 from synthctx_data.example import SPLITS
 from synthctx_data.files import Place, parse_json, write_text
-from synthctx_data.options import UNIFORM, fingerprint
+from synthctx_data.options import UNIFORM, fingerprint, parse_depth
 
 MANIFEST = "build.json"
 MIXED = "mixed"  # the depth of a mixture whose parts were built with different ones
@@ -36,6 +36,15 @@ class _Made(BaseModel):
     mixture: list[_Part] = []
 
 
+def _parsed(depth: str) -> str:
+    """The depth, if it can be read."""
+    try:
+        parse_depth(UNIFORM if depth == MIXED else depth)
+    except UsageError as error:
+        raise ValueError(str(error).removeprefix("--depth: ")) from None
+    return depth
+
+
 class _Form(BaseModel):
     """The form of those entries of a manifest that are read. There are others."""
 
@@ -48,7 +57,7 @@ class _Form(BaseModel):
     max_tokens: Annotated[_Count, Field(ge=1)]
     train: _Count | None = None
     validation: _Count | None = None
-    depth: str = UNIFORM
+    depth: Annotated[str, AfterValidator(_parsed)] = UNIFORM
     questions: Annotated[_Count, Field(ge=1)] = 1
     budgets: list[Annotated[_Count, Field(ge=1)]] = []
     mixture: list[_Part] = []

@@ -47,7 +47,7 @@ def divide(values: Mapping[str, Any], *models: type[OptionModel]) -> list[Any]:
     known = {name for model in models for name in model.model_fields}
     unknown = next((name for name in values if name not in known), None)
     if unknown is not None:
-        raise UsageError(_no_option(unknown, sorted(known)))
+        raise UsageError(no_option(unknown, sorted(known)))
     return [model(**{name: values[name] for name in model.model_fields if name in values}) for model in models]
 
 
@@ -61,7 +61,8 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _no_option(name: str, known: Sequence[str]) -> str:
+def no_option(name: str, known: Sequence[str]) -> str:
+    """A message about a name that is none of the known ones, with the nearest of these."""
     near = get_close_matches(name, known, 1)
     meant = f" (did you mean {near[0]}?)" if near else ""
     return f"expected options among {', '.join(known)}; got {name!r}{meant}"
@@ -73,9 +74,13 @@ def _first_problem(kind: type[BaseModel], error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{flag(name)} is missing: {kind.model_fields[name].description}"
     if first["type"] == "extra_forbidden":
-        return _no_option(name, list(kind.model_fields))
+        return no_option(name, list(kind.model_fields))
     if first["type"] == "too_short":
         least, got = first["ctx"]["min_length"], first["ctx"]["actual_length"]
         return f"{flag(name)}: expected {least} or more, got {got}"
+    if first["type"] == "string_too_short":
+        return f"{flag(name)}: expected something, got ''"
+    if first["type"] == "string_pattern_mismatch":
+        return f"{flag(name)}: expected a text of the pattern {first['ctx']['pattern']}, got {first['input']!r}"
     expected = first["msg"].removeprefix("Input should be ")
     return f"{flag(name)}: expected {expected}, got {first['input']!r}"

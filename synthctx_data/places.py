@@ -26,6 +26,7 @@ _LOCAL = ("file", "local")
 _RETRIES = {"max_attempts": 6, "mode": "standard"}  # of botocore: half a minute in all
 _CONFIG = {"connect_timeout": 10, "read_timeout": 60, "retries": _RETRIES}
 _OPTIONS: dict[str, dict[str, Any]] = {scheme: {"config_kwargs": _CONFIG} for scheme in ("s3", "s3a")}
+_SAID = 300  # characters of a store's own message
 _OF_STORES = {  # packages
     *(
         "adlfs",
@@ -102,15 +103,19 @@ def reached(place: str | Place) -> Iterator[None]:
     except Exception as error:
         if not is_remote(place) or not _is_of_store(error):
             raise
-        kind = type(error).__name__
+        kind, said = type(error).__name__, " ".join(str(error).split())[:_SAID]
         raise PlaceError(
-            f"expected {place} to be a place that can be reached and written, and it is not: {kind}: {first_line(error)}; see that it is "
+            f"expected {place} to be a place that can be reached and written, and it is not: {kind}: {said.rstrip('.')}; see that it is "
             "there, that the network is up, and that your keys are valid, and call again: what is done is kept"
         ) from error
 
 
 def _is_of_store(error: Exception) -> bool:
     origins = {one.__module__.partition(".")[0] for one in type(error).__mro__}
+    trace = error.__traceback__
+    while trace is not None:  # some of their errors are plain ValueErrors
+        origins.add(str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0])
+        trace = trace.tb_next
     return isinstance(error, OSError | TimeoutError) or bool(origins & _OF_STORES)
 
 

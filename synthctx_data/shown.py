@@ -73,7 +73,8 @@ def _parts(url: str) -> SplitResult | None:
     """The parts of an address of a server; None if it is none."""
     try:
         parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
+        sound = url.isprintable() and not re.search(r"\s", url)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and sound
     except ValueError:
         return None
     return parts if known else None

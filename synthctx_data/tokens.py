@@ -147,6 +147,8 @@ def load_counter(spec: str | None = None) -> TokenCounter:
 
     Raises: UsageError if there is no such tokenizer, TokenizerError if it cannot be read.
     """
+    if spec is not None and (not spec or "://" in spec):
+        raise UsageError(f"--tokenizer: expected a tokenizer.json, a folder that holds one, or a Hub id, got {spec!r}")
     folder_or_file = BUNDLED if spec is None else expanded(spec)
     if folder_or_file.is_file() and folder_or_file.name != _FILES[0]:
         return _from_files({_FILES[0]: folder_or_file})

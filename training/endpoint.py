@@ -35,6 +35,8 @@ def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[_Row]], Answer
     if not options.model or options.adapter:
         raise UsageError("--endpoint: expected --model, the name that the endpoint knows it by, and no --adapter")
     key = os.environ.get("OPENAI_API_KEY", "none")
+    if not key.isascii() or not key.isprintable():
+        raise UsageError("OPENAI_API_KEY: expected one key, on one line, in ASCII")
     address = public_address(str(options.endpoint), "--endpoint")
     client = openai.OpenAI(base_url=address, api_key=key, max_retries=5)
     request, changing = _request(options), Lock()

@@ -7,7 +7,7 @@ from typing import Any
 
 from synthctx_data.command import out, progress_bar, run, script, table
 from synthctx_data.dataset import load_rows, parse_variant_address
-from synthctx_data.errors import DatasetError, UsageError
+from synthctx_data.errors import DatasetError
 from synthctx_data.files import write_json, write_text
 from training import run_folder
 from training.answer_scores import Mean, summarise
@@ -52,8 +52,6 @@ def evaluate(options: EvaluateOptions) -> dict[str, dict[str, dict[str, Mean]]]:
 
     Raises: UsageError if model or data cannot be loaded; ConflictError if the folder holds the predictions of another run.
     """
-    if not options.model and not options.adapter:
-        raise UsageError("expected --model or --adapter, got neither")
     from training.identity import identify
 
     output = evaluation_folder(options)

@@ -15,7 +15,7 @@ from transformers import (
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from synthctx_data.errors import UsageError
-from synthctx_data.hub import read_from
+from synthctx_data.hub import may_be_hub_id, read_from
 from training.contexts import can_share_context
 from training.options import ModelOptions, ReadingOptions, Recipe
 from training.rope import check_positions, extend
@@ -85,6 +85,10 @@ def load_config_of(options: ReadingOptions) -> PreTrainedConfig:
             f"--adapter: expected a finished adapter in {options.adapter}, and there is no adapter_config.json; the command that trains it "
             "goes on when it is called again"
         )
+    if Path(options.adapter).is_dir() and not any(Path(options.adapter).glob("adapter_model.*")):
+        raise UsageError(
+            f"--adapter: expected the weights of an adapter, adapter_model.safetensors, in {options.adapter}, and there are none"
+        )
     with read_from(options.adapter, _ADAPTER):
         return AutoConfig.from_pretrained(options.adapter)
     raise AssertionError  # read_from lets no error through without raising another
@@ -95,6 +99,10 @@ def load_adapted(options: ReadingOptions) -> PreTrainedModel:
 
     Raises: UsageError if one of them cannot be loaded.
     """
+    if options.model_revision and Path(str(options.model)).is_dir():
+        raise UsageError(
+            f"--model-revision: {options.model} is a folder, and only a model on the Hub has revisions; leave it out"
+        )
     if options.adapter is None:
         return load_model(options, load_config_of(options)).to(_device())
     for name in ("max_tokens", "trained_tokens", "sliding_window", "rope"):
@@ -112,8 +120,16 @@ def load_adapted(options: ReadingOptions) -> PreTrainedModel:
 
 
 def _base_of(options: ReadingOptions) -> str:
-    """The model of the options, or else the one that their adapter was trained on."""
-    return str(options.model or PeftConfig.from_pretrained(options.adapter).base_model_name_or_path)
+    """The model of the options, or else the one that their adapter was trained on.
+
+    Raises: UsageError if the adapter names none, or a folder that is not there.
+    """
+    base = options.model or PeftConfig.from_pretrained(options.adapter).base_model_name_or_path
+    if not base or not (Path(base).exists() or may_be_hub_id(str(base))):
+        raise UsageError(
+            f"--adapter: {options.adapter} was trained on the model {base!r}, which is not here; name it by --model"
+        )
+    return str(base)
 
 
 def _require_same_shape(adapted: PreTrainedConfig, base: PreTrainedConfig) -> None:

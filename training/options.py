@@ -1,16 +1,22 @@
 """The options of fine-tuning and of evaluation. Each is defined once, for the command line, YAML recipes and Python."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from cyclopts import Parameter
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from synthctx_data.errors import UsageError
+from synthctx_data.files import expanded, parse_json
+from synthctx_data.hub import has_form_of_hub_id
 from synthctx_data.option_model import SEVERAL, OptionModel, panel
+from synthctx_data.places import folder_here
 from synthctx_data.shown import public_address
 
 Positive = Annotated[int, Field(gt=0)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
+Split = Literal["train", "validation"]
+Folder = Annotated[str, Field(min_length=1), AfterValidator(lambda place: str(folder_here("--output", place)))]
 
 MODEL_PANEL = panel("Model", 1)
 DATA_PANEL = panel("Data and output", 2)
@@ -22,6 +28,14 @@ ANSWERS_PANEL = panel("Answers", 3)
 _IDLE = {"output", "dry_run", "gradient_checkpointing", "logging_steps", "save_steps", "report_to", "push_to"}
 
 
+def _json_in(file: str) -> Any:
+    """The value in a file of JSON; an empty text if there is none."""
+    try:
+        return parse_json(expanded(file).read_bytes())
+    except (OSError, ValueError):
+        return ""
+
+
 class ModelOptions(OptionModel):
     """The options of a model and of the extension of its context."""
 
@@ -29,7 +43,7 @@ class ModelOptions(OptionModel):
     """A folder or a Hub id of a causal language model."""
     model_revision: Annotated[Name | None, MODEL_PANEL] = None
     """The revision of the model on the Hub."""
-    max_tokens: Annotated[Positive | None, MODEL_PANEL] = None
+    max_tokens: Annotated[Positive | None, Field(le=2**26), MODEL_PANEL] = None
     """The context to extend to, in tokens. Default: the model's own."""
     trained_tokens: Annotated[int | None, Field(ge=64), MODEL_PANEL] = None
     """The context that the model was trained on, in tokens. Default: what its configuration says."""
@@ -48,7 +62,7 @@ class Recipe(ModelOptions):
 
     data: Annotated[list[Name], Field(min_length=1), SEVERAL, DATA_PANEL]
     """Data sets as PLACE:VARIANT, with @REVISION or *WEIGHT behind it if need be."""
-    output: Annotated[Name, Parameter(show_default=False), DATA_PANEL] = "runs/finetune"
+    output: Annotated[Folder, Parameter(show_default=False), DATA_PANEL] = "runs/finetune"
     """The folder of the adapter. Default: runs/RECIPE, or runs/finetune without a recipe."""
 
     order: Annotated[Literal["shuffled", "given"], DATA_PANEL] = "shuffled"
@@ -78,7 +92,7 @@ class Recipe(ModelOptions):
     """The course of the learning rate."""
     warmup_steps: Annotated[Amount, _SCHEDULE] = 0.05
     """Steps of warm-up; below 1, their share of all steps."""
-    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False), _SCHEDULE] = 1.0
+    epochs: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False), _SCHEDULE] = 1.0
     """Passes over the data."""
     max_steps: Annotated[Positive | None, _SCHEDULE] = None
     """Steps in all. Default: as many as the epochs have."""
@@ -109,6 +123,22 @@ class Recipe(ModelOptions):
     push_to: Annotated[Name | None, _LOG] = None
     """A Hub id that the finished adapter is pushed to."""
 
+    @field_validator("push_to")
+    @classmethod
+    def _is_hub_id(cls, value: str | None) -> str | None:
+        if value is not None and not has_form_of_hub_id(value):
+            raise UsageError(f"--push-to: expected OWNER/NAME, got {value!r}")
+        return value
+
+    @field_validator("deepspeed")
+    @classmethod
+    def _configures_deepspeed(cls, value: str | None) -> str | None:
+        if value is not None and "zero_optimization" not in _json_in(value):
+            raise UsageError(
+                f"--deepspeed: expected a file of JSON with zero_optimization, such as training/deepspeed/zero2.json, got {value!r}"
+            )
+        return value
+
     def decisive(self) -> dict[str, Any]:
         """The options that decide the trained weights. A run resumes only with the same ones."""
         new = {"order"} - self.changed().keys()  # which runs of earlier versions do not record
@@ -131,16 +161,22 @@ class ReadingOptions(ModelOptions):
     """A folder or a Hub id of a LoRA adapter, with the configuration that lies beside it."""
     data: Annotated[Name, DATA_PANEL]
     """A data set, as PLACE:VARIANT or PLACE:VARIANT@REVISION."""
-    split: Annotated[Name, DATA_PANEL] = "validation"
+    split: Annotated[Split, DATA_PANEL] = "validation"
     """The split whose rows are read."""
     limit: Annotated[Positive | None, DATA_PANEL] = None
     """Rows to read. Default: all of the split."""
+
+    @model_validator(mode="after")
+    def _has_a_model(self) -> Self:
+        if self.model is None and self.adapter is None:
+            raise UsageError("expected --model or --adapter, got neither")
+        return self
 
 
 class EvaluateOptions(ReadingOptions):
     """The options of an evaluation."""
 
-    output: Annotated[Name | None, DATA_PANEL] = None
+    output: Annotated[Folder | None, DATA_PANEL] = None
     """The folder of predictions, scores and plot. Default: evaluations/MODEL/DATA_SPLIT."""
     batch_size: Annotated[Positive | None, ANSWERS_PANEL] = None
     """Rows that are answered at once. Default: those on one context, at most 16, else one."""
@@ -159,6 +195,12 @@ class EvaluateOptions(ReadingOptions):
         if value is not None:
             public_address(value, "--endpoint")  # it is kept in run.json
         return value
+
+    @model_validator(mode="after")
+    def _is_asked(self) -> Self:
+        if self.endpoint is None and "request" in self.changed():
+            raise UsageError("--request: it is read with --endpoint only; add that or leave it out")
+        return self
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the predictions."""

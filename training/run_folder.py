@@ -10,6 +10,7 @@ from synthctx_data.files import write_json
 from training.options import ReadingOptions
 
 RUN_FILE = "run.json"
+_NAMED = 3  # differences that are named
 
 
 def is_finished(output: Path, run: dict[str, Any], holding: str) -> bool:
@@ -37,8 +38,9 @@ def is_finished(output: Path, run: dict[str, Any], holding: str) -> bool:
     except (ValueError, AttributeError) as error:
         raise ConflictError(f"{known} cannot be read; give another --output, or remove that folder") from error
     if changed:
+        more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
         raise ConflictError(
-            f"{output} holds another run: {', '.join(changed)}; give another --output, or remove that folder"
+            f"{output} holds another run: {', '.join(changed[:_NAMED])}{more}; give another --output, or remove that folder"
         )
     return bool(theirs.get("finished"))
 

@@ -17,6 +17,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from synthctx_data.command import command_line, run
+from synthctx_data.errors import UsageError
 from synthctx_data.layout import Layout
 from synthctx_data.prompts import ROOT
 from synthctx_data.tokens import load_counter
@@ -145,6 +146,8 @@ app["--help"].show = False  # it would have a panel of its own
 @app.default
 def main(folder: Annotated[Path, Parameter(help="The folder to write the model into.")], /) -> None:
     """Makes the tiny model, and prints its folder."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"expected a folder to write the model into, and {folder} is a file")
     print(make_tiny(folder))
 
 

@@ -46,8 +46,6 @@ def find_heads(options: DetectOptions) -> HeadScores:
 
     Raises: UsageError if model or data cannot be loaded; ConflictError if the folder holds the scores of another run.
     """
-    if not options.model and not options.adapter:
-        raise UsageError("expected --model or --adapter, got neither")
     output = scores_folder(options)
     rows = list(load_rows(parse_variant_address(options.data), options.split, options.limit))
     run = {**options.decisive(), **identify(options)}

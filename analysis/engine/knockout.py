@@ -43,6 +43,11 @@ def knock_out(options: KnockoutOptions) -> Curves:
     ranked = heads.ranked()
     if max(options.top) >= len(ranked):
         raise UsageError(f"--top: expected fewer than the {len(ranked)} heads that have scores, got {max(options.top)}")
+    layers = len(heads.values)
+    if beyond := [layer for layer in options.exclude_layers if layer >= layers]:
+        raise UsageError(
+            f"--exclude-layers: expected layers below {layers}, which are those with scores, got {beyond[0]}"
+        )
     answers = ConditionAnswers(options, output, {})
     answers.require_shape(heads, "--heads")
     untouched = answers.mean([answers.f1("none")], "none")

@@ -12,8 +12,8 @@ from analysis.engine.detect import find_heads
 from analysis.heads import HeadScores
 from analysis.options import DetectOptions, RankOptions
 from synthctx_data.command import err, out, table
-from synthctx_data.dataset import has_split, parse_variant_address
-from synthctx_data.errors import UsageError
+from synthctx_data.dataset import Address, has_split, parse_variant_address
+from synthctx_data.errors import SynthctxError, UsageError
 from synthctx_data.files import write_json
 from training.answer_scores import Mean
 from training.finetune import finetune
@@ -49,7 +49,8 @@ def rank_data(options: RankOptions) -> list[Ranked]:
     names = [str(part.address) for part in parse_mixture(options.data)]
     if len(names) < 2:
         raise UsageError(f"--data: expected two candidates or more, got {' '.join(options.data)}")
-    target = parse_variant_address(options.target)
+    target = parse_variant_address(options.target, "--target")
+    _require_target(target, options.target_split)
     if str(target) in names:
         raise UsageError(
             f"--target: expected data that no candidate is, since nothing comes nearer to it; leave {target} out of --data"
@@ -68,6 +69,15 @@ def rank_data(options: RankOptions) -> list[Ranked]:
     with saved(output / "ranking", bars_size(means), options.target) as axes:
         bars(means, "reach over that of the untuned model", axes)
     return ranked
+
+
+def _require_target(target: Address, split: str) -> None:
+    """Raises: UsageError if the target has no such split: before anything is trained."""
+    try:
+        if not has_split(target, split):
+            raise UsageError(f"{target} cannot be read, or has no split {split}")
+    except SynthctxError as error:
+        raise UsageError(f"--target: {str(error).removeprefix('--data: ')}") from error
 
 
 def _tuned(options: RankOptions, data: str, name: str) -> HeadScores:

@@ -9,11 +9,13 @@ from builders.build import finish as finish_variant
 from builders.commands.build import describe
 from builders.planned_build import RunOptions, plan_builds
 from synthctx_data.command import OptionsFile
-from synthctx_data.errors import BuildError
+from synthctx_data.errors import BuildError, UsageError
+from synthctx_data.option_model import flag
 from synthctx_data.options import Options
 from synthctx_data.places import reached
 
 _NAMED = 3  # missing shards that are named
+_NOT_READ = ("part", "estimate", "ray")
 
 
 def finish(
@@ -26,6 +28,9 @@ def finish(
     config: OptionsFile = None,
 ) -> None:
     """Moves variants whose shards are all there to their places, and writes their card."""
+    for name in where.changed():
+        if name in _NOT_READ:
+            raise UsageError(f"{flag(name)}: finish writes no shard, and does not read it; leave it out")
     for planned in plan_builds(find_task(task), variants, options, where):
         with reached(where.output):
             missing = finish_variant(planned.build)

@@ -66,7 +66,7 @@ def push(
         disable_progress_bars()
     address = parse_address(place)
     folder = _folder(address, push)
-    task = find_task(folder.name) if push.from_variant else task_of(folder)
+    task = task_of(folder) if push.from_variant is None else find_task(folder.name)
     repository = Repository(push.repo if push.repo is not None else f"synthctx/{task.name}", push.branch)
     publication = Publication(task, repository, push.private, push.dry_run)
     try:

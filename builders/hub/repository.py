@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,12 +30,14 @@ from huggingface_hub.hf_api import RepoFile
 
 from synthctx_data.errors import HubError, UsageError, first_line
 from synthctx_data.files import Place
+from synthctx_data.hub import has_form_of_hub_id
 from synthctx_data.retry import retry
 from synthctx_data.shown import hidden, keep_secret
 
 T = TypeVar("T")
 
 MAIN = "main"
+_BRANCH = re.compile(r"[\w./-]+")
 _KIND = "dataset"
 _OUTRUN = (409, 412)  # status codes: somebody else has committed since
 _PASSING = (408, 429, 500, 502, 503, 504)
@@ -93,8 +96,10 @@ class Repository:
     """
 
     def __init__(self, name: str, branch: str = MAIN) -> None:
-        if name.count("/") != 1:
+        if name.count("/") != 1 or not has_form_of_hub_id(name):
             raise UsageError(f"--repo: expected OWNER/NAME, got {name!r}")
+        if not _BRANCH.fullmatch(branch):
+            raise UsageError(f"--branch: expected the name of a branch, got {branch!r}")
         self.name = name
         self.branch = branch
         self._api = HfApi()

@@ -207,7 +207,7 @@ def mix(mixture: Mixture, workers: int, progress: Progress) -> bool:
     part has too few rows.
     """
     target = mixture.folder / mixture.recipe.name
-    if target.exists():
+    if target.exists() and any(target.iterdir()):
         _refuse_other(target, mixture.manifest)
         return False
     with alone(mixture.build):
@@ -234,12 +234,12 @@ def naming(part: Part) -> Iterator[None]:
         yield
     except SynthctxError as error:
         said = re.sub(r"^--(corpus|data): ", "", str(error))
-        raise type(error)(f"{part.name}: {said}") from None
+        raise type(error)(said if said.startswith(f"{part.name}: ") else f"{part.name}: {said}") from None
 
 
 def _refuse_other(target: Path, manifest: Mapping[str, Any]) -> None:
     known = read_manifest(target)
-    if (known or any(target.glob("*.parquet"))) and known.get("fingerprint") != manifest["fingerprint"]:
+    if target.exists() and any(target.iterdir()) and known.get("fingerprint") != manifest["fingerprint"]:
         raise ConflictError(
             f"{target} holds something else: {target / MANIFEST} has the fingerprint {known.get('fingerprint')}, and this recipe has "
             f"{manifest['fingerprint']}; remove that folder, or give the recipe another name"

@@ -20,9 +20,10 @@ from pydantic import (
 
 from builders import find_task
 from builders.examples import check_read
+from synthctx_data.corpus_files import short
 from synthctx_data.errors import UsageError
 from synthctx_data.files import expanded, read_yaml
-from synthctx_data.option_model import flag
+from synthctx_data.option_model import flag, no_option
 from synthctx_data.options import MAX_TOKENS, MIN_TOKENS, Options
 from synthctx_data.seeding import rng
 
@@ -176,7 +177,8 @@ class MixtureRecipe(BaseModel):
                     f"{flag(name)} is no option of a part: the recipe says it, or the part beside its variant"
                 )
         seed = rng(self.seed, self.task, self.name, "part", number).below(2**31)
-        given = {"tokenizer": self.tokenizer, "seed": seed, **part.options}
+        own = {name: _as_written(name, value) for name, value in part.options.items()}
+        given = {"tokenizer": self.tokenizer, "seed": seed, **own}
         found = Options.model_validate({**given, "max_tokens": tokens, **rows})
         check_read(find_task(self.task), str(part.variant), found)
         return found
@@ -196,14 +198,27 @@ def read_recipe(place: str | Mapping[str, Any], changes: Mapping[str, Any] = Map
     try:
         found = MixtureRecipe.model_validate({**values, **changes})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        said = first["msg"].removeprefix("Value error, ")
+        where, said = _problem(error)
         raise UsageError(f"{name}: {where}: {said}; see docs/mixtures.md") from None
     if "max_tokens" not in changes:
         return found
     parts = tuple(part.model_copy(update={"max_tokens": None}) for part in found.parts)
     return found.model_copy(update={"parts": parts})
+
+
+_WANTED = {"tuple_type": "a list", "model_type": "a mapping with a weight and one of variant, data and chat"}
+
+
+def _problem(error: ValidationError) -> tuple[str, str]:
+    """The place of the first problem in a recipe, and what it is."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"])) or "the whole"
+    if first["type"] == "extra_forbidden":
+        known = list((MixtureRecipe if len(first["loc"]) == 1 else Part).model_fields)
+        return where, f"it is no key of a recipe; {no_option(str(first['loc'][-1]), known)}"
+    if first["type"] in _WANTED:
+        return where, f"expected {_WANTED[first['type']]}, got {short(first['input'])}"
+    return where, first["msg"].removeprefix("Value error, ")
 
 
 def _read(place: str) -> tuple[dict[str, Any], str]:
@@ -216,6 +231,13 @@ def _read(place: str) -> tuple[dict[str, Any], str]:
     known = ", ".join(sorted(str(one.relative_to(RECIPES).with_suffix("")) for one in RECIPES.glob("*/*.yaml")))
     expected = f"expected a YAML file with a recipe, or the name of one that comes with synthctx ({known})"
     return read_yaml(file, expected), str(file)
+
+
+def _as_written(name: str, value: Any) -> Any:
+    """The value of an option of a part. YAML reads 2 and 0.5 as numbers where an option is a text."""
+    field = Options.model_fields.get(name)
+    is_text = field is not None and field.annotation in (str, str | None)
+    return str(value) if is_text and isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def divided(total: int, weights: Sequence[float]) -> list[int]:

@@ -37,6 +37,10 @@ class Real(ConceptExpression):
             )
         self._corpus = read_safely(setting.layout, options)
         insights = [q for q in self._corpus.questions if q.hops and not q.hops[0].answers]
+        if not insights:
+            raise CorpusError(
+                f"--corpus: expected topics of SummHay, with insights in them, and found {len(self._corpus.documents):,} documents without any"
+            )
         insights = distinct(insights, lambda insight: {comparable(insight.text)})
         train, validation = set_apart(insights, rng(options.seed, setting.task, self.name, "insights"))
         self._insights = {
