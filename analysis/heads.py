@@ -173,12 +173,13 @@ class HeadScores:
                     raise ValueError(f"expected scores (example, layer, head), got {examples.shape}")
                 if len(ids) != len(examples) or len(contexts) not in (0, len(ids)):
                     raise ValueError(f"expected an id and a context for each of {len(examples)} examples")
-                if not all(isinstance(one, str) for one in (*ids, *contexts)):
-                    raise ValueError("expected ids and contexts to be texts")
+                if not all(isinstance(one, int) and one >= 0 for one in contexts):
+                    raise ValueError("expected contexts to be numbers from 0")
                 return cls(examples, steps, needles, ids, about, contexts)
         except (OSError, SafetensorError, AttributeError, TypeError, KeyError, ValueError) as error:
+            said = f"there is no {error}" if isinstance(error, KeyError) else error
             raise DatasetError(
-                f"expected scores of heads in {file}: {error}; make them:  python analysis/detect.py --help"
+                f"expected scores of heads in {file}: {said}; make them:  python analysis/detect.py --help"
             ) from error
 
     def by_head(self) -> dict[str, list[float]]:

@@ -1,9 +1,10 @@
 """The options of finding, knocking out, patching and comparing heads, and of ranking data sets."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from cyclopts import Parameter
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from synthctx_data.errors import UsageError
 from synthctx_data.option_model import SEVERAL, OptionModel, panel
@@ -41,7 +42,8 @@ class DetectOptions(ReadingOptions):
     @model_validator(mode="after")
     def _calibrates_mass(self) -> Self:
         if not self.calibrate and self.score != "mass":
-            raise UsageError("--no-calibrate: it is read with --score mass only; leave it out")
+            other = "qrhead is always calibrated" if self.score == "qrhead" else "it is read with --score mass only"
+            raise UsageError(f"--no-calibrate: {other}; leave it out")
         return self
 
     def decisive(self) -> dict[str, Any]:
@@ -68,6 +70,13 @@ class AtlasOptions(ModelOptions):
     """The folder of the atlas."""
     work: Annotated[Name, DATA_PANEL] = "heads/atlas"
     """The folder of unfinished work."""
+
+    @field_validator("work")
+    @classmethod
+    def _can_be_a_folder(cls, value: str) -> str:
+        if Path(value).exists() and not Path(value).is_dir():
+            raise UsageError(f"--work: expected a folder, and {value} is a file")
+        return value
 
 
 class ConditionOptions(ReadingOptions):

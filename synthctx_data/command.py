@@ -133,7 +133,7 @@ def _in_one_line(error: BaseException, given: Sequence[str]) -> tuple[str, int]:
     )
 
 
-def _of_the_call(error: CycloptsError, given: list[str]) -> str:
+def _of_the_call(error: CycloptsError, given: Sequence[str]) -> str:
     if isinstance(error, MissingArgumentError) and error.argument and not given:
         return f"{error.argument.name} is missing (try --help)"
     return f"{str(error).rstrip('.')}; got: {shlex.join(given)} (try --help)"

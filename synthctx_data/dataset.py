@@ -79,7 +79,9 @@ def parse_address(text: str, revision: str | None = None) -> Address:
             raise UsageError(f"--revision {revision}: {text} names another revision; leave one of them out")
         found = Address(_home(match["place"]), match["variant"], match["revision"] or revision)
         folder, _, name = whole.rpartition(":")
-        if match["variant"] is None and folder and Path(folder).is_dir():  # what follows is no name of a variant
+        if (
+            match["variant"] is None and folder and name and Path(folder).is_dir()
+        ):  # what follows is no name of a variant
             found = Address(folder, name, revision)
     if found.is_folder and found.revision is not None:
         raise UsageError(
@@ -323,7 +325,10 @@ def load_rows(address: Address, split: str, limit: int | None = None) -> Any:
     Raises: UsageError if there is no such data set, split or variant; DatasetError if its rows have another schema.
     """
     if address.is_folder:
-        find_variants(address)  # whose error says which there are
+        try:
+            find_variants(address)  # whose error says which there are
+        except UsageError as error:
+            raise UsageError(f"--data: {error}") from error
     try:
         rows = _load(address, split=split)
     except DatasetError as error:
@@ -339,11 +344,11 @@ def has_split(address: Address, split: str) -> bool:
     """True if a data set has a split of this name. False also if it cannot be loaded."""
     import datasets
 
-    if address.is_folder:
-        return split in BuiltVariant(str(address.variant), address).count_by_split()
     try:
+        if address.is_folder:
+            return split in BuiltVariant(str(address.variant), address).count_by_split()
         return split in datasets.get_dataset_split_names(address.place, address.variant, revision=address.revision)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError):
+    except (OSError, ValueError, DatasetError, datasets.exceptions.DatasetsError):
         return False
 
 

@@ -65,7 +65,8 @@ def at(place: str | Place) -> Place:
     try:
         path = UPath(place, use_listings_cache=False, **_OPTIONS.get(scheme, {}))  # others write there, too
         path.fs  # noqa: B018  # it is made when it is first asked for
-        path / "name"  # which there is no place for without a bucket
+        if not path.path.strip("/"):
+            raise ValueError("there is no bucket in it")
     except ImportError as error:
         extra = f'pip install "synthctx[{_EXTRAS[scheme]}]"' if scheme in _EXTRAS else first_line(error)
         raise UsageError(

@@ -32,6 +32,8 @@ def load_config(recipe: ModelOptions) -> PreTrainedConfig:
     """
     with read_from(recipe.model, _MODEL):
         config = AutoConfig.from_pretrained(recipe.model, revision=recipe.model_revision)
+        if not hasattr(config.get_text_config(), "vocab_size"):
+            raise UsageError(f"{_MODEL}, got {recipe.model!r}: it is a {config.model_type}, which reads no text")
         extend(config, recipe)
     return config
 
@@ -49,6 +51,7 @@ def load_model(recipe: ModelOptions, config: PreTrainedConfig) -> PreTrainedMode
             dtype=choose_dtype(recipe.dtype),
             attn_implementation=choose_attention(recipe.attention, config),
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are told below
         )
     absent = sorted([*info["missing_keys"], *map(str, info["mismatched_keys"])])
     if absent:
@@ -85,10 +88,6 @@ def load_config_of(options: ReadingOptions) -> PreTrainedConfig:
             f"--adapter: expected a finished adapter in {options.adapter}, and there is no adapter_config.json; the command that trains it "
             "goes on when it is called again"
         )
-    if Path(options.adapter).is_dir() and not any(Path(options.adapter).glob("adapter_model.*")):
-        raise UsageError(
-            f"--adapter: expected the weights of an adapter, adapter_model.safetensors, in {options.adapter}, and there are none"
-        )
     with read_from(options.adapter, _ADAPTER):
         return AutoConfig.from_pretrained(options.adapter)
     raise AssertionError  # read_from lets no error through without raising another
@@ -114,6 +113,8 @@ def load_adapted(options: ReadingOptions) -> PreTrainedModel:
     with read_from(options.adapter, _ADAPTER):
         base = _base_of(options)
         _require_same_shape(config, AutoConfig.from_pretrained(base, revision=options.model_revision))
+        if Path(options.adapter).is_dir() and not any(Path(options.adapter).glob("adapter_model.*")):
+            raise UsageError(f"--adapter: expected adapter_model.safetensors in {options.adapter}, and there is none")
         model = load_model(options.model_copy(update={"model": base}), config)
         return PeftModel.from_pretrained(model, options.adapter).to(_device())
     raise AssertionError

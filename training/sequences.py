@@ -47,7 +47,7 @@ def parse_mixture(texts: Sequence[str]) -> list[MixturePart]:
 def _parse_part(text: str) -> MixturePart:
     match = _PART.fullmatch(text)
     weight = Fraction(match["weight"]) if match and match["weight"] else None
-    if match is None or weight == 0:
+    if match is None or weight == 0 or "*" in match["address"]:
         raise UsageError(
             "--data: expected PLACE:VARIANT, such as synthctx/mdqa_synth:symbolic_haystack, with @REVISION or *WEIGHT behind it "
             f"if need be; got {text!r}"

@@ -7,6 +7,7 @@ channel open). Templates that let their model think are told not to.
 
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer
@@ -28,7 +29,10 @@ def load_tokenizer(model: str, revision: str | None = None) -> Tokenizer:
 
     Raises: UsageError if it cannot be loaded.
     """
-    with read_from(model, "--model: expected a folder or a Hub id with a tokenizer"):
+    expected = "--model: expected a folder or a Hub id with a tokenizer"
+    if Path(model).is_dir() and not any(any(Path(model).glob(kind)) for kind in ("tokenizer*", "vocab*", "*.model")):
+        raise UsageError(f"{expected}, got {model!r}: there is no tokenizer.json")
+    with read_from(model, expected):
         return AutoTokenizer.from_pretrained(model, revision=revision)
     raise AssertionError  # read_from lets no error through without raising another
 

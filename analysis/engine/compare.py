@@ -156,8 +156,9 @@ def _f1(place: str) -> float:
             raise ValueError(f"expected an F1 in [0, 1], got {f1}")
         return f1
     except (OSError, ValueError, KeyError, TypeError) as error:
+        said = "its scores.json has no mean F1" if isinstance(error, KeyError | TypeError) else error
         raise UsageError(
-            f"--f1: expected the folder of an evaluation (python training/evaluate.py), got {place}: {type(error).__name__}: {error}"
+            f"--f1: expected the folder of an evaluation (python training/evaluate.py), got {place}: {said}"
         ) from error
 
 

@@ -1,5 +1,6 @@
 """The F1 of a recipient with heads of a donor."""
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -85,7 +86,8 @@ def _fit_one_batch(options: PatchOptions) -> bool:
         mine, theirs = (_kind(place) for place in (options.adapter, options.donor_adapter))
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"--donor-adapter: expected adapters with the config.json that `training/finetune.py` puts beside them: {first_line(error)}"
+            f"--donor-adapter: expected adapters with the config.json that `training/finetune.py` puts beside them, got {options.adapter} and "
+            f"{options.donor_adapter}: {first_line(error)}"
         ) from error
     return mine == theirs
 
@@ -155,7 +157,10 @@ class _TwoModels:
     @cached_property
     def _donor(self) -> tuple[Any, Any]:
         change = {"adapter": self.options.donor_adapter, "model": self.options.donor_model}
-        return load_for_reading(self.options.model_copy(update=change))
+        try:
+            return load_for_reading(self.options.model_copy(update=change))
+        except UsageError as error:
+            raise UsageError(re.sub(r"^--(model|adapter)", r"--donor-\1", str(error))) from error
 
     def _able(self, batch: Batch, most: int) -> Any:
         """The donor, after a check that it reads the same tokens and has a context that is large enough."""

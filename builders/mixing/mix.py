@@ -162,6 +162,10 @@ class Mixture:
             return manifest_of(self.build_of(piece))
         if piece.part.data:
             (variant,) = find_variants(parse_variant_address(piece.part.data))
+            if variant.manifest.get("task", self.recipe.task) != self.recipe.task:
+                raise UsageError(
+                    f"it is a set of {variant.manifest['task']}, and the recipe is for {self.recipe.task}; leave it out, or change the task"
+                )
             counted = variant.manifest.get("tokenizer")
             if counted not in (None, self.counter.identity):
                 raise UsageError(

@@ -39,7 +39,7 @@ class Real(ConceptExpression):
         insights = [q for q in self._corpus.questions if q.hops and not q.hops[0].answers]
         if not insights:
             raise CorpusError(
-                f"--corpus: expected topics of SummHay, with insights in them, and found {len(self._corpus.documents):,} documents without any"
+                f"--corpus: expected topics of SummHay, and found {len(self._corpus.documents):,} documents without any"
             )
         insights = distinct(insights, lambda insight: {comparable(insight.text)})
         train, validation = set_apart(insights, rng(options.seed, setting.task, self.name, "insights"))

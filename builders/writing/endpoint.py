@@ -15,7 +15,7 @@ import openai
 from builders.writing.options import NO_KEY, WritingOptions
 from builders.writing.store import Answer, Request
 from synthctx_data.errors import UsageError, WriterError, first_line
-from synthctx_data.shown import hidden, keep_secret, public_address
+from synthctx_data.shown import hidden, keep_secret
 from synthctx_data.tokens import load_counter
 
 _TRIES = 8  # attempts of a request to an endpoint that has answered before
@@ -69,7 +69,7 @@ class Endpoint:
 
     def __init__(self, options: WritingOptions) -> None:
         self._key = options.key
-        self.shown = public_address(options.address, "--endpoint")
+        self.shown = options.public_address
         keep_secret(self._key)
         try:
             self.client = openai.AsyncOpenAI(

@@ -10,6 +10,7 @@ from builders.writing.prices import Spending, find_price
 from synthctx_data.errors import UsageError, first_line
 from synthctx_data.files import expanded
 from synthctx_data.option_model import OptionModel, panel
+from synthctx_data.shown import public_address
 
 NO_KEY = "none"  # the key for servers that ask for none
 _OPENAI = "https://api.openai.com/v1"
@@ -46,6 +47,14 @@ class WritingOptions(OptionModel):
     def address(self) -> str:
         """The address that requests are sent to."""
         return self.endpoint or os.environ.get("OPENAI_BASE_URL") or _OPENAI
+
+    @property
+    def public_address(self) -> str:
+        """The address, which is kept and shown.
+
+        Raises: UsageError if it is none, or holds what may be secret.
+        """
+        return public_address(self.address, "--endpoint" if self.endpoint else "OPENAI_BASE_URL")
 
     @property
     def key(self) -> str:

@@ -14,7 +14,6 @@ from builders.writing.requests import Editor, Pass, Unit
 from builders.writing.store import AnswerStore, Request
 from builders.writing.written import WrittenExpression, asked_model, stored_answers
 from synthctx_data.files import expanded
-from synthctx_data.shown import public_address
 from synthctx_data.tokens import load_counter
 
 if TYPE_CHECKING:  # the code that sends requests takes as long to import as all else
@@ -42,8 +41,7 @@ def write_missing(
     expression = expression_of(examples)
     assert expression is not None
     model = asked_model(examples.options)
-    public_address(options.address, "--endpoint")
-    _ = options.key  # both are judged before a store is made
+    _ = options.public_address, options.key  # both are judged before a store is made
     store = AnswerStore(expanded(examples.options.answer_store))
     try:
         last, status = asyncio.run(_write(expression, options, model, store, spending, watch))
