@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from filelock import FileLock
 
 from synthctx_data.corpora import Corpus, Question, QuestionHop, read_corpus
@@ -31,7 +30,7 @@ from synthctx_data.layout import Layout
 from synthctx_data.places import cache_folder, here
 from synthctx_data.prompts import ROOT
 
-_SCHEMA = pa.schema([(name, pa.large_string()) for name in Document.__slots__])
+_COLUMNS = Document.__slots__
 _BATCH = 4096  # documents that are written at once
 _BATCH_CHARACTERS = 2**25
 _KEPT_SECONDS = 30 * 24 * 3600  # since it was last used
@@ -45,10 +44,12 @@ class ReadyDocuments(Sequence[Document]):
     """
 
     def __init__(self, folder: Path) -> None:
+        import pyarrow as pa  # which a command that lists variants does not wait for
+
         self.folder = folder
         with pa.memory_map(str(folder / "documents.arrow")) as file:
             self._table = pa.ipc.open_file(file).read_all()
-        self._columns = [self._table.column(name) for name in _SCHEMA.names]
+        self._columns = [self._table.column(name) for name in _COLUMNS]
         size = len(self._table)
         self.tokens = np.memmap(folder / "tokens.i4", np.int32, "r+", shape=(size,)) if size else np.zeros(0, np.int32)
 
@@ -147,7 +148,10 @@ class _Sink:
     """A file that documents are appended to."""
 
     def __init__(self, file: Path, layout: Layout) -> None:
-        self._writer = pa.ipc.new_file(str(file), _SCHEMA)
+        import pyarrow as pa
+
+        self._schema = pa.schema([(name, pa.large_string()) for name in _COLUMNS])
+        self._writer = pa.ipc.new_file(str(file), self._schema)
         self._layout = layout
         self._rows: list[Document] = []
         self._characters = self._written = 0
@@ -175,8 +179,10 @@ class _Sink:
         self._writer.close()
 
     def _flush(self) -> None:
-        columns = [pa.array([getattr(row, name) for row in self._rows], pa.large_string()) for name in _SCHEMA.names]
-        self._writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
+        import pyarrow as pa
+
+        rows = [{name: getattr(row, name) for name in _COLUMNS} for row in self._rows]
+        self._writer.write_batch(pa.RecordBatch.from_pylist(rows, self._schema))
         self._written, self._characters, self._rows = len(self), 0, []
 
 

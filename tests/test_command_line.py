@@ -70,7 +70,7 @@ def test_flags_files_and_python_refuse_the_same_in_the_same_words(tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "content", "message"),
     [
-        ((), "", "requires an argument"),
+        ((), "", "--rows is missing"),
         (("--rows", "many"), "", "--rows: expected a valid integer, unable to parse string as an integer, got 'many'"),
         (("--rows", 1, "--kind", "other"), "", "--kind: expected 'this' or 'that', got 'other'"),
         (("--rows", 1, "--speed", 9), "", "Unknown option: --speed"),

@@ -132,7 +132,7 @@ BAD = [
     (("build", "mdqa_synth", "llm_padding", "--model", "m", "--endpoint", "http://127.0.0.1:9/v1"), 1,
      r"http://127.0.0.1:9/v1 cannot be reached"),
     (("build", "mdqa_synth", "llm_padding", "--model", "m", "--prices", "empty.jsonl", "--estimate"), 2,
-     r"--prices: expected a table .*, got NoneType in empty.jsonl"),
+     r"--prices: expected a table .*, got nothing in empty.jsonl"),
     (("build", "mdqa_synth", "llm_padding", "--model", "m", "--api-key-file", "absent"), 2, r"--api-key-file absent: expected a file"),
     (("build", "mdqa_synth", "llm_padding", "--model", "m", "--store", "latin.jsonl"), 1, r"latin.jsonl: expected a store of answers"),
     (("answers", "list", "absent.sqlite"), 1, r"expected a store of answers, and there is no absent.sqlite"),

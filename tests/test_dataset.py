@@ -46,7 +46,9 @@ def test_a_folder_here_may_have_any_name(folder: Path) -> None:
 
 def test_a_revision_beside_the_address_counts_where_it_names_none() -> None:
     assert parse_address("me/set:v", "main").revision == "main"
-    assert parse_address("me/set:v@v1", "main").revision == "v1"
+    assert parse_address("me/set:v@v1", "v1").revision == "v1"
+    with pytest.raises(UsageError, match="--revision main: me/set:v@v1 names another revision"):
+        parse_address("me/set:v@v1", "main")
 
 
 def test_data_has_to_name_its_variant(folder: Path) -> None:

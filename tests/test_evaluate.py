@@ -86,7 +86,7 @@ def test_predictions_of_something_else_are_refused(place: Path, monkeypatch: pyt
             r"--endpoint http://127.0.0.1:9/v1: no answer to .*: APIConnectionError",
             marks=pytest.mark.slow,  # it is tried again
         ),
-        ({"split": "test"}, "--data: expected a folder or a Hub id"),
+        ({"split": "test"}, "--split: expected 'train' or 'validation', got 'test'"),
     ],
 )
 def test_what_cannot_be_evaluated_says_why(

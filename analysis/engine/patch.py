@@ -86,8 +86,8 @@ def _fit_one_batch(options: PatchOptions) -> bool:
         mine, theirs = (_kind(place) for place in (options.adapter, options.donor_adapter))
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"--donor-adapter: expected adapters with the config.json that `training/finetune.py` puts beside them, got {options.adapter} and "
-            f"{options.donor_adapter}: {first_line(error)}"
+            f"--donor-adapter: expected adapters with the config.json that `training/finetune.py` puts beside them, got "
+            f"{options.adapter} and {options.donor_adapter}: {first_line(error)}"
         ) from error
     return mine == theirs
 
