@@ -7,6 +7,7 @@ cannot rename a folder, the shards lie in their place at once, and the manifest 
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -42,6 +43,8 @@ def build_variant(
         return False
     manifest = manifest_of(build)
     with alone(build):
+        if _is_there(build):  # by now
+            return False
         require_no_part(build)
         _open_staging(build, manifest, build.planned)
         _write_missing(build, build.planned, workers, ray, progress)
@@ -60,6 +63,8 @@ def build_part(
         return []
     manifest, mine = manifest_of(build), part.of(build.planned)
     with writing_part(build, part):
+        if _is_there(build):  # by now
+            return []
         _open_staging(build, manifest, mine)
         _write_missing(build, mine, workers, ray, progress)
     return finish(build)
@@ -170,6 +175,7 @@ def alone(build: Build, seconds: float = 0) -> Iterator[None]:
 def _write_missing(build: Build, shards: Sequence[Shard], workers: int, ray: str | None, progress: Progress) -> None:
     missing = missing_shards(build, shards)
     progress(sum(shard.rows for shard in shards if shard not in missing))
+    build = replace(build, corpus=manifest_of(build).get("corpus"))
     if ray is not None:
         write_by_ray(build, missing, ray, progress)
     elif workers == 1 or len(missing) == 1:

@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -142,7 +142,7 @@ def noting(planned: PlannedBuild) -> Iterator[Built]:
         if isinstance(folder, Path) and built.rows > 0:
             seconds, spent = round(time.monotonic() - began, 2), round(_cpu() - cpu, 2)
             took = Took(planned.build.variant, _fingerprint(planned), built.rows, seconds, spent)
-            with _notes(folder).open("a", encoding="utf-8") as notes:
+            with suppress(OSError), _notes(folder).open("a", encoding="utf-8") as notes:
                 notes.write(json.dumps(asdict(took)) + "\n")
 
 

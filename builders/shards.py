@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import BinaryIO
 
@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 
 from builders import find_task
 from builders.examples import Examples
+from synthctx_data.errors import ConflictError
 from synthctx_data.example import Example
 from synthctx_data.files import Place, whole
-from synthctx_data.manifest import MANIFEST
+from synthctx_data.manifest import DRAFT, MANIFEST
 from synthctx_data.options import Options
 from synthctx_data.places import is_remote
 from synthctx_data.schema import SCHEMA, to_table
@@ -21,7 +22,6 @@ from synthctx_data.schema import SCHEMA, to_table
 SHARD_TOKENS = 2**24  # about 60 MB of text
 _GROUP_CHARACTERS = 2**23  # of a row group, which a reader of a stream reads at once
 _GROUP_ROWS = 64
-_DRAFT = "building.json"  # the manifest of a variant in a store, until it is finished
 _SMALL_COLUMNS = [
     "prompt.list.element.role",
     "completion.list.element.role",
@@ -63,6 +63,8 @@ class Build:
     options: Options
     folder: Place
     shards: int | None = None
+    corpus: str | None = field(default=None, compare=False)
+    """The identity of the corpus that all processes must read; None if nobody has read it yet."""
 
     @property
     def target(self) -> Place:
@@ -85,7 +87,7 @@ class Build:
     @property
     def draft(self) -> str:
         """The name of the manifest in the staging folder."""
-        return _DRAFT if self.is_remote else MANIFEST
+        return DRAFT if self.is_remote else MANIFEST
 
     @property
     def planned(self) -> list[Shard]:
@@ -116,8 +118,14 @@ def plan(examples: Examples, shards: int | None) -> list[Shard]:
 
 @lru_cache(maxsize=1)
 def examples_of(build: Build) -> Examples:
-    """The examples of a variant. A process makes them once, since they hold the corpus and the counted documents."""
-    return Examples(find_task(build.task), build.variant, build.options)
+    """The examples of a variant. A process makes them once, since they hold the corpus and the counted documents.
+
+    Raises: ConflictError if the corpus is not the one that the build began with.
+    """
+    examples = Examples(find_task(build.task), build.variant, build.options)
+    if build.corpus is not None and examples.description().get("corpus") != build.corpus:
+        raise ConflictError("--corpus: a file changed while the variant was built; call again when nobody writes it")
+    return examples
 
 
 def write_shard(build: Build, shard: Shard, progress: Progress) -> None:

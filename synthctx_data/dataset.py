@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.files import Place, expanded
 from synthctx_data.hub import read_from
-from synthctx_data.manifest import MANIFEST, computed_fingerprint, parse_manifest, sizes_in, wrong_form
+from synthctx_data.manifest import DRAFT, MANIFEST, computed_fingerprint, parse_manifest, sizes_in, wrong_form
 from synthctx_data.places import at, here, is_remote, listed, opened
 from synthctx_data.schema import SCHEMA, require_values
 
@@ -102,9 +102,8 @@ def parse_variant_address(text: str, option: str = "--data") -> Address:
     """
     found = parse_address(text)
     if found.variant is None:
-        raise UsageError(
-            f"{option}: expected PLACE:VARIANT, such as synthctx/mdqa_synth:symbolic_haystack; got {text!r}"
-        )
+        said = f"{option}: " if option else ""
+        raise UsageError(f"{said}expected PLACE:VARIANT, such as synthctx/mdqa_synth:symbolic_haystack; got {text!r}")
     return found
 
 
@@ -304,6 +303,8 @@ def find_variants(address: Address, names: list[str] | None = None) -> list[Buil
         return [BuiltVariant(name, address) for name in wanted or _hub_variants(address)]
     folder = address.folder
     there = sorted({file.parent.name for file in folder.glob(f"[!.]*/{_finished(folder)}")})
+    if is_remote(folder) and not there:
+        _refuse_begun(folder, wanted)
     for name in wanted:
         if name not in there:
             raise UsageError(f"expected a variant in {folder}, one of {', '.join(there) or 'none'}; got {name!r}")
@@ -312,6 +313,16 @@ def find_variants(address: Address, names: list[str] | None = None) -> list[Buil
     if not there:
         raise UsageError(f"expected variants in {folder}, such as symbolic_haystack/train-*.parquet; found none")
     return [BuiltVariant(name, address) for name in wanted or there]
+
+
+def _refuse_begun(folder: Place, wanted: list[str]) -> None:
+    """Raises: UsageError if a variant in a store was begun, and is not finished."""
+    begun = sorted({file.parent.name for file in folder.glob(f"[!.]*/{DRAFT}")})
+    if named := [name for name in begun if not wanted or name in wanted]:
+        raise UsageError(
+            f"expected a finished variant in {folder}, and {', '.join(named)} is not: call synthctx build again with the options that it "
+            "was begun with, or synthctx finish"
+        )
 
 
 def _finished(folder: Place) -> str:

@@ -1,6 +1,7 @@
 """Pools of documents, and rankers, which decide the documents that become distractors first."""
 
 import hashlib
+import shutil
 import sys
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -128,14 +129,19 @@ class Bm25:
 
         if not isinstance(self._documents, ReadyDocuments):
             return self._make_index()
-        folder = self._documents.folder / "bm25"
-        with FileLock(self._documents.folder / "bm25.lock"):
-            if not folder.is_dir():
-                with whole_folder(folder) as aside:
-                    aside.mkdir()
-                    if index := self._make_index():
-                        index.save(aside, show_progress=False)
-        return bm25s.BM25.load(folder, mmap=True, show_progress=False) if any(folder.iterdir()) else None
+        folder, index = self._documents.folder / "bm25", None
+        try:
+            with FileLock(self._documents.folder / "bm25.lock"):
+                if not folder.is_dir():
+                    for left in self._documents.folder.glob(".bm25.*"):  # by a process that was killed
+                        shutil.rmtree(left, ignore_errors=True)
+                    with whole_folder(folder) as aside:
+                        aside.mkdir()
+                        if index := self._make_index():
+                            index.save(aside, show_progress=False)
+                return bm25s.BM25.load(folder, mmap=True, show_progress=False) if any(folder.iterdir()) else None
+        except OSError:  # of a disk that is full, or of a folder that somebody removed
+            return index or self._make_index()
 
     def _make_index(self) -> Any:
         import bm25s

@@ -54,6 +54,8 @@ def whole(file: Place) -> Iterator[Path]:
         raise UsageError(
             f"expected {file} to be a file or not there, and it is a link, a folder or a device; name another"
         )
+    if not file.parent.is_dir():
+        raise UsageError(f"expected a folder {file.parent} for {file.name}, and there is none")
     aside = file.with_name(
         f".{file.name}.{token_hex(6)}"
     )  # machines that share a folder may have processes of one number

@@ -100,11 +100,21 @@ class _Lease:
             elif newest != seen:
                 if seen is not None and time.monotonic() - start > seconds:
                     raise HeldError(self._folder / self._name)
+                if seen is None:
+                    self._say_that_it_waits()
                 seen, seen_at = newest, time.monotonic()
             elif time.monotonic() - seen_at > _DEAD_SECONDS and self._make(_number(newest[0]) + 1):
                 self._remove(newest[0])
                 return
             time.sleep(_LOOK_SECONDS)
+
+    def _say_that_it_waits(self) -> None:
+        from synthctx_data.command import err
+
+        err.print(
+            f"{self._folder}: another process holds {self._name}; it takes up to {_DEAD_SECONDS:.0f} seconds to see whether it is alive",
+            soft_wrap=True,
+        )
 
     def give_up(self) -> None:
         """Lets others have the lease."""
@@ -120,7 +130,7 @@ class _Lease:
             return None
         try:
             name = max(names, key=_number)
-            return name, (self._folder / name).read_bytes()
+            return name, _content_of(self._folder / name)
         except FileNotFoundError:
             return None
 
@@ -142,7 +152,7 @@ class _Lease:
     def _is_mine(self) -> bool:
         assert self._object is not None
         try:
-            return self._object.read_bytes().startswith(self._holder.encode())
+            return _content_of(self._object).startswith(self._holder.encode())
         except OSError:
             return False
 
@@ -160,6 +170,11 @@ class _Lease:
     def _remove(self, name: str) -> None:
         with suppress(OSError):
             (self._folder / name).unlink()
+
+
+def _content_of(file: UPath) -> bytes:
+    content: bytes = file.fs.cat_file(file.path)  # at once: a file that is opened must not change until it is read
+    return content
 
 
 def _number(name: str) -> int:

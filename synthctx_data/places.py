@@ -65,8 +65,10 @@ def at(place: str | Place) -> Place:
     try:
         path = UPath(place, use_listings_cache=False, **_OPTIONS.get(scheme, {}))  # others write there, too
         path.fs  # noqa: B018  # it is made when it is first asked for
-        if not path.path.strip("/"):
+        if not path.path.strip("/") or (scheme in _EXTRAS and path.path.startswith("/")):
             raise ValueError("there is no bucket in it")
+        if ".." in path.path.split("/"):
+            raise ValueError("there is .. in it")
     except ImportError as error:
         extra = f'pip install "synthctx[{_EXTRAS[scheme]}]"' if scheme in _EXTRAS else first_line(error)
         raise UsageError(
@@ -106,7 +108,7 @@ def reached(place: str | Place) -> Iterator[None]:
             raise
         kind, said = type(error).__name__, " ".join(str(error).split())[:_SAID]
         raise PlaceError(
-            f"expected {place} to be a place that can be reached and written, and it is not: {kind}: {said.rstrip('.')}; see that it is "
+            f"expected {place} to be a place that can be reached, and it cannot be: {kind}: {said.rstrip('.')}; see that it is "
             "there, that the network is up, and that your keys are valid, and call again: what is done is kept"
         ) from error
 
@@ -155,9 +157,15 @@ def here(place: str) -> str:
         if not found:
             raise UsageError(f"expected a file or a folder at {place}, and there is nothing")
         said = json.dumps([place, {name: _version(about) for name, about in found.items()}], sort_keys=True)
-        kept = cache_folder() / "copies" / hashlib.sha256(said.encode()).hexdigest()[:16]
+    kept = cache_folder() / "copies" / hashlib.sha256(said.encode()).hexdigest()[:16]
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
         if not kept.is_dir():
             _fetch(path, found, kept)
+    except OSError as error:
+        raise PlaceError(
+            f"expected to copy {place} into {kept.parent} (SYNTHCTX_CACHE): {first_line(error)}"
+        ) from error
     return str(kept / path.name)
 
 
@@ -167,7 +175,6 @@ def _version(about: dict[str, Any]) -> list[str]:
 
 
 def _fetch(path: UPath, found: dict[str, Any], kept: Path) -> None:
-    kept.parent.mkdir(parents=True, exist_ok=True)
     with whole_folder(kept) as folder:
         for name in found:
             inner = PurePosixPath(name).relative_to(path.path.rstrip("/"))
@@ -175,12 +182,19 @@ def _fetch(path: UPath, found: dict[str, Any], kept: Path) -> None:
             if ".." in inner.parts:
                 raise UsageError(f"expected names of files in {path}, got {name!r}")
             target.parent.mkdir(parents=True, exist_ok=True)
-            path.fs.get_file(name, str(target))
+            with reached(path):
+                path.fs.get_file(name, str(target))
 
 
 def cache_folder() -> Path:
-    """The folder for what can be made again: SYNTHCTX_CACHE, or else ~/.cache/synthctx. It may not be there."""
-    return expanded(os.environ.get("SYNTHCTX_CACHE") or "~/.cache/synthctx")
+    """The folder for what can be made again: SYNTHCTX_CACHE, or else ~/.cache/synthctx. It may not be there.
+
+    Raises: UsageError if SYNTHCTX_CACHE is no whole path.
+    """
+    named = os.environ.get("SYNTHCTX_CACHE") or "~/.cache/synthctx"
+    if not expanded(named).is_absolute():
+        raise UsageError(f"SYNTHCTX_CACHE: expected the whole path of a folder of this machine, got {named!r}")
+    return expanded(named)
 
 
 def remove_folder(folder: Place) -> None:

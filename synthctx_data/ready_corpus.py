@@ -24,6 +24,7 @@ from filelock import FileLock
 
 from synthctx_data.corpora import Corpus, Question, QuestionHop, read_corpus
 from synthctx_data.corpus_files import PassedOver
+from synthctx_data.errors import CorpusError
 from synthctx_data.example import Document
 from synthctx_data.files import expanded, parse_json, whole_folder, write_json
 from synthctx_data.layout import Layout
@@ -78,20 +79,28 @@ def ready_corpus(layout: Layout, specs: Sequence[str], text_column: str, in_sect
     key = _key(layout, specs, text_column, in_sections)
     root = cache_folder() / "ready"
     if key is not None and _can_write(root):
-        folder = root / key
-        with FileLock(root / f"{key}.lock"):
-            if not folder.is_dir():
-                _remove_old(root)
-                _make(folder, layout, specs, text_column, in_sections)
-        with suppress(OSError):
-            os.utime(folder)
-        return _load(folder)
+        with suppress(OSError):  # of a disk that is full, or of a folder that somebody removes
+            return _kept(root, key, layout, specs, text_column, in_sections)
     own = tempfile.mkdtemp(prefix="synthctx-")
     folder = Path(own, "corpus")
     _make(folder, layout, specs, text_column, in_sections)
     corpus = _load(folder)
     weakref.finalize(corpus.documents, shutil.rmtree, own, ignore_errors=True)
     return corpus
+
+
+def _kept(root: Path, key: str, layout: Layout, specs: Sequence[str], text_column: str, in_sections: bool) -> Corpus:
+    """The corpus that is kept under this key. It is made now, if it is not there."""
+    folder = root / key
+    with FileLock(root / f"{key}.lock"):
+        if not folder.is_dir():
+            _remove_old(root, key)
+            _make(folder, layout, specs, text_column, in_sections)
+            if _key(layout, specs, text_column, in_sections) != key:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise CorpusError("--corpus: a file changed while it was read; call again when nobody writes it")
+        os.utime(folder)
+        return _load(folder)
 
 
 def _key(layout: Layout, specs: Sequence[str], text_column: str, in_sections: bool) -> str | None:
@@ -137,9 +146,12 @@ def _can_write(root: Path) -> bool:
     return os.access(root, os.W_OK)
 
 
-def _remove_old(root: Path) -> None:
+def _remove_old(root: Path, key: str) -> None:
+    """Removes what nobody used for long, and what killed processes left of this corpus."""
     for folder in root.iterdir():
-        if folder.is_dir() and time.time() - folder.stat().st_mtime > _KEPT_SECONDS:
+        if folder.is_dir() and (
+            time.time() - folder.stat().st_mtime > _KEPT_SECONDS or folder.name.startswith(f".{key}.")
+        ):
             shutil.rmtree(folder, ignore_errors=True)
             folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
 

@@ -61,7 +61,7 @@ def test_what_a_build_took_stands_beside_the_plan(tmp_path: Path) -> None:
     assert [took.rows for took in taken(one)] == [44]
     assert taken(planned(tmp_path / "sets", seed=1)) == []
     after = synthctx("plan", "mdqa_synth", "symbolic_haystack", *SIZES, cwd=tmp_path).stdout
-    assert [line.split()[-1] for line in after.splitlines() if "took: rows" in line] == ["44"]
+    assert [line.split()[-1] for line in after.splitlines() if "earlier calls: rows" in line] == ["44"]
     assert json.loads(notes.read_text().splitlines()[0])["cpu"] > 0
 
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,8 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.build import build_variant
-from builders.shards import Build, ranges
+from builders.build import build_variant, manifest_of
+from builders.shards import Build, examples_of, ranges, write_shard
 from synthctx_data.errors import BudgetError, ConflictError, UsageError
 from synthctx_data.manifest import read_manifest
 from synthctx_data.options import Options
@@ -309,6 +310,7 @@ def test_a_full_disk_leaves_no_half_written_file(tmp_path: Path, workers: int) -
         "script.py",
         "build.json",
         ".symbolic_haystack.lock",
+        ".took.jsonl",
     }
 
 
@@ -393,3 +395,17 @@ def kill(pattern: str, children: str = "") -> None:
     for pid in found:
         command = ["pkill", "-KILL", "-P", pid, "-f", children] if children else ["kill", "-KILL", pid]
         subprocess.run(command, check=False, capture_output=True)
+
+
+def test_a_corpus_that_changes_while_it_is_built_from_ends_the_build(tmp_path: Path) -> None:
+    """Each process reads the corpus: none may read another one than the manifest names."""
+    corpus = tmp_path / "texts.txt"
+    corpus.write_text("\n\n".join(f"Passage {i} says {i * i}. " * 20 for i in range(200)))
+    options = Options(max_tokens=1024, train=40, validation=0, corpus=(str(corpus),))
+    build = Build("mdqa_synth", "templated_haystack", options, tmp_path / "mdqa_synth", 4)
+    began = replace(build, corpus=manifest_of(build)["corpus"])
+    corpus.write_text("\n\n".join(f"Passage {i} says {i * i * i}. " * 20 for i in range(200)))
+    examples_of.cache_clear()  # as in another process
+    build.staging.mkdir(parents=True)
+    with pytest.raises(ConflictError, match="a file changed while the variant was built"):
+        write_shard(began, build.planned[0], lambda rows: None)

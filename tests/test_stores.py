@@ -100,7 +100,7 @@ def test_keys_that_expire_lose_nothing_that_was_done(there: Store, tmp_path: Pat
     assert "expired" in ran.stderr
     assert "what is done is kept" in ran.stderr
     there.fault = lambda method, path: ""
-    with pytest.raises(UsageError, match=r"expected a variant in .*, one of none"):
+    with pytest.raises(UsageError, match=r"expected a finished variant in .*, and symbolic_haystack is not"):
         api.check(f"{PLACE}/mdqa_synth:symbolic_haystack")
     with patch.object(locks, "_DEAD_SECONDS", 0.5):  # of the lease that could not be given up
         assert synthctx(*COMMAND, "--output", PLACE, "--workers", 1, cwd=tmp_path).returncode == 0
@@ -204,9 +204,9 @@ def test_a_set_in_a_store_is_pushed(there: Store, tmp_path: Path) -> None:
         ("s3://", "expected a folder, or an address|expected s3:// to be a place"),
         (
             "s3://no-such-bucket/x",
-            "no-such-bucket/x to be a place that can be reached and written.*bucket does not exist",
+            "no-such-bucket/x to be a place that can be reached.*bucket does not exist",
         ),
-        ("http://127.0.0.1:1/x", "to be a place that can be reached and written"),
+        ("http://127.0.0.1:1/x", "to be a place that can be reached, and it cannot be"),
     ],
 )
 def test_what_cannot_be_written_is_told_in_one_line(there: Store, tmp_path: Path, place: str, said: str) -> None:
@@ -222,3 +222,10 @@ def test_what_cannot_be_written_is_told_in_one_line(there: Store, tmp_path: Path
 def test_errors_of_a_place_here_stay_what_they_are(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), reached(tmp_path):
         (tmp_path / "none").read_bytes()
+
+
+def test_what_is_not_finished_is_not_read(there: Store) -> None:
+    build_part(job(PLACE), Part(1, 3))
+    for read in (api.load, api.check):
+        with pytest.raises(UsageError, match=r"expected a finished variant in .*, and symbolic_haystack is not"):
+            read(f"{PLACE}/mdqa_synth:symbolic_haystack")

@@ -33,7 +33,7 @@ For example:
   synthctx plan mdqa_synth templated_haystack --max-tokens 131072 --train 100000
 
 Some rows are made and measured, which takes some seconds. The options are those
-of the build. What calls took that built the variant stands beside it.""",
+of the build. If the variant was built before, the last lines say what that took.""",
     ),
     "finish": (
         "finish",
@@ -43,8 +43,8 @@ For example, as the array of a cluster's jobs, and after the last of them:
   synthctx build mdqa_synth symbolic_haystack --output big --part 3/16
   synthctx finish mdqa_synth symbolic_haystack --output big
 
-The options are those of the build. The job that ends last finishes the variant
-anyway, unless it is stopped.""",
+Repeat the options of the build that decide rows, and --output and --shards. The
+job that ends last finishes the variant anyway, unless it is stopped.""",
     ),
     "mix": (
         "mix_recipe",

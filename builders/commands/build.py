@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from builders import find_task
-from builders.build import alone
+from builders.build import alone, is_built
 from builders.commands import writing_tables
 from builders.parts import parse_part
 from builders.planned_build import PlannedBuild, RunOptions, plan_builds, require_use, require_whole_corpus
@@ -44,7 +44,7 @@ def build(
         require_whole_corpus(planned)
     for one in planned:
         build_planned(one, where, writing, spending)
-    if where.part is None or planned[0].build.target.exists():
+    if is_built(planned[0].build):
         out.print(_loading(planned[0].build), soft_wrap=True)
 
 

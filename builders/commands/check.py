@@ -31,7 +31,9 @@ class CheckOptions(OptionModel):
 def check(
     place: Annotated[
         str,
-        Parameter(help="PLACE, PLACE:VARIANT or PLACE:VARIANT@REVISION, where PLACE is a built folder or a Hub id."),
+        Parameter(
+            help="PLACE, PLACE:VARIANT or PLACE:VARIANT@REVISION. PLACE is a built folder, here or in a store such as S3, or a Hub id."
+        ),
     ],
     variants: Annotated[tuple[str, ...], Parameter(help="Variants. Default: all of PLACE.", show_default=False)] = (),
     /,

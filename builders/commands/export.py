@@ -16,6 +16,8 @@ from synthctx_data.option_model import OptionModel
 from synthctx_data.places import at, reached
 from synthctx_data.tokens import load_counter
 
+_ENDINGS = (".jsonl", ".json", ".jsonl.gz")
+
 
 class ExportOptions(OptionModel):
     """The options of `synthctx export`."""
@@ -36,7 +38,12 @@ def export(
     place: Annotated[
         str, Parameter(help="PLACE:VARIANT or PLACE:VARIANT@REVISION: a built folder, a store or a Hub id.")
     ],
-    file: Annotated[str, Parameter(help="The file to write, e.g. train.jsonl, or train.jsonl.gz; here or in a store.")],
+    file: Annotated[
+        str,
+        Parameter(
+            help="The file to write, e.g. train.jsonl or train.jsonl.gz, here or in a store. It replaces one that is there."
+        ),
+    ],
     /,
     *,
     options: Annotated[ExportOptions, Parameter(name="*")] = ExportOptions(),
@@ -53,7 +60,9 @@ def export(
             "--tokenizer: it is read with --format text only; the others leave the chat template to the tool"
         )
     render = load_counter(options.tokenizer).rendered if options.tokenizer else "{}\n{}".format
-    address, target = parse_variant_address(place), at(file)
+    address, target = parse_variant_address(place, ""), at(file)
+    if not target.name.endswith(_ENDINGS):
+        raise UsageError(f"expected a name that ends with {' or '.join(_ENDINGS)}, got {file}")
     with reached(address.place):
         (variant,) = find_variants(address)
     with reached(target), _opened(target) as output:

@@ -50,6 +50,8 @@ def _forecast(planned: PlannedBuild) -> Forecast | None:
             err.print(f"{planned.name}: making some rows, which takes some seconds", soft_wrap=True)
         found = forecast(planned)
     except WriterError:
+        if planned.is_from_sample:
+            raise
         return None
     say_notes(planned)
     return found
@@ -65,13 +67,15 @@ def _table(measured: Sequence[tuple[PlannedBuild, Forecast | None]], processes: 
     for column in shown.columns[1:]:
         column.overflow = "fold"
     for name, values in lines.items():
-        shown.add_row(name, *values)
+        if {*values} != {"-"}:
+            shown.add_row(name, *values)
     unmeasured = any(found is None for _, found in measured)
     shown.caption = (
         "? is measured when the language model has written the documents."
         if unmeasured
         else (
-            "Measured on some rows, on this machine. A worker has a core of its own; more workers than files do not help."
+            "Measured on some rows, on this machine. rows: train + validation. CPU: of all workers together. on N workers: each with a "
+            "core of its own; more workers than files do not help."
         )
     )
     shown.caption_justify = "left"
@@ -82,14 +86,14 @@ def _lines(planned: PlannedBuild, found: Forecast | None, processes: int) -> dic
     tokens = planned.rows * planned.build.options.max_tokens
     workers = sorted({*_WORKERS, processes})
     return {
-        "rows": f"{planned.rows:,}",
+        "rows": " + ".join(f"{size:,}" for size in planned.examples.sizes.values()),
         "tokens": f"{found.tokens if found else tokens:,}",
         "files": f"{len(planned.build.planned):,}",
         "disk": _bytes(found.disk) if found else "?",
         "memory of a worker": _bytes(found.memory) if found else "?",
-        "CPU: a worker's start": duration(found.start) if found else "?",
-        "CPU: build": duration(found.build) if found else "?",
-        "CPU: describe": duration(found.describe) if found else "?",
+        "CPU: start of a worker": duration(found.start) if found else "?",
+        "CPU: making the rows": duration(found.build) if found else "?",
+        "CPU: describing them": duration(found.describe) if found else "?",
         **{f"on {_count(n)}": duration(found.seconds(n)) if found else "?" for n in workers},
         **_took(taken(planned) if found else []),
     }
@@ -99,9 +103,9 @@ def _took(calls: Sequence[Took]) -> dict[str, str]:
     """What calls took that built the variant, if any did."""
     rows, cpu, seconds = (sum(getattr(one, name) for one in calls) for name in ("rows", "cpu", "seconds"))
     return {
-        "took: rows": f"{rows:,}" if calls else "-",
-        "took: CPU": duration(cpu) if calls else "-",
-        "took: time": duration(seconds) if calls else "-",
+        "earlier calls: rows": f"{rows:,}" if calls else "-",
+        "earlier calls: CPU": duration(cpu) if calls else "-",
+        "earlier calls: time": duration(seconds) if calls else "-",
     }
 
 
@@ -113,7 +117,7 @@ def _bytes(size: int) -> str:
     for unit, scale in (("TB", 1e12), ("GB", 1e9)):
         if size >= scale:
             return f"{size / scale:,.1f} {unit}"
-    return f"{size / 1e6:,.1f} MB"
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} KB"
 
 
 def duration(seconds: float) -> str:

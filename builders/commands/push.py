@@ -52,7 +52,10 @@ class PushOptions(OptionModel):
 
 
 def push(
-    place: Annotated[str, Parameter(help="FOLDER or FOLDER:VARIANT; with --from-variant OUTPUT/TASK.")],
+    place: Annotated[
+        str,
+        Parameter(help="FOLDER or FOLDER:VARIANT, here or in a store such as S3; with --from-variant OUTPUT/TASK."),
+    ],
     /,
     *,
     push: Annotated[PushOptions, Parameter(name="*")] = PushOptions(),

@@ -27,7 +27,12 @@ class ShowOptions(OptionModel):
 
 
 def show(
-    place: Annotated[str, Parameter(help="PLACE:VARIANT@REVISION, where PLACE is a built folder or a Hub id.")],
+    place: Annotated[
+        str,
+        Parameter(
+            help="PLACE:VARIANT@REVISION, where PLACE is a built folder, here or in a store such as S3, or a Hub id."
+        ),
+    ],
     variant: Annotated[str | None, Parameter(help="The variant, if PLACE does not name it.")] = None,
     /,
     *,
