@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from builders.on_ray import write_by_ray
 from builders.parts import Part, held, remove_locks, require_no_part, writing_part
-from builders.shards import Build, Progress, Shard, examples_of, missing_shards, write_shard
+from builders.shards import Build, Progress, Shard, corpus_of, examples_of, missing_shards, write_shard
 from builders.workers import write_by_processes
 from synthctx_data.errors import ConflictError
 from synthctx_data.files import Place
@@ -175,7 +175,7 @@ def alone(build: Build, seconds: float = 0) -> Iterator[None]:
 def _write_missing(build: Build, shards: Sequence[Shard], workers: int, ray: str | None, progress: Progress) -> None:
     missing = missing_shards(build, shards)
     progress(sum(shard.rows for shard in shards if shard not in missing))
-    build = replace(build, corpus=manifest_of(build).get("corpus"))
+    build = replace(build, corpus=corpus_of(build))
     if ray is not None:
         write_by_ray(build, missing, ray, progress)
     elif workers == 1 or len(missing) == 1:

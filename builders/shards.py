@@ -118,14 +118,23 @@ def plan(examples: Examples, shards: int | None) -> list[Shard]:
 
 @lru_cache(maxsize=1)
 def examples_of(build: Build) -> Examples:
-    """The examples of a variant. A process makes them once, since they hold the corpus and the counted documents.
+    """The examples of a variant. A process makes them once, since they hold the corpus and the counted documents."""
+    return Examples(find_task(build.task), build.variant, build.options)
 
-    Raises: ConflictError if the corpus is not the one that the build began with.
-    """
-    examples = Examples(find_task(build.task), build.variant, build.options)
-    if build.corpus is not None and examples.description().get("corpus") != build.corpus:
-        raise ConflictError("--corpus: a file changed while the variant was built; call again when nobody writes it")
-    return examples
+
+@lru_cache(maxsize=1)
+def corpus_of(build: Build) -> str | None:
+    """The identity of the corpus that this process read; None if the variant reads none."""
+    corpus: str | None = examples_of(build).description().get("corpus")
+    return corpus
+
+
+def _require_corpus(build: Build) -> None:
+    """Raises: ConflictError if this process read another corpus than the one that the build began with."""
+    if build.corpus is not None and corpus_of(build) != build.corpus:
+        raise ConflictError(
+            "--corpus: a file changed while the variant was built; remove what lies in its folder, and call again when nobody writes it"
+        )
 
 
 def write_shard(build: Build, shard: Shard, progress: Progress) -> None:
@@ -169,6 +178,7 @@ def is_whole(file: Place, shard: Shard) -> bool:
 
 
 def _write(build: Build, shard: Shard, file: BinaryIO, progress: Progress) -> None:
+    _require_corpus(build)
     write_tables(file, map(to_table, _groups(examples_of(build), shard, progress)))
 
 

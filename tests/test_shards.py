@@ -19,8 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.build import build_variant, manifest_of
-from builders.shards import Build, examples_of, ranges, write_shard
+from builders.build import build_variant
+from builders.shards import Build, corpus_of, examples_of, ranges, write_shard
 from synthctx_data.errors import BudgetError, ConflictError, UsageError
 from synthctx_data.manifest import read_manifest
 from synthctx_data.options import Options
@@ -403,9 +403,11 @@ def test_a_corpus_that_changes_while_it_is_built_from_ends_the_build(tmp_path: P
     corpus.write_text("\n\n".join(f"Passage {i} says {i * i}. " * 20 for i in range(200)))
     options = Options(max_tokens=1024, train=40, validation=0, corpus=(str(corpus),))
     build = Build("mdqa_synth", "templated_haystack", options, tmp_path / "mdqa_synth", 4)
-    began = replace(build, corpus=manifest_of(build)["corpus"])
+    began = replace(build, corpus=corpus_of(build))
+    assert began.corpus
     corpus.write_text("\n\n".join(f"Passage {i} says {i * i * i}. " * 20 for i in range(200)))
-    examples_of.cache_clear()  # as in another process
+    for known in (examples_of, corpus_of):
+        known.cache_clear()  # as in another process
     build.staging.mkdir(parents=True)
     with pytest.raises(ConflictError, match="a file changed while the variant was built"):
         write_shard(began, build.planned[0], lambda rows: None)
