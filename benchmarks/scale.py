@@ -102,7 +102,7 @@ def by_ray() -> None:
 
 
 def seconds_of(workers: int, ray: str | None = None) -> float:
-    return seconds(32768, 512 * 12, workers, ray)  # 12 shards of 16.8 million tokens
+    return seconds(32768, 512 * 48, workers, ray)  # 48 shards of 16.8 million tokens
 
 
 def main() -> None:
