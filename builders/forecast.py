@@ -32,7 +32,6 @@ class Forecast:
 
     rows, tokens, files: of all splits. disk: bytes of the files. memory: bytes of each worker at its peak.
     start: CPU seconds of each worker until its first row. build, describe: CPU seconds of all rows.
-    sampled: the rows that were measured.
     """
 
     rows: int
@@ -43,12 +42,6 @@ class Forecast:
     start: float
     build: float
     describe: float
-    sampled: int
-
-    @property
-    def cpu(self) -> float:
-        """CPU seconds of one worker that does all."""
-        return self.start + self.build + self.describe
 
     def seconds(self, workers: int) -> float:
         """Seconds with so many workers, each on a core of its own. No more of them work than there are files."""
@@ -83,7 +76,6 @@ def forecast(planned: PlannedBuild) -> Forecast:
         _IMPORTS + started - began,
         (built - started) * share,
         (described - built) * share,
-        len(made),
     )
 
 

@@ -43,30 +43,37 @@ def held(folder: Place, name: str, seconds: float = 0) -> Iterator[None]:
     a holder is dead.
     """
     if isinstance(folder, Path):
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock = FileLock(folder / name, is_singleton=True).acquire(timeout=seconds)
-        except Timeout as error:
-            raise HeldError(folder / name) from error
-        with lock:
+        with _held_here(folder, name, seconds):
             yield
-        return
+    else:
+        with _held_in_store(folder, name, seconds):
+            yield
+
+
+@contextmanager
+def _held_here(folder: Path, name: str, seconds: float) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(folder / name, is_singleton=True).acquire(timeout=seconds)
+    except Timeout as error:
+        raise HeldError(folder / name) from error
+    with lock:
+        yield
+
+
+@contextmanager
+def _held_in_store(folder: UPath, name: str, seconds: float) -> Iterator[None]:
     key = str(folder / name)
-    if _mine[key]:
-        _mine[key] += 1
-        try:
-            yield
-        finally:
-            _mine[key] -= 1
-        return
-    lease = _Lease(folder, name)
-    lease.take(seconds)
-    _mine[key] = 1
+    lease = None if _mine[key] else _Lease(folder, name)
+    if lease is not None:
+        lease.take(seconds)
+    _mine[key] += 1
     try:
         yield
     finally:
         _mine[key] -= 1
-        lease.give_up()
+        if lease is not None:
+            lease.give_up()
 
 
 def lock_names(folder: Place, pattern: str) -> list[str]:

@@ -27,8 +27,8 @@ _RETRIES = {"max_attempts": 6, "mode": "standard"}  # of botocore: half a minute
 _CONFIG = {"connect_timeout": 10, "read_timeout": 60, "retries": _RETRIES}
 _OPTIONS: dict[str, dict[str, Any]] = {scheme: {"config_kwargs": _CONFIG} for scheme in ("s3", "s3a")}
 _SAID = 300  # characters of a store's own message
-_OF_STORES = {  # packages
-    *(
+_OF_STORES = frozenset(  # packages
+    [
         "adlfs",
         "aiobotocore",
         "aiohttp",
@@ -41,8 +41,8 @@ _OF_STORES = {  # packages
         "httpx2",
         "huggingface_hub",
         "s3fs",
-    )
-}
+    ]
+)
 
 
 def is_remote(place: str | Place) -> bool:
