@@ -82,9 +82,12 @@ def ready_corpus(layout: Layout, specs: Sequence[str], text_column: str, in_sect
         with suppress(OSError):  # of a disk that is full, or of a folder that somebody removes
             return _kept(root, key, layout, specs, text_column, in_sections)
     own = tempfile.mkdtemp(prefix="synthctx-")
-    folder = Path(own, "corpus")
-    _make(folder, layout, specs, text_column, in_sections)
-    corpus = _load(folder)
+    try:
+        _make(Path(own, "corpus"), layout, specs, text_column, in_sections)
+        corpus = _load(Path(own, "corpus"))
+    except BaseException:
+        shutil.rmtree(own, ignore_errors=True)
+        raise
     weakref.finalize(corpus.documents, shutil.rmtree, own, ignore_errors=True)
     return corpus
 
