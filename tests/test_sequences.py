@@ -113,7 +113,7 @@ def test_mixtures_that_are_none(folder: Path, parts: tuple[str, ...], message: s
 
 
 def test_what_cannot_be_loaded_says_so(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"expected a folder or a Hub id of a data set .*:absent: "):
+    with pytest.raises(UsageError, match=r"--data: expected a variant in .*; got 'absent'"):
         load_rows(Address(str(folder), "absent"), "train")
     with pytest.raises(UsageError, match="expected a folder or a Hub id"):
         load_rows(Address(str(folder), "symbolic_padding"), "test")
