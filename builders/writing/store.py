@@ -19,11 +19,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from synthctx_data.errors import DatasetError, first_line, first_problem
 from synthctx_data.files import Place, whole
+from synthctx_data.retry import retry
 from synthctx_data.tokens import TokenCounter
 
 _FORMAT = 1
 _LONGEST_LINE = 2**24  # characters of an answer in an exported file
 _WAIT = 60  # seconds to wait for another build that is writing
+_WAITS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between attempts to open it, while another process makes it
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,11 @@ class AnswerStore:
             self._connection = sqlite3.connect(
                 _uri(file, read), uri=True, timeout=_WAIT, isolation_level=None, check_same_thread=False
             )
-            self._require_store()
+            retry(self._require_store, _WAITS, _is_locked)
             if not read:
-                self._make()
+                retry(
+                    self._make, _WAITS, _is_locked
+                )  # SQLite itself does not wait while another process makes the file
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -230,6 +234,10 @@ class AnswerStore:
         self._connection.close()
 
 
+def _is_locked(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+
+
 def _machine() -> str:
     """The name of this machine; in a container, also of the container, whose processes have numbers of their own."""
     with suppress(OSError):
@@ -252,12 +260,8 @@ def _is_gone(asker: str) -> bool:
 
 
 def _uri(file: Path, read: bool) -> str:
-    """The address of a database.
-
-    Where nothing can be written, SQLite must not look for the files that it makes beside it. Elsewhere it must be able to remove them.
-    """
-    folder, own = (os.access(place, os.W_OK) for place in (file.parent, file))
-    mode = "rwc" if not read else "ro&immutable=1" if not folder else "rw" if own else "ro"
+    """The address of a database. Where nothing can be written, SQLite must not look for the files that it would make beside it."""
+    mode = "rwc" if not read else "ro" if os.access(file.parent, os.W_OK) else "ro&immutable=1"
     return f"file:{quote(str(file.absolute()))}?mode={mode}"
 
 
