@@ -221,7 +221,7 @@ def score_heads(
     from analysis.engine.detect import kv_heads, score_rows
     from analysis.heads import HeadScores
     from synthctx_data.command import with_progress
-    from training.contexts import documents_of
+    from synthctx_data.row_checks import documents_of
 
     if isinstance(rows, Mapping):
         raise UsageError(

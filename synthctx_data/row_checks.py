@@ -202,6 +202,15 @@ class _RowCheck:
             self._fault("tokens", f"{row['id']}: num_tokens is {row['num_tokens']}, the tokenizer counts {tokens}")
 
 
+def documents_of(row: Row) -> str:
+    """The user message of a row up to the end of its last document. Rows on one context have it in common.
+
+    Of a row without documents, a chat, it is the whole message.
+    """
+    message: str = row["prompt"][0]["content"]
+    return message[: row["documents"][-1]["end"]] if row["documents"] else message
+
+
 def cites(row: Row) -> bool:
     """True if the answer of a row cites the documents that hold its needles, such as "[3][17]"."""
     return is_citation(row["completion"][0]["content"])

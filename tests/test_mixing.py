@@ -16,8 +16,8 @@ from builders.mixing.mix import Mixture, mix, pieces_of
 from builders.mixing.recipe import RECIPES, divided, read_recipe
 from synthctx_data.errors import ConflictError, CorpusError, UsageError
 from synthctx_data.example import CHAT
+from synthctx_data.row_checks import documents_of
 from tests.commands import synthctx
-from training.contexts import documents_of
 
 CHATS = [
     {

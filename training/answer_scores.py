@@ -10,9 +10,8 @@ import numpy as np
 from synthctx_data.depths import places
 from synthctx_data.evidence import answer_in
 from synthctx_data.metrics import answer_f1, best_subspan_em, citation_score, exact_match
-from synthctx_data.row_checks import Row, cites
+from synthctx_data.row_checks import Row, cites, documents_of
 from synthctx_data.seeding import rng
-from training.contexts import documents_of
 
 _LEVEL = 0.95
 

@@ -1,20 +1,10 @@
-"""Rows that share a context: which they are, and which models can read it once for all of them."""
+"""Rows that share a context: which models can read it once for all of them."""
 
 import inspect
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
-
-
-def documents_of(row: Mapping[str, Any]) -> str:
-    """The user message of a row up to the end of its last document. Rows on one context have it in common.
-
-    Of a row without documents, a chat, it is the whole message.
-    """
-    message: str = row["prompt"][0]["content"]
-    return message[: row["documents"][-1]["end"]] if row["documents"] else message
 
 
 def can_share_context(config: "PreTrainedConfig") -> bool:

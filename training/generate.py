@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from synthctx_data.errors import UsageError
-from training.contexts import can_share_context, documents_of
+from synthctx_data.row_checks import documents_of
+from training.contexts import can_share_context
 from training.options import EvaluateOptions
 
 _TOGETHER = 16  # rows on one context that are answered at once, if nothing else is asked for

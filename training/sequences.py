@@ -15,8 +15,8 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from synthctx_data.dataset import Address, load_rows, parse_variant_address
 from synthctx_data.errors import UsageError
+from synthctx_data.row_checks import documents_of
 from synthctx_data.seeding import rng
-from training.contexts import documents_of
 from training.turns import IGNORED, encode, end_of_answer, shared_prefix
 
 _PADDED = -1  # the branch of padding

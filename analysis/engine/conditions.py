@@ -16,10 +16,10 @@ from analysis.spans import Tokens, tokens_of
 from synthctx_data.dataset import load_rows, parse_variant_address
 from synthctx_data.errors import UsageError, require_choice
 from synthctx_data.files import write_json
+from synthctx_data.row_checks import documents_of
 from synthctx_data.seeding import rng
 from training import run_folder
 from training.answer_scores import Mean, mean, score
-from training.contexts import documents_of
 from training.evaluate import PREDICTIONS, predict, read_predictions
 from training.generate import Batch, answering
 from training.identity import identify

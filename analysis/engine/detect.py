@@ -26,11 +26,10 @@ from synthctx_data.dataset import load_rows, parse_variant_address
 from synthctx_data.errors import UsageError, require_choice
 from synthctx_data.files import whole, write_json
 from synthctx_data.metrics import answer_recall, citation_score
-from synthctx_data.row_checks import cites
+from synthctx_data.row_checks import cites, documents_of
 from training import run_folder
 from training.answer_scores import depth, mean
 from training.answer_text import first_of_answer
-from training.contexts import documents_of
 from training.generate import ends
 from training.identity import identify
 from training.model import load_for_reading

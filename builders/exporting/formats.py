@@ -7,6 +7,8 @@ from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any, Literal, get_args
 
+from synthctx_data.row_checks import documents_of
+
 Format = Literal["openai", "sharegpt", "alpaca", "text", "llamafactory", "axolotl"]
 Message = Mapping[str, str]
 Row = Mapping[str, Any]
@@ -74,7 +76,7 @@ assert set(FORMATS) == {*get_args(Format)}
 
 def lines(rows: Iterable[Row], format: Format, together: bool, render: Render) -> Iterator[str]:
     """The lines of a file: the rows in their order, each as a conversation; or `together` those in turn that have one context."""
-    groups = (list(group) for _, group in groupby(rows, key=_context)) if together else ([row] for row in rows)
+    groups = (list(group) for _, group in groupby(rows, key=documents_of)) if together else ([row] for row in rows)
     for group in groups:
         yield json.dumps(FORMATS[format].line(_conversation(group), render), ensure_ascii=False) + "\n"
 
@@ -85,15 +87,9 @@ def _conversation(rows: Sequence[Row]) -> list[Message]:
     messages: list[Message] = [*_messages(first)]
     for row in others:
         asked, answered = _messages(row)
-        messages += [{**asked, "content": asked["content"][len(_context(row)) :].strip()}, answered]
+        messages += [{**asked, "content": asked["content"][len(documents_of(row)) :].strip()}, answered]
     return messages
 
 
 def _messages(row: Row) -> list[Message]:
     return [{"role": one["role"], "content": one["content"]} for one in (*row["prompt"], *row["completion"])]
-
-
-def _context(row: Row) -> str:
-    """The user message up to the end of the last document; of a chat, which has no documents, all of it."""
-    message: str = row["prompt"][0]["content"]
-    return message[: row["documents"][-1]["end"]] if row["documents"] else message

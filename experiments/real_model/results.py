@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from analysis.engine.conditions import name_of
 from analysis.heads import Head, HeadScores
 from experiments.real_model.tasks import UNTUNED, Study, test_rows
+from synthctx_data.row_checks import documents_of
 from training.answer_scores import Mean, mean, score
-from training.contexts import documents_of
 from training.evaluate import PREDICTIONS, read_predictions
 
 Values = NDArray[np.float64]

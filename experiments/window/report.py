@@ -13,8 +13,8 @@ from experiments.window.plan import KINDS, MODELS, SKIPPED, WHOLE
 from experiments.window.tasks import Study
 from synthctx_data.dataset import load_rows, parse_variant_address
 from synthctx_data.files import write_text
+from synthctx_data.row_checks import documents_of
 from training.answer_scores import Mean, mean, score
-from training.contexts import documents_of
 from training.evaluate import PREDICTIONS, read_predictions
 from training.plots import saved_grid
 
