@@ -171,7 +171,7 @@ def here(place: str) -> str:
 
 def _version(about: dict[str, Any]) -> list[str]:
     """What tells a version of a file from others."""
-    return [str(about.get(name)) for name in ("size", "ETag", "etag", "LastModified", "mtime", "sha256")]
+    return [str(about.get(name)) for name in ("size", "ETag", "etag", "LastModified", "mtime", "sha256", "blob_id")]
 
 
 def _fetch(path: UPath, found: dict[str, Any], kept: Path) -> None:

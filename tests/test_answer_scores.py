@@ -11,8 +11,8 @@ from training.answer_scores import GROUPS, mean, score, summarise
 @pytest.mark.parametrize(("task", "variant"), [v for v in VARIANTS if "real" not in v[1]])
 def test_the_answer_scores_one_and_nothing_scores_zero(task: str, variant: str) -> None:
     rows = to_table(every_example(examples_for(task, variant))).to_pylist()
-    right = summarise(rows, {row["id"]: row["completion"][0]["content"] for row in rows}, 50)
-    wrong = summarise(rows, {row["id"]: "" for row in rows}, 50)
+    right = summarise(rows, [score(row, row["completion"][0]["content"]) for row in rows], 50)
+    wrong = summarise(rows, [score(row, "") for row in rows], 50)
     assert {m.mean for metrics in right.values() for group in metrics.values() for m in group.values()} == {1.0}
     assert wrong["all"]["all"]["f1"].mean == wrong["all"]["all"]["em"].mean == 0
     for name in GROUPS:

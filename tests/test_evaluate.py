@@ -10,8 +10,9 @@ import pytest
 
 from synthctx_data.errors import ConflictError, UsageError
 from tests.tiny import DATA, make_place, served
-from training.evaluate import evaluate, read_predictions
+from training.evaluate import evaluate
 from training.options import EvaluateOptions
+from training.predictions import read_predictions
 from training.tiny import make_tiny
 
 

@@ -1,14 +1,18 @@
 """Scores of predictions: for each row, and as means with intervals, over all rows and by depth, hops and tokens."""
 
+import csv
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 
 from synthctx_data.depths import places
 from synthctx_data.evidence import answer_in
+from synthctx_data.files import whole
 from synthctx_data.metrics import answer_f1, best_subspan_em, citation_score, exact_match
 from synthctx_data.row_checks import Row, cites, documents_of
 from synthctx_data.seeding import rng
@@ -56,18 +60,31 @@ def tokens(row: Row) -> str:
     return str(1 << (int(row["num_tokens"]) - 1).bit_length())
 
 
-GROUPS: Mapping[str, Callable[[Row], str]] = {"depth": depth, "hops": hops, "tokens": tokens}
+def task(row: Row) -> str:
+    """The task of a row of a benchmark."""
+    return str(row["task"])
+
+
+Groups = Mapping[str, Callable[[Row], str]]
+GROUPS: Groups = {"depth": depth, "hops": hops, "tokens": tokens}
+BENCHMARK_GROUPS: Groups = {"task": task, "tokens": tokens}
 
 
 def summarise(
-    rows: Sequence[Row], predictions: Mapping[str, str], resamples: int
+    rows: Sequence[Row],
+    scores: Sequence[dict[str, float]],
+    resamples: int,
+    grouped_by: Groups = GROUPS,
 ) -> dict[str, dict[str, dict[str, Mean]]]:
-    """The means, by grouping ("all", depth, hops, tokens), then by group, then by metric. Intervals are for other contexts."""
+    """The means, by grouping ("all", and the names of `grouped_by`), then by group, then by metric. Intervals are for other contexts.
+
+    scores: those of each row, by metric.
+    """
     members: dict[str, dict[str, list[tuple[str, dict[str, float]]]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        scored = documents_of(row), score(row, predictions[row["id"]])
+    for row, own in zip(rows, scores, strict=True):
+        scored = documents_of(row), own
         members["all"]["all"].append(scored)
-        for name, group in GROUPS.items():
+        for name, group in grouped_by.items():
             members[name][group(row)].append(scored)
     return {
         name: {
@@ -76,6 +93,16 @@ def summarise(
         }
         for name, groups in members.items()
     }
+
+
+def write_rows(file: Path, rows: Sequence[Row], scores: Sequence[dict[str, float]], grouped_by: Groups) -> None:
+    """Writes the scores of each row as CSV: its id, a hash of its context, its groups, and its scores."""
+    with whole(file) as aside, aside.open("w", encoding="utf-8", newline="") as lines:
+        writer = csv.writer(lines)
+        writer.writerow(["id", "context", *grouped_by, *(scores[0] if scores else ())])
+        for row, own in zip(rows, scores, strict=True):
+            context = blake2b(documents_of(row).encode(errors="surrogatepass"), digest_size=8).hexdigest()
+            writer.writerow([row["id"], context, *(group(row) for group in grouped_by.values()), *own.values()])
 
 
 def _means(members: Sequence[tuple[str, dict[str, float]]], resamples: int, name: tuple[str, ...]) -> dict[str, Mean]:

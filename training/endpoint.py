@@ -20,6 +20,7 @@ _INSTEAD: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "max_tokens": lambda asked: {"max_completion_tokens": asked["max_tokens"]},
     "temperature": lambda _: {},
 }
+_GO_ON = {"add_generation_prompt": False, "continue_final_message": True}  # as vLLM and SGLang take it
 
 
 def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[_Row]], AnswerBatches]:
@@ -52,9 +53,10 @@ def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[_Row]], Answer
         return bare_answer(content or "")
 
     def _reply(row: _Row) -> Any:
-        asked = dict(request)
+        asked = {**request, **_of_row(row, request)}
+        messages = row["prompt"] + ([{"role": "assistant", "content": row["prefill"]}] if row.get("prefill") else [])
         try:
-            return client.chat.completions.create(model=str(options.model), messages=row["prompt"], extra_body=asked)
+            return client.chat.completions.create(model=str(options.model), messages=messages, extra_body=asked)
         except openai.BadRequestError as error:
             refused = next((name for name in _INSTEAD if name in asked and f"'{name}'" in str(error)), None)
             if refused is None:
@@ -82,6 +84,15 @@ def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[_Row]], Answer
             )
 
     return answer
+
+
+def _of_row(row: _Row, request: dict[str, Any]) -> dict[str, Any]:
+    """The fields that a row of a benchmark asks for: its own number of tokens, and to go on behind the words that begin its answer."""
+    name = next((name for name in ("max_tokens", "max_completion_tokens") if name in request), None)
+    fields: dict[str, Any] = dict(_GO_ON) if row.get("prefill") else {}
+    if name and "answer_tokens" in row:
+        fields[name] = row["answer_tokens"]
+    return fields
 
 
 def _text(content: Any) -> str | None:

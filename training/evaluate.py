@@ -1,20 +1,22 @@
 """Evaluates a model or an adapter on a data set: python training/evaluate.py --adapter runs/smollm2_mdqa_real --data ..."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from synthctx_data.command import out, progress_bar, run, script, table
+from synthctx_data.command import out, run, script, table
 from synthctx_data.dataset import load_rows, parse_variant_address
-from synthctx_data.errors import DatasetError
-from synthctx_data.files import write_json, write_text
+from synthctx_data.files import write_json
 from training import run_folder
-from training.answer_scores import Mean, summarise
+from training.answer_scores import BENCHMARK_GROUPS, GROUPS, Mean, score, summarise, write_rows
+from training.benchmarks.asked import benchmark_rows
+from training.benchmarks.catalog import Benchmark, benchmark_in, read_prompts
 from training.endpoint import from_endpoint
-from training.generate import AnswerBatches, from_model
+from training.generate import answering
 from training.options import EvaluateOptions
-from training.plots import depths, saved
+from training.plots import bars, depths, saved
+from training.predictions import PREDICTIONS, Answer, completed
 
 _HELP = """\
 Evaluates a model or an adapter on a data set.
@@ -27,19 +29,23 @@ For example:
 """
 _NOTES = """\
 The groups of the table are depths in tenths, numbers of hops (or cited
-documents), and tokens up to a power of two.
+documents), and tokens up to a power of two; of a benchmark, tasks and tokens.
 
 An endpoint such as vLLM's can answer instead:
   python training/evaluate.py --endpoint http://localhost:8000/v1 --model NAME \\
       --data ...
 
-The folder --output gets predictions.jsonl, scores.json and the figure depth: F1,
-exact match and sub-span exact match of short answers, or precision, recall
-and F1 of citations, each with a 95 % bootstrap interval. Called again, the
-same command answers only rows that have no prediction yet, and scores all
-anew.
+Benchmarks of others are asked and scored as they do it (docs/benchmarks.md):
+  python training/evaluate.py --model models/smollm2 --data ruler:FOLDER
+Afterwards training/compare_evaluations.py puts models side by side.
+
+The folder --output gets predictions.jsonl, rows.csv (the scores of each row),
+scores.json and the figure depth (or tokens): F1, exact match and sub-span
+exact match of short answers, or precision, recall and F1 of citations, each
+with a 95 % bootstrap interval. Called again, the same command answers only
+rows that have no prediction yet, and scores all anew.
 """
-PREDICTIONS = "predictions.jsonl"
+_LOSSES, ROWS = "losses.jsonl", "rows.csv"
 
 
 def main(options: EvaluateOptions, _: str) -> None:
@@ -55,66 +61,73 @@ def evaluate(options: EvaluateOptions) -> dict[str, dict[str, dict[str, Mean]]]:
     from training.identity import identify
 
     output = evaluation_folder(options)
-    rows = load_rows(parse_variant_address(options.data), options.split, options.limit)
+    benchmark = benchmark_in(options.data)
+    rows = (
+        benchmark_rows(benchmark, options)
+        if benchmark
+        else load_rows(parse_variant_address(options.data), options.split, options.limit)
+    )
     run = {**options.decisive(), **identify(options)}
+    if options.prompts:
+        run["prompts"] = read_prompts(options.prompts)  # rather than where they lie
     run_folder.is_finished(output, run, holding=PREDICTIONS)
-    predictions = read_predictions(output / PREDICTIONS)
-    missing = [row for row in rows if row["id"] not in predictions]
-    if missing:
-        answer = from_endpoint(options) if options.endpoint else from_model(options)
-        run_folder.record(output, run)  # only after the model is loaded
-        predictions |= predict(answer, missing, output / PREDICTIONS)
-    summary = summarise(list(rows), predictions, options.resamples)
+    loaded = cache(partial(_loaded, options))
+    predictions = completed(output / PREDICTIONS, rows, partial(_answering, options, loaded), run)
+    losses = completed(output / _LOSSES, rows, partial(_losing, loaded), run) if options.losses else {}
+    scored = [_scored(row, predictions[row["id"]], losses, benchmark) for row in rows]
+    groups = BENCHMARK_GROUPS if benchmark else GROUPS
+    write_rows(output / ROWS, rows, scored, groups)
+    summary = summarise(list(rows), scored, options.resamples, groups)
     write_json(output / "scores.json", summary)
-    f1 = {depth: means["f1"] for depth, means in summary["depth"].items()}
-    with saved(output / "depth", (6, 3.4), f"{options.adapter or options.model}\n{options.data}") as axes:
-        depths(f1, "F1", axes)
-        axes.set_ylim(0, 1.02)
+    _draw(
+        summary, benchmark.metric if benchmark else "f1", output, f"{options.adapter or options.model}\n{options.data}"
+    )
     run_folder.record(output, run, finished=True)
     return summary
+
+
+def _loaded(options: EvaluateOptions) -> tuple[Any, Any]:
+    from training.model import load_for_reading
+
+    return load_for_reading(options)
+
+
+def _answering(options: EvaluateOptions, loaded: Callable[[], tuple[Any, Any]]) -> Answer:
+    if options.endpoint:
+        return from_endpoint(options)
+    return answering(*loaded(), options.batch_size, options.max_new_tokens)
+
+
+def _losing(loaded: Callable[[], tuple[Any, Any]]) -> Answer:
+    from training.row_losses import losses_of
+
+    return losses_of(*loaded())
+
+
+def _scored(
+    row: dict[str, Any], prediction: str, losses: dict[str, str], benchmark: Benchmark | None
+) -> dict[str, float]:
+    """The scores of a row, and its losses if they were taken."""
+    from training.row_losses import parse_losses
+
+    scores = benchmark.score(row, prediction) if benchmark else score(row, prediction)
+    return {**scores, **(parse_losses(losses[row["id"]]) if losses else {})}
+
+
+def _draw(summary: dict[str, dict[str, dict[str, Mean]]], metric: str, output: Path, title: str) -> None:
+    """Draws the first score by depth; of a benchmark, by tokens."""
+    by, draw = ("depth", depths) if "depth" in summary else ("tokens", bars)
+    means = {group: each[metric] for group, each in summary[by].items()}
+    with saved(output / by, (6, 3.4), title) as axes:
+        draw(means, metric.replace("_", " ").replace("f1", "F1"), axes)
+        axes.set_ylim(0, 1.02)
+        if by == "tokens":
+            axes.set_xlabel("tokens of the row, at most")
 
 
 def evaluation_folder(options: EvaluateOptions) -> Path:
     """The folder of the evaluation: `output`, or else one named after model, data and split."""
     return Path(options.output) if options.output else run_folder.default_folder("evaluations", options)
-
-
-def predict(
-    answer: Callable[[Sequence[dict[str, Any]]], AnswerBatches], rows: Sequence[dict[str, Any]], file: Path
-) -> dict[str, str]:
-    """The predictions for the rows, by row id. Each batch is written to the file as soon as it is answered."""
-    made: dict[str, str] = {}
-    with file.open("a", encoding="utf-8") as lines, progress_bar("answering", len(rows)) as advance:
-        for batch in answer(rows):
-            for name, prediction in batch:
-                lines.write(json.dumps({"id": name, "prediction": prediction}) + "\n")
-                made[name] = prediction
-            lines.flush()
-            advance(len(batch))
-    return made
-
-
-def read_predictions(file: Path) -> dict[str, str]:
-    """The predictions by row id. A last line that was cut off by a kill is removed from the file.
-
-    Raises: DatasetError if another line cannot be read.
-    """
-    if not file.exists():
-        return {}
-    content = file.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        write_text(file, whole.decode())
-    found = {}
-    for number, line in enumerate(whole.split(b"\n")[:-1], 1):
-        try:
-            entry = json.loads(line)
-            found[str(entry["id"])] = str(entry["prediction"])
-        except (ValueError, TypeError, KeyError) as error:
-            raise DatasetError(
-                f"{file}, line {number}: expected an id and a prediction; remove it to ask again"
-            ) from error
-    return found
 
 
 def show_scores(summary: Mapping[str, Mapping[str, Mapping[str, Mean]]], output: Path) -> None:
@@ -127,7 +140,7 @@ def show_scores(summary: Mapping[str, Mapping[str, Mapping[str, Mean]]], output:
             shown.add_row("all" if name == "all" else f"{name} {group}", str(first.rows), *cells)
         shown.add_section()
     out.print(shown)
-    out.print(f"{output}: {PREDICTIONS}, scores.json, depth", soft_wrap=True)
+    out.print(f"{output}: {PREDICTIONS}, scores.json, {'depth' if 'depth' in summary else 'tokens'}", soft_wrap=True)
 
 
 app = script("evaluate", EvaluateOptions, main, _HELP, _NOTES)

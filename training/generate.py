@@ -9,7 +9,6 @@ from typing import Any
 from synthctx_data.errors import UsageError
 from synthctx_data.row_checks import documents_of
 from training.contexts import can_share_context
-from training.options import EvaluateOptions
 
 _TOGETHER = 16  # rows on one context that are answered at once, if nothing else is asked for
 _Row = dict[str, Any]
@@ -54,16 +53,6 @@ class Batch:
         return [token if token < self.shared else token + padding for token in tokens]
 
 
-def from_model(options: EvaluateOptions) -> Callable[[Sequence[_Row]], AnswerBatches]:
-    """A function that answers rows greedily with a model on this machine.
-
-    Raises: UsageError if model or adapter cannot be loaded, or if a prompt leaves too few tokens for its answer.
-    """
-    from training.model import load_for_reading
-
-    return answering(*load_for_reading(options), options.batch_size, options.max_new_tokens)
-
-
 def answering(
     model: Any,
     tokenizer: Any,
@@ -72,6 +61,8 @@ def answering(
     generate: Callable[..., Any] | None = None,
 ) -> Callable[[Sequence[_Row]], AnswerBatches]:
     """A function that answers rows greedily with a loaded model, `batch_size` at once (None: those that share a context).
+
+    An answer has at most `max_new_tokens`, or else as many as its row says (`answer_tokens`).
 
     `generate(batch, **arguments)` replaces the model's own `generate(**arguments)` and returns the tokens (row, token) of prompts and
     answers. It can intervene in the model while the model answers.
@@ -91,9 +82,10 @@ def answering(
             prompts = [prompt_ids(tokenizer, row) for row in part]
             shared = common_context(part, prompts) if can_share else 0
             batch = Batch(part, prompts, max(map(len, prompts)), shared)
-            rooms = [min(max_new_tokens, window - len(prompt)) for prompt in prompts]
-            for row, room in zip(part, rooms, strict=True):
-                _require_room(row, room, max_new_tokens, tokenizer)
+            wanted = [row.get("answer_tokens", max_new_tokens) for row in part]
+            rooms = [min(most, window - len(prompt)) for most, prompt in zip(wanted, prompts, strict=True)]
+            for row, room, most in zip(part, rooms, wanted, strict=True):
+                _require_room(row, room, most, tokenizer)
             arguments = {
                 "input_ids": [batch.padded(prompt, pad) for prompt in prompts],
                 "attention_mask": [batch.padded([1] * len(prompt), 0) for prompt in prompts],

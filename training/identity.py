@@ -10,6 +10,7 @@ from synthctx_data.dataset import Address, parse_variant_address
 from synthctx_data.errors import UsageError
 from synthctx_data.hub import read_from
 from synthctx_data.manifest import MANIFEST, read_manifest
+from training.benchmarks.catalog import benchmark_in
 from training.options import ReadingOptions
 
 _SAMPLE = 2**20  # bytes that are read at each end of a file: reading all weights would take minutes
@@ -37,7 +38,9 @@ def identify(options: ReadingOptions) -> dict[str, Any]:
     """The identifiers of the model, of the adapter, and of the data that they read."""
     served = getattr(options, "endpoint", None)  # a model behind an endpoint is a name there, not a folder here
     weights = [] if served else [identify_model(options.model, options.model_revision), identify_model(options.adapter)]
-    return {"weights": weights, "data": identify_data(parse_variant_address(options.data))}
+    benchmark = benchmark_in(options.data)
+    data = benchmark.identity() if benchmark else identify_data(parse_variant_address(options.data))
+    return {"weights": weights, "data": data}
 
 
 def identify_model(name: str | None, revision: str | None = None) -> str | None:

@@ -66,14 +66,19 @@ def load_model(recipe: ModelOptions, config: PreTrainedConfig) -> PreTrainedMode
 def load_for_reading(options: ReadingOptions) -> tuple[PreTrainedModel, Tokenizer]:
     """The model of the options, with its adapter if it has one, ready to read, and the tokenizer.
 
-    The tokenizer is that of the adapter. If a folder of an adapter has none, it is that of the model.
-
     Raises: UsageError if one of them cannot be loaded.
     """
-    model = load_adapted(options).eval()
+    return load_adapted(options).eval(), load_tokenizer_of(options)
+
+
+def load_tokenizer_of(options: ReadingOptions) -> Tokenizer:
+    """The tokenizer of the adapter; if there is no adapter, or its folder has none, that of the model.
+
+    Raises: UsageError if it cannot be loaded.
+    """
     if options.adapter and not (Path(options.adapter).is_dir() and not any(Path(options.adapter).glob("tokenizer*"))):
-        return model, load_tokenizer(options.adapter)
-    return model, load_tokenizer(_base_of(options), options.model_revision)
+        return load_tokenizer(options.adapter)
+    return load_tokenizer(_base_of(options), options.model_revision)
 
 
 def load_config_of(options: ReadingOptions) -> PreTrainedConfig:

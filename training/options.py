@@ -16,6 +16,7 @@ Positive = Annotated[int, Field(gt=0)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
 Split = Literal["train", "validation"]
+BENCHMARKS = ("ruler", "babilong", "nolima", "mrcr", "longbench", "helmet")
 Folder = Annotated[str, Field(min_length=1), AfterValidator(lambda place: str(folder_here("--output", place)))]
 
 MODEL_PANEL = panel("Model", 1)
@@ -25,6 +26,7 @@ _SCHEDULE = panel("Schedule", 4)
 _HARDWARE = panel("Hardware", 5)
 _LOG = panel("Log and checkpoints", 6)
 ANSWERS_PANEL = panel("Answers", 3)
+BENCHMARK_PANEL = panel("Benchmarks", 4)
 _IDLE = {"output", "dry_run", "gradient_checkpointing", "logging_steps", "save_steps", "report_to", "push_to"}
 
 
@@ -176,16 +178,28 @@ class ReadingOptions(ModelOptions):
 class EvaluateOptions(ReadingOptions):
     """The options of an evaluation."""
 
+    data: Annotated[Name, DATA_PANEL]
+    """A data set, as PLACE:VARIANT or PLACE:VARIANT@REVISION. Or rows of a benchmark, as ruler:FILE or ruler:FOLDER; likewise babilong,
+    nolima, mrcr, longbench and helmet."""
+    longest: Annotated[Positive | None, BENCHMARK_PANEL] = None
+    """Leave out rows of more tokens, as the benchmark states them, or else of more than four times as many characters."""
+    prompts: Annotated[Name | None, BENCHMARK_PANEL] = None
+    """A file of JSON with a prompt for each task, for babilong, nolima, longbench and helmet. Default: prompts of our own."""
+    haystack_tokens: Annotated[Positive | None, Field(ge=250), BENCHMARK_PANEL] = None
+    """The tokens of the book around each needle of nolima, which needs this."""
     output: Annotated[Folder | None, DATA_PANEL] = None
     """The folder of predictions, scores and plot. Default: evaluations/MODEL/DATA_SPLIT."""
     batch_size: Annotated[Positive | None, ANSWERS_PANEL] = None
     """Rows that are answered at once. Default: those on one context, at most 16, else one."""
     max_new_tokens: Annotated[Positive, ANSWERS_PANEL] = 64
-    """Tokens of an answer at most."""
+    """Tokens of an answer at most. Rows of a benchmark have their own number, unless this is given."""
     endpoint: Annotated[Name | None, ANSWERS_PANEL] = None
     """The base URL of an OpenAI-compatible endpoint (vLLM's, say) that answers instead of a model here."""
     request: Annotated[Name, ANSWERS_PANEL] = "{}"
     """Fields of each request to the endpoint, as JSON, e.g. '{"chat_template_kwargs": {"enable_thinking": false}}'. null leaves one out."""
+    losses: Annotated[bool, Parameter(negative=()), ANSWERS_PANEL] = False
+    """Also take the model's losses, in nats per token: on the last 1,024 tokens of each context, and on its answer. They tell whether a
+    tuned model still reads ordinary text as it did."""
     resamples: Annotated[Positive, Field(le=1_000_000), ANSWERS_PANEL] = 1000
     """Resamples of the bootstrap."""
 
@@ -200,8 +214,30 @@ class EvaluateOptions(ReadingOptions):
     def _is_asked(self) -> Self:
         if self.endpoint is None and "request" in self.changed():
             raise UsageError("--request: it is read with --endpoint only; add that or leave it out")
+        if self.endpoint and self.losses:
+            raise UsageError("--losses: an endpoint gives none; leave out one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _suits_its_data(self) -> Self:
+        name = self.data.partition(":")[0]
+        of_benchmarks = {"longest", "prompts", "haystack_tokens"} & self.changed().keys()
+        if name not in BENCHMARKS:
+            if of_benchmarks:
+                raise UsageError(
+                    f"--{min(of_benchmarks).replace('_', '-')}: it is for benchmarks, such as --data ruler:FILE; leave it out"
+                )
+            return self
+        if "split" in self.changed():
+            raise UsageError(f"--split: the rows of {name} are in no splits; leave it out")
+        if (self.haystack_tokens is None) == (name == "nolima"):
+            raise UsageError(
+                "--haystack-tokens: nolima needs it, and others do not take it, whose rows are as long as they are"
+            )
         return self
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the predictions."""
-        return self.model_dump(exclude={"output", "batch_size", "limit", "resamples"})
+        idle = {"output", "batch_size", "limit", "resamples", "longest", "losses"}
+        new = {"prompts", "haystack_tokens"} - self.changed().keys()  # which runs of earlier versions do not record
+        return self.model_dump(exclude=idle | new)

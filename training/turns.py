@@ -5,7 +5,7 @@ row; what the chat template would write before an answer of its own may differ (
 channel open). Templates that let their model think are told not to.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from synthctx_data.hub import read_from
 from synthctx_data.tokens import THOUGHTS_OFF, compile_template
 
 IGNORED = -100  # the label of a token that does not enter the loss
+_Messages = Sequence[Mapping[str, str]]
 _STANDS_IN = "Synthctx"  # for an answer, where only the text around it is wanted
 # Answers with whose first characters a tokenizer may merge what stands before.
 _FIRST = ("A", "a", "1", "(", '"', "é", "日", "The", "the", "Document", "Answer", "Dorla", "D", "1923", "[3]")
@@ -39,7 +40,7 @@ def load_tokenizer(model: str, revision: str | None = None) -> Tokenizer:
 
 def render_row(tokenizer: Tokenizer, row: dict[str, Any]) -> str:
     """The text of a row's training sequence: prompt and completion in the chat template, or else on lines of their own."""
-    return _rendered(tokenizer, row["prompt"][0]["content"], row["completion"][0]["content"])
+    return _rendered(tokenizer, row["prompt"], row["completion"][0]["content"])
 
 
 def render_prompt(tokenizer: Tokenizer, row: dict[str, Any]) -> str:
@@ -47,7 +48,7 @@ def render_prompt(tokenizer: Tokenizer, row: dict[str, Any]) -> str:
 
     Raises: UsageError if the chat template leaves the answer out, or changes it.
     """
-    return _around_answer(tokenizer, row["prompt"][0]["content"])[0]
+    return _around_answer(tokenizer, row["prompt"])[0]
 
 
 def tokenize(tokenizer: Tokenizer, text: str, **options: Any) -> Any:
@@ -58,9 +59,13 @@ def tokenize(tokenizer: Tokenizer, text: str, **options: Any) -> Any:
 def prompt_ids(tokenizer: Tokenizer, row: dict[str, Any]) -> list[int]:
     """The tokens of a row's prompt, after which a model writes its answer.
 
-    Tokens at the end that an answer could merge with are left out.
+    Tokens at the end that an answer could merge with are left out. If the row has a `prefill`, the words that begin the answer, the model
+    goes on behind it.
     """
-    return _asked_ids(tokenizer, render_prompt(tokenizer, row))
+    prompt = render_prompt(tokenizer, row)
+    if row.get("prefill"):
+        return _prompt_ids(tokenizer, prompt + row["prefill"])
+    return _asked_ids(tokenizer, prompt)
 
 
 def encode(tokenizer: Tokenizer, row: dict[str, Any]) -> dict[str, list[int]]:
@@ -98,7 +103,7 @@ def end_of_answer(tokenizer: Tokenizer) -> int:
                 "expected a tokenizer with a chat template or an end token, and it has neither: an answer would not end"
             )
         return int(tokenizer.eos_token_id)
-    behind = _around_answer(tokenizer, "")[1]
+    behind = _around_answer(tokenizer, _user(""))[1]
     ids, added = tokenizer(behind, add_special_tokens=False)["input_ids"], tokenizer.added_tokens_decoder
     own = [token for token in ids if token in added and str(added[token]).strip()]  # some have tokens for line ends
     found = next((token for token in own if added[token].special), own[0] if own else None)
@@ -110,12 +115,16 @@ def end_of_answer(tokenizer: Tokenizer) -> int:
     return int(found)
 
 
-def _around_answer(tokenizer: Tokenizer, message: str) -> tuple[str, str]:
+def _user(message: str) -> _Messages:
+    return [{"role": "user", "content": message}]
+
+
+def _around_answer(tokenizer: Tokenizer, messages: _Messages) -> tuple[str, str]:
     """The texts before and behind the answer in a rendered row.
 
     Raises: UsageError if the chat template leaves the answer out, or changes it.
     """
-    before, found, behind = _rendered(tokenizer, message, _STANDS_IN).rpartition(_STANDS_IN)
+    before, found, behind = _rendered(tokenizer, messages, _STANDS_IN).rpartition(_STANDS_IN)
     if not found:
         raise UsageError(
             "expected a chat template that renders a user's and an assistant's message, and this one's leaves the answer out, or changes "
@@ -124,11 +133,11 @@ def _around_answer(tokenizer: Tokenizer, message: str) -> tuple[str, str]:
     return before, behind
 
 
-def _rendered(tokenizer: Tokenizer, message: str, answer: str) -> str:
-    """The two messages in the chat template, as synthctx counts them. The renderer of transformers would insert today's date."""
+def _rendered(tokenizer: Tokenizer, prompt: _Messages, answer: str) -> str:
+    """The messages in the chat template, as synthctx counts them. The renderer of transformers would insert today's date."""
+    messages = [*prompt, {"role": "assistant", "content": answer}]
     if not tokenizer.chat_template:
-        return f"{message}\n{answer}"
-    messages = [{"role": "user", "content": message}, {"role": "assistant", "content": answer}]
+        return "\n".join(message["content"] for message in messages)
     try:
         template = _compiled(tokenizer.get_chat_template())
         return str(
@@ -164,7 +173,7 @@ def _row_ids(tokenizer: Tokenizer, text: str) -> list[int]:
 @lru_cache(maxsize=8)
 def _merging(tokenizer: Tokenizer, _: str) -> int:
     """The number of tokens at the end of a prompt that may change when an answer follows, under a tokenizer with this template."""
-    message = "Answer with a short phrase."
+    message = _user("Answer with a short phrase.")
     start = _prompt_ids(tokenizer, _around_answer(tokenizer, message)[0])
     rows = (_row_ids(tokenizer, _rendered(tokenizer, message, answer)) for answer in _FIRST)
     return max(len(start) - shared_prefix(start, ids) for ids in rows)

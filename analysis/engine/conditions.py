@@ -20,10 +20,10 @@ from synthctx_data.row_checks import documents_of
 from synthctx_data.seeding import rng
 from training import run_folder
 from training.answer_scores import Mean, mean, score
-from training.evaluate import PREDICTIONS, predict, read_predictions
 from training.generate import Batch, answering
 from training.identity import identify
 from training.model import load_config_of, load_for_reading
+from training.predictions import PREDICTIONS, predict, read_predictions
 from training.turns import prompt_ids
 
 _Row = dict[str, Any]

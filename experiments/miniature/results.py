@@ -17,7 +17,7 @@ from experiments.miniature.corpus import guessing
 from experiments.miniature.plan import REAL
 from experiments.miniature.stages import Study, read_score
 from training.answer_scores import score
-from training.evaluate import PREDICTIONS, read_predictions
+from training.predictions import PREDICTIONS, read_predictions
 
 Values = NDArray[np.float64]
 

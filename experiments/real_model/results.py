@@ -15,7 +15,7 @@ from analysis.heads import Head, HeadScores
 from experiments.real_model.tasks import UNTUNED, Study, test_rows
 from synthctx_data.row_checks import documents_of
 from training.answer_scores import Mean, mean, score
-from training.evaluate import PREDICTIONS, read_predictions
+from training.predictions import PREDICTIONS, read_predictions
 
 Values = NDArray[np.float64]
 

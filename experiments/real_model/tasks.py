@@ -166,10 +166,10 @@ def require_tuned(study: Study, model: str) -> None:
 
 def examine_untuned(study: Study) -> None:
     """Examines the model as it is, and asks it the questions of the first test without their documents."""
-    from training.evaluate import predict
     from training.generate import answering
     from training.model import load_for_reading
     from training.options import EvaluateOptions
+    from training.predictions import predict
 
     examine(study, UNTUNED)
     rows = [closed_book(row) for row in test_rows(study, study.plan.main_test)]

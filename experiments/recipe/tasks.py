@@ -199,8 +199,9 @@ def tune(study: Study, candidate: Candidate, model: Model, tests: Sequence[str])
 def _answer(study: Study, test: str, tuned: Model, evidence: bool = False, **reads: Any) -> None:
     """Asks a model the questions of a test, and keeps the F1 of each."""
     from synthctx_data.dataset import load_rows, parse_variant_address
-    from training.evaluate import PREDICTIONS, evaluate, read_predictions
+    from training.evaluate import evaluate
     from training.options import EvaluateOptions
+    from training.predictions import PREDICTIONS, read_predictions
 
     kept, data = study.kept(test, tuned), study.test(test, evidence and test != FEW)
     if study.has(test, tuned):

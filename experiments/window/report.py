@@ -15,8 +15,8 @@ from synthctx_data.dataset import load_rows, parse_variant_address
 from synthctx_data.files import write_text
 from synthctx_data.row_checks import documents_of
 from training.answer_scores import Mean, mean, score
-from training.evaluate import PREDICTIONS, read_predictions
 from training.plots import saved_grid
+from training.predictions import PREDICTIONS, read_predictions
 
 Values = NDArray[np.float64]
 _HEAD = """# Beyond the window of a real model
