@@ -103,6 +103,33 @@ def bars_size(means: Mapping[str, Mean]) -> Size:
     return 1.6 + 0.7 * len(means), 3.2
 
 
+def side_by_side(sets: Mapping[str, Mapping[str, Mean]], label: str, ax: "Axes | None" = None) -> "Axes":
+    """The axes, with the means of several models on each data set beside each other, and their intervals."""
+    axes = axes_for(ax, side_by_side_size(sets))
+    models = list(dict.fromkeys(model for means in sets.values() for model in means))
+    for number, model in enumerate(models):
+        at = [i for i, means in enumerate(sets.values()) if model in means]
+        found = [means[model] for means in sets.values() if model in means]
+        axes.bar(
+            [i + (number + 0.5) / len(models) * 0.8 - 0.4 for i in at],
+            [mean.mean for mean in found],
+            0.8 / len(models),
+            yerr=_lengths(found),
+            capsize=2,
+            label=model,
+        )
+    axes.set_xticks(range(len(sets)), list(sets), rotation=30, ha="right")
+    axes.set_ylabel(label)
+    axes.set_ylim(0, max(1.02, axes.get_ylim()[1]))
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return axes
+
+
+def side_by_side_size(sets: Mapping[str, Mapping[str, Mean]]) -> Size:
+    """The size of a figure in which each bar has room."""
+    return 4.6 + 0.3 * sum(map(len, sets.values())), 3.6
+
+
 def _lengths(means: Sequence[Mean]) -> NDArray[np.float64]:
     """The lengths (2, mean) of intervals below and above their means; 0 where there is no interval."""
     below, above = [m.mean - m.low for m in means], [m.high - m.mean for m in means]

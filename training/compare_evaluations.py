@@ -1,0 +1,226 @@
+"""Puts evaluations side by side: python training/compare_evaluations.py evaluations/before evaluations/after ..."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from synthctx_data.command import command_line, out, run, table
+from synthctx_data.errors import DatasetError, UsageError, first_line
+from synthctx_data.files import whole
+from training import run_folder
+from training.answer_scores import Mean, mean
+from training.evaluate import ROWS
+from training.plots import saved, side_by_side, side_by_side_size
+
+_HELP = """\
+Puts evaluations of several models side by side, with what changed.
+
+For example, before and after tuning:
+  python training/compare_evaluations.py \\
+      evaluations/models_smollm2/synthctx_mdqa_synth_real_haystack_validation \\
+      evaluations/runs_smollm2_mdqa_real/synthctx_mdqa_synth_real_haystack_validation
+
+All evaluations below a folder are found: python training/compare_evaluations.py evaluations
+"""
+_NOTES = """\
+Each folder is one that training/evaluate.py has finished. Models are columns,
+in the order in which they are first named; data sets are rows, and so are
+their tasks and lengths in tokens. The first score of each data set is shown,
+and the losses if they were taken (evaluate.py --losses).
+
+"change" is a model's mean less that of the first model, over the rows that
+both answered, with its 95 % bootstrap interval: rows on one context are drawn
+together. An interval that holds 0 tells no difference.
+
+The folder --output gets comparison.csv and the figure comparison.
+"""
+_GROUPS = ("task", "tokens")
+_LOSS = "_loss"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a model on each row of a data set, from the folder of an evaluation.
+
+    rows: the values of each row, by column, by row id.
+    scores: the columns that are compared: the first score, and losses.
+    """
+
+    model: str
+    data: str
+    rows: Mapping[str, Mapping[str, str]]
+    scores: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One line of the table: a score on a group of a data set's rows, by model, and the change against the first model."""
+
+    data: str
+    group: str
+    score: str
+    means: Mapping[str, Mean]
+    changes: Mapping[str, Mean]
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """The evaluation in a folder.
+
+    Raises: UsageError if there is none that is finished; DatasetError if its files cannot be read.
+    """
+    try:
+        about = run_folder.read(folder)
+        with (folder / ROWS).open(encoding="utf-8", newline="") as lines:
+            reader = csv.DictReader(lines)
+            rows = {row["id"]: row for row in reader}
+            names = list(reader.fieldnames or [])
+        data = f"{about['data']['address']}" + (f" ({about['split']})" if about.get("split") == "train" else "")
+        model = str(about["adapter"] or about["model"])
+    except OSError as error:
+        raise UsageError(
+            f"expected a folder that training/evaluate.py has finished, got {folder}: {first_line(error)}; evaluate again"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{folder}: expected what training/evaluate.py wrote: {first_line(error)}") from error
+    scores = [name for name in names if name not in ("id", "context", "depth", "hops", *_GROUPS)]
+    if not rows or not scores:
+        raise DatasetError(f"{folder / ROWS}: expected the scores of rows, found none; evaluate again")
+    return Evaluation(model, data, rows, (scores[0], *(name for name in scores if name.endswith(_LOSS))))
+
+
+def compare_evaluations(folders: Sequence[Path], resamples: int = 1000) -> list[Compared]:
+    """The scores of several models on the same data, and how they change against the first model's.
+
+    Raises: UsageError if a folder holds no evaluation, or if a model was evaluated on some data twice; DatasetError as `read_evaluation`.
+    """
+    by_data: dict[str, dict[str, Evaluation]] = {}
+    models: dict[str, None] = {}
+    for one in map(read_evaluation, folders):
+        models[one.model] = None
+        if one.model in by_data.setdefault(one.data, {}):
+            raise UsageError(f"expected one evaluation of {one.model} on {one.data}, got two; leave one out")
+        by_data[one.data][one.model] = one
+    return [
+        line
+        for data, there in by_data.items()
+        for line in _lines(data, {model: there[model] for model in models if model in there}, resamples)
+    ]
+
+
+def _lines(data: str, there: Mapping[str, Evaluation], resamples: int) -> list[Compared]:
+    """The lines of a data set: all rows, and each task and length if there are several."""
+    first = next(iter(there.values()))
+    groups = {"all": list(first.rows)}
+    for name in _GROUPS:
+        found: dict[str, list[str]] = {}
+        for key, row in first.rows.items():
+            if name in row:
+                found.setdefault(f"{name} {row[name]}", []).append(key)
+        if len(found) > 1:
+            groups |= dict(sorted(found.items(), key=lambda one: (len(one[0]), one[0])))
+    scores = [score for score in first.scores if all(score in other.scores for other in there.values())]
+    lines = (_line(data, group, score, there, keys, resamples) for group, keys in groups.items() for score in scores)
+    return [line for line in lines if line.means]
+
+
+def _line(
+    data: str, group: str, score: str, there: Mapping[str, Evaluation], keys: Sequence[str], resamples: int
+) -> Compared:
+    first = next(iter(there.values()))
+    means, changes = {}, {}
+    for model, one in there.items():
+        both = [key for key in keys if key in one.rows]
+        if not both:
+            continue
+        name, contexts = (data, group, score, model), [first.rows[key]["context"] for key in both]
+        mine = [float(one.rows[key][score]) for key in both]
+        means[model] = mean(mine, resamples, name, contexts)
+        if one is not first:
+            before = [float(first.rows[key][score]) for key in both]
+            less = [new - old for new, old in zip(mine, before, strict=True)]
+            changes[model] = mean(less, resamples, ("change", *name), contexts)
+    return Compared(data, group, score, means, changes)
+
+
+def show_comparison(lines: Sequence[Compared]) -> None:
+    """Prints the table: a column for each model, and for each but the first its change."""
+    models = list(dict.fromkeys(model for line in lines for model in line.means))
+    columns = [column for i, model in enumerate(models) for column in ([model] if i == 0 else [model, "change"])]
+    out.print(f"[bold]first model[/bold]: {models[0]}", soft_wrap=True)
+    shown = table(dict.fromkeys(("data", "rows", "score"), "left"), [])
+    for column in columns:
+        shown.add_column(column.rpartition("/")[2], justify="right", no_wrap=True)
+    for line in lines:
+        cells = [_cell(line, model, i > 0) for i, model in enumerate(models)]
+        count = next(iter(line.means.values())).rows
+        shown.add_row(line.data, f"{line.group} ({count})", line.score, *(cell for each in cells for cell in each))
+    out.print(shown)
+
+
+def _cell(line: Compared, model: str, later: bool) -> list[str]:
+    found, change = line.means.get(model), line.changes.get(model)
+    said = [f"{found.mean:.3f}" if found else "-"]
+    return said + ([f"{change.mean:+.3f} [{change.low:+.2f}, {change.high:+.2f}]" if change else "-"] if later else [])
+
+
+def write_comparison(lines: Sequence[Compared], folder: Path) -> None:
+    """Writes the lines as comparison.csv, and a figure of the scores over all rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole(folder / "comparison.csv") as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ("data", "group", "score", "model", "rows", "mean", "low", "high", "change", "change_low", "change_high")
+        )
+        for line in lines:
+            for model, found in line.means.items():
+                change = line.changes.get(model)
+                moved = (change.mean, change.low, change.high) if change else ("", "", "")
+                writer.writerow(
+                    (line.data, line.group, line.score, model, found.rows, found.mean, found.low, found.high, *moved)
+                )
+    whole_sets = {line.data: line.means for line in lines if line.group == "all" and not line.score.endswith(_LOSS)}
+    with saved(folder / "comparison", side_by_side_size(whole_sets)) as axes:
+        side_by_side(whole_sets, "score", axes)
+
+
+app = command_line("compare_evaluations", _HELP, _NOTES)
+app.usage = "Usage: python training/compare_evaluations.py FOLDERS... [OPTIONS]"
+app["--help"].show = False
+
+
+@app.default
+def main(
+    *folders: Annotated[Path, Parameter(help="Folders of evaluations, or folders that hold some.")],
+    output: Annotated[Path, Parameter(help="The folder of the table and the figure.")] = Path("comparison"),
+    resamples: Annotated[int, Parameter(help="Resamples of the bootstrap.")] = 1000,
+) -> None:
+    """Puts evaluations side by side."""
+    if not folders:
+        raise UsageError("FOLDERS: expected folders of evaluations, got none")
+    if resamples < 1:
+        raise UsageError(f"--resamples: expected 1 or more, got {resamples}")
+    lines = compare_evaluations([found for folder in folders for found in evaluations_below(folder)], resamples)
+    show_comparison(lines)
+    write_comparison(lines, output)
+    out.print(f"{output}: comparison.csv, comparison", soft_wrap=True)
+
+
+def evaluations_below(folder: Path) -> list[Path]:
+    """The folder itself if it is one of an evaluation, or else those below it, by name.
+
+    Raises: UsageError if there are none.
+    """
+    if (folder / run_folder.RUN_FILE).is_file():
+        return [folder]
+    found = sorted(file.parent for file in folder.rglob(ROWS) if (file.parent / run_folder.RUN_FILE).is_file())
+    if not found:
+        raise UsageError(f"expected folders that training/evaluate.py has finished in {folder}, found none")
+    return found
+
+
+if __name__ == "__main__":
+    run(app)
