@@ -14,11 +14,12 @@ from synthctx_data.errors import DatasetError, UsageError
 from tests.commands import call, script
 from tests.test_benchmarks import RULER, write
 from tests.tiny import DATA, make_place
+from training.answer_scores import LOSSES
 from training.compare_evaluations import compare_evaluations, read_evaluation
 from training.evaluate import evaluate
 from training.model import load_for_reading
 from training.options import EvaluateOptions
-from training.row_losses import LOSSES, row_losses
+from training.row_losses import row_losses
 from training.tiny import make_tiny
 from training.turns import encode
 

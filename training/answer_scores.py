@@ -18,6 +18,7 @@ from synthctx_data.row_checks import Row, cites, documents_of
 from synthctx_data.seeding import rng
 
 _LEVEL = 0.95
+LOSSES = ("context_loss", "answer_loss")  # which stand beside the scores if they were taken
 
 
 @dataclass(frozen=True)

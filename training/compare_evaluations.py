@@ -12,7 +12,7 @@ from synthctx_data.command import command_line, out, run, table
 from synthctx_data.errors import DatasetError, UsageError, first_line
 from synthctx_data.files import whole
 from training import run_folder
-from training.answer_scores import Mean, mean
+from training.answer_scores import LOSSES, Mean, mean
 from training.evaluate import ROWS
 from training.plots import saved, side_by_side, side_by_side_size
 
@@ -39,7 +39,6 @@ together. An interval that holds 0 tells no difference.
 The folder --output gets comparison.csv and the figure comparison.
 """
 _GROUPS = ("task", "tokens")
-_LOSS = "_loss"
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     scores = [name for name in names if name not in ("id", "context", "depth", "hops", *_GROUPS)]
     if not rows or not scores:
         raise DatasetError(f"{folder / ROWS}: expected the scores of rows, found none; evaluate again")
-    return Evaluation(model, data, rows, (scores[0], *(name for name in scores if name.endswith(_LOSS))))
+    return Evaluation(model, data, rows, (scores[0], *(name for name in scores if name in LOSSES)))
 
 
 def compare_evaluations(folders: Sequence[Path], resamples: int = 1000) -> list[Compared]:
@@ -147,18 +146,20 @@ def _line(
 
 
 def show_comparison(lines: Sequence[Compared]) -> None:
-    """Prints the table: a column for each model, and for each but the first its change."""
-    models = list(dict.fromkeys(model for line in lines for model in line.means))
-    columns = [column for i, model in enumerate(models) for column in ([model] if i == 0 else [model, "change"])]
-    out.print(f"[bold]first model[/bold]: {models[0]}", soft_wrap=True)
-    shown = table(dict.fromkeys(("data", "rows", "score"), "left"), [])
-    for column in columns:
-        shown.add_column(column.rpartition("/")[2], justify="right", no_wrap=True)
-    for line in lines:
-        cells = [_cell(line, model, i > 0) for i, model in enumerate(models)]
-        count = next(iter(line.means.values())).rows
-        shown.add_row(line.data, f"{line.group} ({count})", line.score, *(cell for each in cells for cell in each))
-    out.print(shown)
+    """Prints a table for each data set: a column for each model, and for each but the first its change."""
+    for data in dict.fromkeys(line.data for line in lines):
+        mine = [line for line in lines if line.data == data]
+        models = list(dict.fromkeys(model for line in mine for model in line.means))
+        shown = table(dict.fromkeys(("", "rows", "score"), "left"), [])
+        for i, model in enumerate(models):
+            for column in [Path(model).name] if i == 0 else [Path(model).name, "change"]:
+                shown.add_column(column, justify="right", no_wrap=True)
+        for line in mine:
+            cells = [_cell(line, model, i > 0) for i, model in enumerate(models)]
+            count = next(iter(line.means.values())).rows
+            shown.add_row(line.group, str(count), line.score, *(cell for each in cells for cell in each))
+        out.print(f"{data}: {', '.join(models)}", soft_wrap=True)
+        out.print(shown)
 
 
 def _cell(line: Compared, model: str, later: bool) -> list[str]:
@@ -182,7 +183,7 @@ def write_comparison(lines: Sequence[Compared], folder: Path) -> None:
                 writer.writerow(
                     (line.data, line.group, line.score, model, found.rows, found.mean, found.low, found.high, *moved)
                 )
-    whole_sets = {line.data: line.means for line in lines if line.group == "all" and not line.score.endswith(_LOSS)}
+    whole_sets = {line.data: line.means for line in lines if line.group == "all" and line.score not in LOSSES}
     with saved(folder / "comparison", side_by_side_size(whole_sets)) as axes:
         side_by_side(whole_sets, "score", axes)
 

@@ -9,7 +9,7 @@ from synthctx_data.command import out, run, script, table
 from synthctx_data.dataset import load_rows, parse_variant_address
 from synthctx_data.files import write_json
 from training import run_folder
-from training.answer_scores import BENCHMARK_GROUPS, GROUPS, Mean, score, summarise, write_rows
+from training.answer_scores import BENCHMARK_GROUPS, GROUPS, LOSSES, Mean, score, summarise, write_rows
 from training.benchmarks.asked import benchmark_rows
 from training.benchmarks.catalog import Benchmark, benchmark_in, read_prompts
 from training.endpoint import from_endpoint
@@ -45,7 +45,7 @@ exact match of short answers, or precision, recall and F1 of citations, each
 with a 95 % bootstrap interval. Called again, the same command answers only
 rows that have no prediction yet, and scores all anew.
 """
-_LOSSES, ROWS = "losses.jsonl", "rows.csv"
+_LOSSES_FILE, ROWS = "losses.jsonl", "rows.csv"
 
 
 def main(options: EvaluateOptions, _: str) -> None:
@@ -73,7 +73,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, dict[str, dict[str, Mean]]]:
     run_folder.is_finished(output, run, holding=PREDICTIONS)
     loaded = cache(partial(_loaded, options))
     predictions = completed(output / PREDICTIONS, rows, partial(_answering, options, loaded), run)
-    losses = completed(output / _LOSSES, rows, partial(_losing, loaded), run) if options.losses else {}
+    losses = completed(output / _LOSSES_FILE, rows, partial(_losing, loaded), run) if options.losses else {}
     scored = [_scored(row, predictions[row["id"]], losses, benchmark) for row in rows]
     groups = BENCHMARK_GROUPS if benchmark else GROUPS
     write_rows(output / ROWS, rows, scored, groups)
@@ -108,10 +108,8 @@ def _scored(
     row: dict[str, Any], prediction: str, losses: dict[str, str], benchmark: Benchmark | None
 ) -> dict[str, float]:
     """The scores of a row, and its losses if they were taken."""
-    from training.row_losses import parse_losses
-
     scores = benchmark.score(row, prediction) if benchmark else score(row, prediction)
-    return {**scores, **(parse_losses(losses[row["id"]]) if losses else {})}
+    return {**scores, **(dict(zip(LOSSES, map(float, losses[row["id"]].split()), strict=True)) if losses else {})}
 
 
 def _draw(summary: dict[str, dict[str, dict[str, Mean]]], metric: str, output: Path, title: str) -> None:
@@ -132,14 +130,18 @@ def evaluation_folder(options: EvaluateOptions) -> Path:
 
 def show_scores(summary: Mapping[str, Mapping[str, Mapping[str, Mean]]], output: Path) -> None:
     """Prints a table of the scores with a row for each group."""
-    shown = table({"": "left", **dict.fromkeys(("rows", *summary["all"]["all"]), "right")}, [])
+    scores = [name for name in summary["all"]["all"] if name not in LOSSES]
+    shown = table({"": "left", **dict.fromkeys(("rows", *scores), "right")}, [])
     for name, groups in summary.items():
         for group, means in groups.items():
-            first, *others = means.values()
+            first, *others = (means[score] for score in scores)
             cells = [f"{first.mean:.3f} [{first.low:.2f}, {first.high:.2f}]", *(f"{m.mean:.3f}" for m in others)]
             shown.add_row("all" if name == "all" else f"{name} {group}", str(first.rows), *cells)
         shown.add_section()
     out.print(shown)
+    for name in (name for name in LOSSES if name in summary["all"]["all"]):
+        loss = summary["all"]["all"][name]
+        out.print(f"{name}: {loss.mean:.3f} [{loss.low:.2f}, {loss.high:.2f}] nats per token")
     out.print(f"{output}: {PREDICTIONS}, scores.json, {'depth' if 'depth' in summary else 'tokens'}", soft_wrap=True)
 
 

@@ -30,6 +30,11 @@ BENCHMARK_PANEL = panel("Benchmarks", 4)
 _IDLE = {"output", "dry_run", "gradient_checkpointing", "logging_steps", "save_steps", "report_to", "push_to"}
 
 
+def names_benchmark(data: str) -> bool:
+    """True if an address is one of a benchmark, such as ruler:FILE."""
+    return data.partition(":")[0] in BENCHMARKS and ":" in data
+
+
 def _json_in(file: str) -> Any:
     """The value in a file of JSON; an empty text if there is none."""
     try:
@@ -220,14 +225,14 @@ class EvaluateOptions(ReadingOptions):
 
     @model_validator(mode="after")
     def _suits_its_data(self) -> Self:
-        name = self.data.partition(":")[0]
         of_benchmarks = {"longest", "prompts", "haystack_tokens"} & self.changed().keys()
-        if name not in BENCHMARKS:
+        if not names_benchmark(self.data):
             if of_benchmarks:
                 raise UsageError(
                     f"--{min(of_benchmarks).replace('_', '-')}: it is for benchmarks, such as --data ruler:FILE; leave it out"
                 )
             return self
+        name = self.data.partition(":")[0]
         if "split" in self.changed():
             raise UsageError(f"--split: the rows of {name} are in no splits; leave it out")
         if (self.haystack_tokens is None) == (name == "nolima"):

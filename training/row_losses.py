@@ -9,22 +9,16 @@ from torch.nn.functional import cross_entropy
 from training.turns import IGNORED, encode
 
 _CONTEXT_TOKENS = 1024  # the last of the context: logits of all would take gigabytes
-LOSSES = ("context_loss", "answer_loss")
 
 
 def losses_of(model: Any, tokenizer: Any) -> Callable[[Sequence[dict[str, Any]]], Iterator[list[tuple[str, str]]]]:
-    """A function that gives the losses of rows, one row after the other, as their ids and texts of `parse_losses`."""
+    """A function that gives the losses of rows, one row after the other: ids, with both losses as a text, in the order of LOSSES."""
 
     def read(rows: Sequence[dict[str, Any]]) -> Iterator[list[tuple[str, str]]]:
         for row in rows:
             yield [(row["id"], " ".join(map(repr, row_losses(model, tokenizer, row))))]
 
     return read
-
-
-def parse_losses(text: str) -> dict[str, float]:
-    """The losses in a text of `losses_of`, by their names."""
-    return dict(zip(LOSSES, map(float, text.split()), strict=True))
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from typing import Any
 
 from synthctx_data.errors import ConflictError, UsageError
 from synthctx_data.files import write_json
-from training.options import ReadingOptions
+from training.options import ReadingOptions, names_benchmark
 
 RUN_FILE = "run.json"
 _NAMED = 3  # differences that are named
@@ -64,6 +64,10 @@ def read(output: Path) -> dict[str, Any]:
 
 
 def default_folder(kind: str, options: ReadingOptions, *more: str) -> Path:
-    """The default folder of a run, named after its kind, model, data and split, and after `more`, which tells runs apart."""
+    """The default folder of a run, named after its kind, model, data and split, and after `more`, which tells runs apart.
+
+    The rows of a benchmark have no split.
+    """
     name = "_".join(Path(str(options.adapter or options.model)).parts[-2:])  # as a model and an adapter may end alike
-    return Path(kind) / name / re.sub(r"\W+", "_", " ".join([options.data, options.split, *more]).strip("./"))
+    split = [] if names_benchmark(options.data) else [options.split]
+    return Path(kind) / name / re.sub(r"\W+", "_", " ".join([options.data, *split, *more]).strip("./"))

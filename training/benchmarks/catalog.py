@@ -14,7 +14,7 @@ from synthctx_data.files import expanded, parse_json
 from synthctx_data.places import here
 from training.benchmarks import babilong, helmet, longbench, mrcr, nolima, ruler
 from training.benchmarks.entries import KINDS, Entry, is_readable, read_entries
-from training.options import BENCHMARKS
+from training.options import names_benchmark
 
 _MODULES: Mapping[str, ModuleType] = {
     "ruler": ruler,
@@ -114,9 +114,9 @@ def benchmark_in(address: str) -> Benchmark | None:
 
     Raises: UsageError if it names a benchmark without a place.
     """
-    name, colon, place = address.partition(":")
-    if not colon or name not in BENCHMARKS:
+    if not names_benchmark(address):
         return None
+    name, _, place = address.partition(":")
     if not place:
         raise UsageError(f"--data: expected {name}:FILE or {name}:FOLDER, got {address!r}")
     return Benchmark(name, place)
