@@ -88,12 +88,12 @@ def test_the_command_finds_all_evaluations_and_writes_table_and_figure(place: Pa
     app = script("training/compare_evaluations.py")
     ran = call(app, "evaluations/tiny", "evaluations/nothing", cwd=place)
     assert ran.returncode == 0, ran.stderr
-    with (place / "comparison" / "comparison.csv").open() as lines:
+    with (place / "evaluations" / "comparison" / "comparison.csv").open() as lines:
         rows = list(csv.DictReader(lines))
     assert {row["data"] for row in rows} == {DATA, "ruler:niah"}
     assert {row["group"] for row in rows if row["data"] == "ruler:niah"} == {"all", "tokens 512", "tokens 1024"}
     assert [bool(row["change"]) for row in rows[:2]] == [False, True]
-    assert (place / "comparison" / "comparison.svg").read_text().startswith("<?xml")
+    assert (place / "evaluations" / "comparison" / "comparison.svg").read_text().startswith("<?xml")
 
 
 def test_what_is_no_evaluation_is_named(place: Path, tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ app["--help"].show = False
 @app.default
 def main(
     *folders: Annotated[Path, Parameter(help="Folders of evaluations, or folders that hold some.")],
-    output: Annotated[Path, Parameter(help="The folder of the table and the figure.")] = Path("comparison"),
+    output: Annotated[Path, Parameter(help="The folder of the table and the figure.")] = Path("evaluations/comparison"),
     resamples: Annotated[int, Parameter(help="Resamples of the bootstrap.")] = 1000,
 ) -> None:
     """Puts evaluations side by side."""

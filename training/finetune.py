@@ -1,5 +1,7 @@
 """Fine-tunes attention heads with LoRA: python training/finetune.py --config training/recipes/smollm2_mdqa_real.yaml"""
 
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,9 @@ Several GPUs:
   torchrun --nproc-per-node 2 training/finetune.py --config ... \\
       --deepspeed training/deepspeed/zero2.json
 
+Some heads only, such as the retrieval heads (docs/retrieval_heads.md):
+  python training/finetune.py --config ... --heads heads/smollm2 --top 20
+
 The folder --output gets the adapter, the extended configuration, a model
 card, and run.json (recipe and data). Called again after an interruption, the
 same command goes on from the last checkpoint there, and ends with the same
@@ -65,12 +70,13 @@ def finetune(recipe: Recipe) -> Path:
     """
     output = Path(recipe.output)
 
+    from training.chosen_heads import read_top, tune_only, whole_groups
     from training.identity import identify_data, identify_model
     from training.loss import AnswerTrainer
     from training.memory import choose_checkpointing
     from training.model import load_config, load_model, lora, shares_contexts
     from training.model_card import write_card
-    from training.sequences import collate_branches, encode_all, load_mixture, parse_mixture, with_skips
+    from training.sequences import collate_branches, encode_all, parse_mixture
     from training.turns import load_tokenizer
 
     if recipe.report_to != "none" and find_spec(recipe.report_to) is None:
@@ -78,13 +84,16 @@ def finetune(recipe: Recipe) -> Path:
     mixture = parse_mixture(recipe.data)
     data = [identify_data(part.address) for part in mixture]
     base = identify_model(recipe.model, recipe.model_revision)
-    run = {**recipe.decisive(), "base": base, "data": data}
+    heads = read_top(recipe.heads, recipe.top) if recipe.heads and recipe.top else []
+    tuned = {"heads": [list(one) for one in heads]} if heads else {}  # rather than where they lie
+    run = {**recipe.decisive(), "base": base, "data": data, **tuned}
     if run_folder.is_finished(output, run, holding="checkpoint-*"):
         print(f"{output} is finished, from the same recipe and data")
         if recipe.push_to:
             _push(output, recipe.push_to)
         return output
     config = load_config(recipe)
+    chosen = whole_groups(heads, config)
     tokenizer = load_tokenizer(recipe.model, recipe.model_revision)
     tokens = recipe.max_tokens or config.get_text_config().max_position_embeddings
     with_validation = [part for part in mixture if has_split(part.address, "validation")]
@@ -96,14 +105,8 @@ def finetune(recipe: Recipe) -> Path:
             "window or a state, or another --attention is asked for, or taken since there is a GPU; take --attention sdpa, or leave it out"
         )
     with arguments.main_process_first():
-        train = encode_all(load_mixture(mixture, "train"), tokenizer, tokens, together)
-        held_out = (
-            encode_all(load_mixture(with_validation, "validation"), tokenizer, tokens, together)
-            if with_validation
-            else None
-        )
-        if recipe.positions == "skip":
-            train = with_skips(train, tokens, recipe.seed)
+        encode = partial(encode_all, tokenizer=tokenizer, max_tokens=tokens, together=together)
+        train, held_out = _encoded(recipe, encode, mixture, with_validation, tokens)
     masked = any({"branches", "skip"} & {*rows.column_names} for rows in (train, held_out) if rows is not None)
     arguments.activation_checkpointing = choose_checkpointing(config, recipe, max(map(len, train["labels"])))
     model = load_model(recipe, config)
@@ -116,19 +119,36 @@ def finetune(recipe: Recipe) -> Path:
         data_collator=collate_branches if masked else None,
         peft_config=lora(recipe, model),
     )
+    if chosen:
+        tune_only(trainer.model, chosen, config)
     if arguments.should_save:
         run_folder.record(output, run)
     trainer.train(resume_from_checkpoint=last_checkpoint(output))
     trainer.require_finite()
-    trainer.save_state()
-    trainer.save_model()
+    _save(trainer, config)
     if arguments.should_save:
-        config.save_pretrained(output)
         write_card(output, recipe, tokenizer, data, trainer.state.log_history)
         run_folder.record(output, run, finished=True)
         if recipe.push_to:
             _push(output, recipe.push_to)
     return output
+
+
+def _save(trainer: Any, config: Any) -> None:
+    """Saves the adapter, the log, and the extended configuration."""
+    trainer.save_state()
+    trainer.save_model()
+    if trainer.args.should_save:
+        config.save_pretrained(trainer.args.output_dir)
+
+
+def _encoded(recipe: Recipe, encode: Callable[[Any], Any], train: Any, validation: Any, tokens: int) -> tuple[Any, Any]:
+    """The training sequences of the rows to train on, and of those to validate with (None if there are none)."""
+    from training.sequences import load_mixture, with_skips
+
+    found = encode(load_mixture(train, "train"))
+    held_out = encode(load_mixture(validation, "validation")) if validation else None
+    return with_skips(found, tokens, recipe.seed) if recipe.positions == "skip" else found, held_out
 
 
 def _arguments(recipe: Recipe, validates: bool) -> Any:

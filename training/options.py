@@ -27,6 +27,7 @@ _HARDWARE = panel("Hardware", 5)
 _LOG = panel("Log and checkpoints", 6)
 ANSWERS_PANEL = panel("Answers", 3)
 BENCHMARK_PANEL = panel("Benchmarks", 4)
+_OF_HEADS = {"q_proj", "k_proj", "v_proj", "o_proj"}  # the modules of which heads have their parts
 _IDLE = {"output", "dry_run", "gradient_checkpointing", "logging_steps", "save_steps", "report_to", "push_to"}
 
 
@@ -92,6 +93,11 @@ class Recipe(ModelOptions):
         "o_proj",
     ]
     """The modules that the adapter changes."""
+    heads: Annotated[Name | None, _ADAPTER] = None
+    """A ranking of heads (heads.json of analysis/detect.py, or its folder). Only its --top highest are tuned, each together with the heads
+    that share its keys and values."""
+    top: Annotated[Positive | None, _ADAPTER] = None
+    """How many of the highest heads are tuned. It goes with --heads."""
 
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False), _SCHEDULE] = 1e-4
     """The highest learning rate."""
@@ -146,9 +152,21 @@ class Recipe(ModelOptions):
             )
         return value
 
+    @model_validator(mode="after")
+    def _says_how_many_heads(self) -> Self:
+        if (self.heads is None) != (self.top is None):
+            raise UsageError(
+                "--heads, --top: expected both or neither: a ranking of heads, and how many of it are tuned"
+            )
+        if self.heads and not set(self.lora_targets) <= _OF_HEADS:
+            raise UsageError(
+                f"--heads: expected --lora-targets among {', '.join(sorted(_OF_HEADS))}, got {', '.join(self.lora_targets)}"
+            )
+        return self
+
     def decisive(self) -> dict[str, Any]:
         """The options that decide the trained weights. A run resumes only with the same ones."""
-        new = {"order"} - self.changed().keys()  # which runs of earlier versions do not record
+        new = {"order", "heads", "top"} - self.changed().keys()  # which runs of earlier versions do not record
         return self.model_dump(exclude=_IDLE | new)
 
 
