@@ -134,6 +134,16 @@ class HeadScores:
         rows = [(*head, *(float(values[head]) for values in (self.values, low, high))) for head in self.ranked()]
         return pd.DataFrame(rows, columns=columns)
 
+    def ranking(self) -> dict[str, Any]:
+        """All heads that have a score, the highest first, with their intervals, and what was scored: as heads.json has them."""
+        low, high = self.intervals()
+        ranked = [
+            {"layer": head[0], "head": head[1], **{name: float(values[head]) for name, values in each}}
+            for head in self.ranked()
+            for each in [[("score", self.values), ("low", low), ("high", high)]]
+        ]
+        return {"about": dict(self.about), "heads": ranked}
+
     def __repr__(self) -> str:
         layers, heads = self.values.shape
         score, highest = self.about.get("score", "scores"), ", ".join(f"{layer}-{head}" for layer, head in self.top(3))
@@ -194,6 +204,10 @@ class HeadScores:
             for head in range(heads)
             if not np.isnan(self.examples[:, layer, head]).any()
         }
+
+    def by_head_line(self) -> str:
+        """`by_head` as JSON on one line: their programs read the first line of the file."""
+        return json.dumps(self.by_head()) + "\n"
 
     def by_kv_head(self) -> list[list[float]]:
         """The highest mean score (layer, KV head) among the heads that share a key and value.

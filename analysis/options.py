@@ -79,6 +79,28 @@ class AtlasOptions(ModelOptions):
         return value
 
 
+class ExportOptions(OptionModel):
+    """The options of an export of heads for another tool."""
+
+    heads: Annotated[Name, _HEADS]
+    """The folder (or file) of the heads' scores, from analysis/detect.py, or an entry of the atlas, such as atlas:smollm2-135m."""
+    format: Annotated[Literal["duoattention", "retmask", "ranking"], _HEADS]
+    """The tool that reads the heads; see below."""
+    output: Annotated[Folder, DATA_PANEL]
+    """The folder that is written."""
+    sink_size: Annotated[Positive, _HEADS] = 128
+    """For duoattention: the first tokens that every head keeps."""
+    recent_size: Annotated[Positive, _HEADS] = 256
+    """For duoattention: the last tokens that every head keeps."""
+
+    @model_validator(mode="after")
+    def _has_sizes_where_they_are_read(self) -> Self:
+        sizes = {"sink_size", "recent_size"} & self.changed().keys()
+        if sizes and self.format != "duoattention":
+            raise UsageError(f"--{min(sizes).replace('_', '-')}: only --format duoattention has it; leave it out")
+        return self
+
+
 class ConditionOptions(ReadingOptions):
     """The options that all experiments with answers under several conditions share."""
 

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from analysis.export import export_heads
 from analysis.heads import SCORES_FILE, HeadScores, Scored
-from synthctx_data.errors import DatasetError
+from analysis.options import ExportOptions
+from synthctx_data.errors import DatasetError, UsageError
+from training.chosen_heads import read_top
 
 SHAPE = (3, 4)
 
@@ -83,6 +86,35 @@ def test_exports_hold_every_head_and_every_group() -> None:
     grouped = np.array(heads.by_kv_head())
     assert grouped.shape == (3, 2)
     np.testing.assert_allclose(grouped[:, 1], heads.values[:, 2:].max(1), atol=1e-6)
+
+
+def test_other_tools_read_what_is_exported(tmp_path: Path) -> None:
+    heads = HeadScores.of([scored(i) for i in range(3)], {"kv_heads": 2})
+    heads.save(tmp_path / SCORES_FILE)
+    given = {"heads": str(tmp_path), "output": str(tmp_path / "out")}
+    export_heads(ExportOptions(format="duoattention", sink_size=64, **given))
+    scores = np.loadtxt(
+        tmp_path / "out" / "full_attention_heads.tsv", dtype=float, delimiter="\t"
+    )  # as DuoAttention does
+    assert scores.shape == (3, 2)
+    assert scores.max() == 1
+    np.testing.assert_array_equal(np.argsort(scores, axis=None), np.argsort(heads.by_kv_head(), axis=None))
+    assert json.loads((tmp_path / "out" / "config.json").read_text()) == {"sink_size": 64, "recent_size": 256}
+    export_heads(ExportOptions(format="retmask", **given))
+    with (tmp_path / "out" / "head_scores.json").open() as file:
+        by_head = json.loads(file.readline())  # as RetMask and Wu et al. do
+    means = {tuple(map(int, name.split("-"))): float(np.mean(values)) for name, values in by_head.items()}
+    assert sorted(means, key=means.__getitem__, reverse=True) == heads.ranked()
+    export_heads(ExportOptions(format="ranking", **given))
+    assert read_top(str(tmp_path / "out"), 5) == heads.top(5)
+    export_heads(ExportOptions(heads="atlas:smollm2-135m", format="ranking", output=str(tmp_path / "atlas")))
+    assert read_top(str(tmp_path / "atlas"), 3) == HeadScores.load("atlas:smollm2-135m").top(3)
+    nothing = HeadScores.of([replace(scored(0), total=np.zeros(SHAPE, np.float32))], {})
+    nothing.save(tmp_path / "nothing" / SCORES_FILE)
+    with pytest.raises(UsageError, match="expected heads with scores above 0"):
+        export_heads(
+            ExportOptions(heads=str(tmp_path / "nothing"), format="duoattention", output=str(tmp_path / "out"))
+        )
 
 
 @pytest.mark.parametrize("examples", [np.zeros((3, 4)), np.zeros((0, 3, 4)), np.full((2, 3, 4), np.nan)])

@@ -24,12 +24,13 @@ from analysis.wu_score import wu
 from synthctx_data.command import out, table, with_progress
 from synthctx_data.dataset import load_rows, parse_variant_address
 from synthctx_data.errors import UsageError, require_choice
-from synthctx_data.files import whole, write_json
+from synthctx_data.files import whole, write_json, write_text
 from synthctx_data.metrics import answer_recall, citation_score
 from synthctx_data.row_checks import cites, documents_of
 from training import run_folder
 from training.answer_scores import depth, mean
 from training.answer_text import first_of_answer
+from training.chosen_heads import RANKING
 from training.generate import ends
 from training.identity import identify
 from training.model import load_for_reading
@@ -198,20 +199,9 @@ def _kept(file: Path) -> Scored:
 
 def write_scores(heads: HeadScores, output: Path) -> None:
     """Writes the scores and their exports into a folder."""
-    low, high = heads.intervals()
-    ranked = [
-        {
-            "layer": head[0],
-            "head": head[1],
-            "score": float(heads.values[head]),
-            "low": float(low[head]),
-            "high": float(high[head]),
-        }
-        for head in heads.ranked()
-    ]
     heads.save(output / SCORES_FILE)
-    write_json(output / "heads.json", {"about": heads.about, "heads": ranked})
-    write_json(output / "by_head.json", heads.by_head())
+    write_json(output / RANKING, heads.ranking())
+    write_text(output / "by_head.json", heads.by_head_line())
     write_json(output / "by_kv_head.json", heads.by_kv_head())
 
 
@@ -250,7 +240,7 @@ def show_heads(heads: HeadScores, top: int, output: Path) -> None:
             soft_wrap=True,
         )
     out.print(
-        f"{output}: {SCORES_FILE}, heads.json, by_head.json, by_kv_head.json, heatmap, histogram, depth", soft_wrap=True
+        f"{output}: {SCORES_FILE}, {RANKING}, by_head.json, by_kv_head.json, heatmap, histogram, depth", soft_wrap=True
     )
 
 
