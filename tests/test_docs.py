@@ -20,7 +20,7 @@ from tests.hub import TOKEN, hub_server
 from tests.llm_server import llm_server
 
 ROOT = Path(__file__).resolve().parent.parent
-NOT_TESTED = {"needs a network", "needs a GPU"}  # the only reasons why a block may be left out
+NOT_TESTED = {"needs a network", "needs a GPU", "needs an environment of its own"}  # the only reasons why a block may be left out
 _BLOCK = re.compile(r"(?:<!-- not tested: (?P<reason>.*?) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
 # SYNTHCTX_DOCS=full runs the commands as they are printed. Else these have less to do, or no end.
 FULL = os.environ.get("SYNTHCTX_DOCS") == "full"
