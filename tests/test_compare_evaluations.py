@@ -96,9 +96,18 @@ def test_the_command_finds_all_evaluations_and_writes_table_and_figure(place: Pa
     assert (place / "evaluations" / "comparison" / "comparison.svg").read_text().startswith("<?xml")
 
 
+def test_of_two_evaluations_of_the_same_the_larger_is_taken(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (whole,) = folders(place, "tiny")
+    (tmp_path / "run.json").write_text((whole / "run.json").read_text())
+    (tmp_path / "rows.csv").write_text("".join((whole / "rows.csv").read_text().splitlines(keepends=True)[:3]))
+    for given in ([whole, tmp_path], [tmp_path, whole]):
+        assert {line.means["tiny"].rows for line in compare_evaluations(given, 20)} == {6}
+        assert f"left out: {tmp_path}, as {whole}" in capsys.readouterr().err
+
+
 def test_what_is_no_evaluation_is_named(place: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"expected one evaluation of tiny on .*, got two"):
-        compare_evaluations(folders(place, "tiny", "tiny"))
     with pytest.raises(UsageError, match=r"expected a folder that training/evaluate.py has finished"):
         compare_evaluations([tmp_path])
     (tmp_path / "run.json").write_text('{"data": 3}')

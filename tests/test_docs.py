@@ -20,19 +20,23 @@ from tests.hub import TOKEN, hub_server
 from tests.llm_server import llm_server
 
 ROOT = Path(__file__).resolve().parent.parent
-NOT_TESTED = {"needs a network", "needs a GPU", "needs an environment of its own"}  # the only reasons why a block may be left out
+NOT_TESTED = {
+    "needs a network",
+    "needs a GPU",
+    "needs an environment of its own",
+}  # the only reasons why a block may be left out
 _BLOCK = re.compile(r"(?:<!-- not tested: (?P<reason>.*?) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
 # SYNTHCTX_DOCS=full runs the commands as they are printed. Else these have less to do, or no end.
 FULL = os.environ.get("SYNTHCTX_DOCS") == "full"
 SMALLER = {
     "make data ": "make data MAX_TOKENS=1024 ",
-    "training/evaluate.py": "training/evaluate.py --limit 8",
+    "training/evaluate.py": "training/evaluate.py --limit 2",
     "training/finetune.py --config training/recipes/smollm2_": "training/finetune.py --max-steps 2 --config training/recipes/smollm2_",
-    "analysis/detect.py": "analysis/detect.py --limit 8",
-    "analysis/knockout.py": "analysis/knockout.py --limit 4 --seeds 1",
-    "analysis/patch.py": "analysis/patch.py --limit 4 --seeds 1",
-    "analysis/rank.py": "analysis/rank.py --limit 4",
-    "analysis/add_to_atlas.py": "analysis/add_to_atlas.py --limit 2 --slow-limit 1",
+    "analysis/detect.py": "analysis/detect.py --limit 2",
+    "analysis/knockout.py": "analysis/knockout.py --limit 2 --seeds 1",
+    "analysis/patch.py": "analysis/patch.py --limit 2 --seeds 1",
+    "analysis/rank.py": "analysis/rank.py --limit 2",
+    "analysis/add_to_atlas.py": "analysis/add_to_atlas.py --limit 1 --slow-limit 1",
     "--max-steps 15": "--max-steps 2",
     "--output runs/recommended": "--output runs/recommended --max-steps 2",
 }

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from synthctx_data.command import command_line, out, run, table
+from synthctx_data.command import command_line, err, out, run, table
 from synthctx_data.errors import DatasetError, UsageError, first_line
 from synthctx_data.files import whole
 from training import run_folder
@@ -49,6 +49,7 @@ class Evaluation:
     scores: the columns that are compared: the first score, and losses.
     """
 
+    folder: Path
     model: str
     data: str
     rows: Mapping[str, Mapping[str, str]]
@@ -88,21 +89,27 @@ def read_evaluation(folder: Path) -> Evaluation:
     scores = [name for name in names if name not in ("id", "context", "depth", "hops", *_GROUPS)]
     if not rows or not scores:
         raise DatasetError(f"{folder / ROWS}: expected the scores of rows, found none; evaluate again")
-    return Evaluation(model, data, rows, (scores[0], *(name for name in scores if name in LOSSES)))
+    return Evaluation(folder, model, data, rows, (scores[0], *(name for name in scores if name in LOSSES)))
 
 
 def compare_evaluations(folders: Sequence[Path], resamples: int = 1000) -> list[Compared]:
     """The scores of several models on the same data, and how they change against the first model's.
 
-    Raises: UsageError if a folder holds no evaluation, or if a model was evaluated on some data twice; DatasetError as `read_evaluation`.
+    Of two evaluations of a model on the same data, the one with more rows is taken, and a line on standard error names the other.
+
+    Raises: UsageError, DatasetError as `read_evaluation` does.
     """
     by_data: dict[str, dict[str, Evaluation]] = {}
     models: dict[str, None] = {}
     for one in map(read_evaluation, folders):
         models[one.model] = None
-        if one.model in by_data.setdefault(one.data, {}):
-            raise UsageError(f"expected one evaluation of {one.model} on {one.data}, got two; leave one out")
-        by_data[one.data][one.model] = one
+        known = by_data.setdefault(one.data, {}).setdefault(one.model, one)
+        if known is not one:
+            more, fewer = (one, known) if len(one.rows) > len(known.rows) else (known, one)
+            by_data[one.data][one.model] = more
+            err.print(
+                f"left out: {fewer.folder}, as {more.folder} is of the same model on the same data", soft_wrap=True
+            )
     return [
         line
         for data, there in by_data.items()
