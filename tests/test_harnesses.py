@@ -1,0 +1,98 @@
+"""Evaluation harnesses, really started: their tasks ask a model the same rows, and give the scores of training/evaluate.py."""
+
+import json
+from pathlib import Path
+
+import pytest
+from peft import PeftModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from harnesses.lm_eval import task
+from harnesses.rows import CITATIONS, SHORT, names_of, scores
+from synthctx_data.dataset import load_rows, parse_variant_address
+from synthctx_data.schema import to_table
+from tests.commands import ROOT, process
+from tests.conftest import every_example, examples_for
+from tests.tiny import DATA, finetuned, make_place
+from training.evaluate import evaluate
+from training.options import EvaluateOptions
+
+MOST = 12  # tokens of an answer
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a data set, a model that answers it in `tuned`, and the harnesses' files as a checkout has them."""
+    place = finetuned(make_place(tmp_path_factory.mktemp("place"), 240, 4), "runs/tiny")
+    config = AutoConfig.from_pretrained(place / "runs" / "tiny")
+    base = AutoModelForCausalLM.from_pretrained(place / "tiny", config=config)
+    PeftModel.from_pretrained(base, place / "runs" / "tiny").merge_and_unload().save_pretrained(place / "tuned")
+    AutoTokenizer.from_pretrained(place / "tiny").save_pretrained(place / "tuned")
+    (place / "harnesses").symlink_to(ROOT / "harnesses")
+    return place
+
+
+@pytest.fixture(scope="module")
+def ours(place: Path) -> dict[str, float]:
+    """The scores by evaluate.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        summary = evaluate(EvaluateOptions(model="tuned", data=DATA, max_new_tokens=MOST, output="ours"))
+    found = {name: mean.mean for name, mean in summary["all"]["all"].items()}
+    assert found["f1"] > 0.2  # else they would agree on nothing
+    return found
+
+
+@pytest.mark.slow
+def test_lm_evaluation_harness_gives_our_scores(place: Path, ours: dict[str, float]) -> None:
+    model = (
+        "--model",
+        "hf",
+        "--model_args",
+        "pretrained=tuned,dtype=float32",
+        "--device",
+        "cpu",
+        "--apply_chat_template",
+    )
+    tasks = ("--tasks", "synthctx", "--include_path", "harnesses/lm_eval", "--metadata", json.dumps({"data": DATA}))
+    ran = process(
+        "-m", "lm_eval", "run", *model, *tasks, "--gen_kwargs", f"max_gen_toks={MOST}", "--output_path", "lm", cwd=place
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    (file,) = (place / "lm").rglob("results*.json")
+    found = json.loads(file.read_text())["results"]["synthctx"]
+    assert {name: found[f"{name},stripped"] for name in ours} == pytest.approx(ours)
+
+
+@pytest.mark.slow
+def test_inspect_gives_our_scores(place: Path, ours: dict[str, float]) -> None:
+    model = ("--model", "hf/local", "-M", f"model_path={place / 'tuned'}", "-M", "device=cpu", "-M", "do_sample=false")
+    asked = ("harnesses/inspect_task.py", "-T", f"data={place / DATA}", "--max-tokens", MOST)
+    written = ("--display", "plain", "--log-dir", "logs", "--log-format", "json")
+    ran = process("-m", "inspect_ai", "eval", *asked, *model, *written, cwd=place)
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
+    (file,) = (place / "logs").glob("*.json")
+    metrics = {
+        one["name"]: one["metrics"]["mean"]["value"] for one in json.loads(file.read_text())["results"]["scores"]
+    }
+    assert metrics == pytest.approx(ours)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("mdqa_synth", SHORT), ("summhay_synth", CITATIONS)])
+def test_a_right_answer_scores_one_whatever_stands_around_it(name: str, kind: tuple[str, ...]) -> None:
+    rows = to_table(every_example(examples_for(name, "templated_haystack"))).to_pylist()
+    for row in rows[:3]:
+        assert names_of(row) == kind
+        for text in ("{}", " {}", "\n\n{}\n", "<think>\nLet me see.\n</think>\n\n{}"):
+            (stripped,) = task.strip([[text.format(task.answer(row))]], [row])
+            assert task.score_row(row, stripped) == scores(row, stripped[0]) == dict.fromkeys(kind, 1.0)
+        assert set(task.score_row(row, [""]).values()) == {0.0}
+
+
+def test_a_harness_says_how_its_data_are_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    with pytest.raises(Exception, match=r"give --metadata '{\"data\": \"PLACE:VARIANT\"}'"):
+        task.load()
+    assert (
+        task.load(data=DATA)["validation"].to_list() == load_rows(parse_variant_address(DATA), "validation").to_list()
+    )
