@@ -93,7 +93,7 @@ def test_the_readme_is_short() -> None:
 def checkout(tmp_path: Path) -> Path:
     """A copy of the checkout in which nothing was built, with the environment of the tests as its .venv."""
     place = tmp_path / "checkout"
-    kept = ("analysis", "builders", "dataset_cards", "docs", "experiments", "prompts", "synthctx_data", "training")
+    kept = ("analysis", "builders", "dataset_cards", "docs", "experiments", "harnesses", "prompts", "synthctx_data", "training")
     for name in kept:
         shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "tests" / "data", place / "tests" / "data")
