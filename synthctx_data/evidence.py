@@ -26,4 +26,9 @@ def answer_in(row: Mapping[str, Any], text: str) -> str:
     """The answer in a text that answers a row: what follows "Answer:", if the row asks for evidence and the text has it."""
     if _MARK not in row["completion"][0]["content"]:
         return text
+    return answer_behind_evidence(text)
+
+
+def answer_behind_evidence(text: str) -> str:
+    """The answer in a text: what follows the last line that begins with "Answer:", or else all of it."""
     return f"\n{text}".rpartition(_MARK.rstrip(" "))[2].strip()

@@ -38,6 +38,9 @@ SMALLER = {
     "analysis/rank.py": "analysis/rank.py --limit 2",
     "analysis/add_to_atlas.py": "analysis/add_to_atlas.py --limit 1 --slow-limit 1",
     "--max-steps 15": "--max-steps 2",
+    "--train 150 --validation 40": "--train 20 --validation 10",
+    "--train 0 --validation 40": "--train 0 --validation 5",
+    "--top 20 --max-steps 4": "--top 20 --max-steps 1",
     "--output runs/recommended": "--output runs/recommended --max-steps 2",
 }
 ALWAYS = {"make test ": "make --dry-run test "}  # it would run this test
@@ -93,7 +96,17 @@ def test_the_readme_is_short() -> None:
 def checkout(tmp_path: Path) -> Path:
     """A copy of the checkout in which nothing was built, with the environment of the tests as its .venv."""
     place = tmp_path / "checkout"
-    kept = ("analysis", "builders", "dataset_cards", "docs", "experiments", "harnesses", "prompts", "synthctx_data", "training")
+    kept = (
+        "analysis",
+        "builders",
+        "dataset_cards",
+        "docs",
+        "experiments",
+        "harnesses",
+        "prompts",
+        "synthctx_data",
+        "training",
+    )
     for name in kept:
         shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "tests" / "data", place / "tests" / "data")

@@ -31,7 +31,9 @@ ROWS = {kind: rows_of(kind) for kind in MADE}
 
 
 def rewarded(reward: Any, rows: list[dict[str, Any]], texts: list[str]) -> list[float]:
-    columns = {name: [row[name] for row in rows] for name in rows[0] if name != "prompt"}
+    columns = {
+        name: [row[name] for row in rows] for name in rows[0] if name not in ("prompt", "completion")
+    }  # as TRL does
     completions = [[{"role": "assistant", "content": text}] for text in texts]
     found = reward(prompts=[row["prompt"] for row in rows], completions=completions, completion_ids=None, **columns)
     assert found == reward(prompts=[row["prompt"] for row in rows], completions=texts, **columns)

@@ -1,6 +1,6 @@
 """The options of fine-tuning and of evaluation. Each is defined once, for the command line, YAML recipes and Python."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from cyclopts import Parameter
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -180,6 +180,8 @@ class FinetuneOptions(Recipe):
 class ReadingOptions(ModelOptions):
     """The options of a model or an adapter, and of the rows of a data set that it reads."""
 
+    reads_benchmarks: ClassVar[bool] = False
+
     model: Annotated[Name | None, MODEL_PANEL] = None  # type: ignore[assignment]
     """A folder or a Hub id of a causal language model. Default: the one of the adapter."""
     adapter: Annotated[Name | None, MODEL_PANEL] = None
@@ -195,11 +197,17 @@ class ReadingOptions(ModelOptions):
     def _has_a_model(self) -> Self:
         if self.model is None and self.adapter is None:
             raise UsageError("expected --model or --adapter, got neither")
+        if names_benchmark(self.data) and not self.reads_benchmarks:
+            raise UsageError(
+                f"--data: expected PLACE:VARIANT; only training/evaluate.py reads benchmarks, got {self.data!r}"
+            )
         return self
 
 
 class EvaluateOptions(ReadingOptions):
     """The options of an evaluation."""
+
+    reads_benchmarks: ClassVar[bool] = True
 
     data: Annotated[Name, DATA_PANEL]
     """A data set, as PLACE:VARIANT or PLACE:VARIANT@REVISION. Or rows of a benchmark, as ruler:FILE or ruler:FOLDER; likewise babilong,
@@ -264,3 +272,56 @@ class EvaluateOptions(ReadingOptions):
         idle = {"output", "batch_size", "limit", "resamples", "longest", "losses"}
         new = {"prompts", "haystack_tokens"} - self.changed().keys()  # which runs of earlier versions do not record
         return self.model_dump(exclude=idle | new)
+
+
+class GrpoOptions(ReadingOptions):
+    """The options of reinforcement learning."""
+
+    split: Annotated[Split, DATA_PANEL] = "train"
+    """The split whose rows are asked."""
+    output: Annotated[Folder, DATA_PANEL] = "runs/grpo"
+    """The folder of the adapter."""
+    rewards: Annotated[list[Literal["answer", "evidence"]], Field(min_length=1), SEVERAL, _SCHEDULE] = ["answer"]
+    """What is rewarded. Several rewards are added."""
+    generations: Annotated[int, Field(ge=2), _SCHEDULE] = 8
+    """Answers to each prompt."""
+    prompts: Annotated[Positive, _SCHEDULE] = 2
+    """Prompts in a step."""
+    steps: Annotated[Positive, _SCHEDULE] = 100
+    """Steps in all."""
+    max_new_tokens: Annotated[Positive, _SCHEDULE] = 32
+    """Tokens of an answer at most."""
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False), _SCHEDULE] = 1.0
+    """The temperature at which answers are drawn."""
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False), _SCHEDULE] = 2e-5
+    """The learning rate."""
+    seed: Annotated[int, Field(ge=0, lt=2**32), _SCHEDULE] = 0
+    """The seed of a new adapter, of the order of the rows, and of the answers."""
+    lora_rank: Annotated[Positive, _ADAPTER] = 8
+    """The rank of a new adapter."""
+    lora_alpha: Annotated[Positive, _ADAPTER] = 8
+    """The alpha of a new adapter."""
+    lora_targets: Annotated[list[Name], Field(min_length=1), SEVERAL, _ADAPTER] = [
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+    ]
+    """The modules that a new adapter changes."""
+    logging_steps: Annotated[Positive, _LOG] = 10
+    """Steps between two lines of the log."""
+    save_steps: Annotated[Positive, _LOG] = 50
+    """Steps between two checkpoints. The last two checkpoints are kept."""
+
+    @model_validator(mode="after")
+    def _has_a_new_adapter_where_it_says_so(self) -> Self:
+        of_new = {"lora_rank", "lora_alpha", "lora_targets"} & self.changed().keys()
+        if self.adapter and of_new:
+            raise UsageError(
+                f"--{min(of_new).replace('_', '-')}: the adapter that is trained on has its own; leave it out"
+            )
+        return self
+
+    def decisive(self) -> dict[str, Any]:
+        """The options that decide the trained weights. A run resumes only with the same ones."""
+        return self.model_dump(exclude={"output", "logging_steps", "save_steps"})

@@ -10,25 +10,27 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synthctx_data.evidence import answer_in
+from synthctx_data.evidence import answer_behind_evidence
+from synthctx_data.example import is_citation
 from synthctx_data.metrics import answer_f1, citations, set_score
-from synthctx_data.row_checks import cites
 from training.answer_text import bare_answer
 
 Completion = str | Sequence[Mapping[str, str]]
 _QUOTE = re.compile(r'^[^\S\n]*"(.+)"[^\S\n]*$', re.MULTILINE)
-_ROW = ("prompt", "completion", "answers", "documents", "needles")  # columns that a reward reads
+_ROW = ("prompt", "answers", "documents", "needles")  # columns that a reward reads; TRL keeps `completion` to itself
 
 
 def answer_reward(prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[float]:
     """The F1 of each answer, by words; of rows that cite documents, the F1 of the citations above that of citing all of them.
 
-    Of rows that ask for evidence, what follows "Answer:" is the answer. Thoughts are left out.
+    What follows "Answer:" is the answer, if that is there. Thoughts are left out.
 
     Raises: KeyError if the rows lack columns of synthctx.
     """
     return [
-        _citations(row, text) if cites(row) else answer_f1(answer_in(row, text), row["answers"])
+        _citations(row, text)
+        if is_citation(row["answers"][0])
+        else answer_f1(answer_behind_evidence(text), row["answers"])
         for row, text in _pairs(prompts, completions, columns)
     ]
 
@@ -62,7 +64,7 @@ def _text(completion: Completion) -> str:
 
 
 def _citations(row: Mapping[str, Any], text: str) -> float:
-    gold = citations(row["completion"][0]["content"])
+    gold = citations(row["answers"][0])
     every = set_score(frozenset(range(1, len(row["documents"]) + 1)), gold).f1
     return _above(set_score(citations(text), gold).f1, every)
 

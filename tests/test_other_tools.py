@@ -1,4 +1,4 @@
-"""Evaluation harnesses, really started: their tasks ask a model the same rows, and give the scores of training/evaluate.py."""
+"""Evaluation harnesses, really started: their tasks ask a model the same rows, and give the scores of evaluate.py. And TRL's GRPO."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,8 @@ from tests.commands import ROOT, process
 from tests.conftest import every_example, examples_for
 from tests.tiny import DATA, finetuned, make_place
 from training.evaluate import evaluate
-from training.options import EvaluateOptions
+from training.grpo import raise_rewards
+from training.options import EvaluateOptions, GrpoOptions
 
 MOST = 12  # tokens of an answer
 
@@ -76,6 +77,27 @@ def test_inspect_gives_our_scores(place: Path, ours: dict[str, float]) -> None:
         one["name"]: one["metrics"]["mean"]["value"] for one in json.loads(file.read_text())["results"]["scores"]
     }
     assert metrics == pytest.approx(ours)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of what TRL calls in transformers
+def test_rewards_rise_and_a_finished_run_is_not_repeated(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    given = {"generations": 8, "prompts": 2, "steps": 12, "limit": 8, "max_new_tokens": 8, "learning_rate": 3e-3}
+    given["temperature"] = 2.0  # at which answers are often wrong at first
+    options = GrpoOptions(
+        adapter="runs/tiny", data=DATA, output="runs/rewarded", logging_steps=1, save_steps=4, **given
+    )
+    output = raise_rewards(options)
+    log = json.loads((output / "trainer_state.json").read_text())["log_history"]
+    rewards = [entry["reward"] for entry in log if "reward" in entry]
+    assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.1
+    written = {file: file.stat().st_mtime_ns for file in output.iterdir()}
+    assert raise_rewards(options) == output
+    assert {file: file.stat().st_mtime_ns for file in output.iterdir()} == written
+    evaluate(
+        EvaluateOptions(adapter=str(output), data=DATA, limit=1, max_new_tokens=MOST, output="rewarded")
+    )  # it loads
 
 
 @pytest.mark.parametrize(("name", "kind"), [("mdqa_synth", SHORT), ("summhay_synth", CITATIONS)])

@@ -1,0 +1,137 @@
+"""Raises a model's rewards on a data set by reinforcement learning: python training/grpo.py --adapter runs/smollm2_mdqa_real --data ..."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from synthctx_data.command import out, run, script
+from synthctx_data.dataset import load_rows, parse_variant_address
+from training import run_folder
+from training.checkpoints import last_checkpoint
+from training.options import GrpoOptions
+
+_HELP = """\
+Raises a model's rewards on a data set by reinforcement learning (GRPO, with
+TRL), through a LoRA adapter.
+
+For example, after training/finetune.py:
+  python training/grpo.py --adapter runs/smollm2_mdqa_real \\
+      --data synthctx/mdqa_synth:real_haystack --output runs/rewarded
+"""
+_NOTES = """\
+For each prompt the model writes several answers (--generations), and learns
+from which of them have the higher rewards. It must get some reward at first:
+so fine-tune it before, and begin with that adapter.
+
+Rewards (training/rewards.py):
+  answer    the F1 of the answer, or of the documents that it cites
+  evidence  how well the lines that it quotes are the needles; for rows of
+            synthctx build --completion evidence
+
+The folder --output gets the adapter, the extended configuration, and run.json.
+Called again after an interruption, the same command goes on from the last
+checkpoint there.
+"""
+
+
+def main(options: GrpoOptions, _: str) -> None:
+    """Raises a model's rewards, and says how far they rose."""
+    output = raise_rewards(options)
+    out.print(f"{output}: adapter, run.json", soft_wrap=True)
+    out.print(f"evaluate it:  python training/evaluate.py --adapter {output} --data {options.data}", soft_wrap=True)
+
+
+def raise_rewards(options: GrpoOptions) -> Path:
+    """The folder of the finished adapter. The adapter is trained there, unless it is there already.
+
+    Raises: UsageError if model or data cannot be loaded; ConflictError if the folder holds another run.
+    """
+    from trl import GRPOTrainer
+
+    from training.identity import identify
+    from training.model import load_config_of, load_tokenizer_of
+    from training.turns import end_of_answer
+
+    output = Path(options.output)
+    run = {**options.decisive(), **identify(options)}
+    if run_folder.is_finished(output, run, holding="checkpoint-*"):
+        print(f"{output} is finished, from the same options and data")
+        return output
+    rows = load_rows(parse_variant_address(options.data), options.split, options.limit)
+    tokenizer = load_tokenizer_of(options)
+    answers_end = deepcopy(tokenizer)  # as the template ends them, which need not be the tokenizer's own end
+    answers_end.eos_token = tokenizer.convert_ids_to_tokens(end_of_answer(tokenizer))
+    model, peft_config = _adapted(options)
+    trainer = GRPOTrainer(
+        model=model,
+        reward_funcs=_rewards(options),
+        args=_arguments(options),
+        train_dataset=rows,
+        processing_class=answers_end,
+        peft_config=peft_config,
+    )
+    run_folder.record(output, run)
+    trainer.train(resume_from_checkpoint=last_checkpoint(output))
+    trainer.save_state()
+    trainer.save_model()
+    tokenizer.save_pretrained(output)
+    load_config_of(options).save_pretrained(output)
+    run_folder.record(output, run, finished=True)
+    return output
+
+
+def _adapted(options: GrpoOptions) -> tuple[Any, Any]:
+    """The model with the adapter that is trained on, or else the model with the configuration of a new adapter."""
+    from training.model import load_adapted, lora
+
+    model = load_adapted(options).train()
+    if options.adapter is None:
+        return model, lora(options, model)
+    for name, weight in model.named_parameters():
+        weight.requires_grad_("lora_" in name)
+    return model, None
+
+
+def _rewards(options: GrpoOptions) -> list[Callable[..., list[float]]]:
+    from training.rewards import answer_reward, evidence_reward
+
+    known = {"answer": answer_reward, "evidence": evidence_reward}
+    return [known[name] for name in options.rewards]
+
+
+def _arguments(options: GrpoOptions) -> Any:
+    import torch
+    from trl import GRPOConfig
+
+    from synthctx_data.tokens import THOUGHTS_OFF
+    from training.model import choose_dtype
+
+    gpu = torch.cuda.is_available()
+    return GRPOConfig(
+        output_dir=options.output,
+        num_generations=options.generations,
+        per_device_train_batch_size=options.generations,  # the answers to one prompt
+        gradient_accumulation_steps=options.prompts,
+        steps_per_generation=1,  # so that one long context at a time is answered
+        max_completion_length=options.max_new_tokens,
+        temperature=options.temperature,
+        chat_template_kwargs=THOUGHTS_OFF,
+        learning_rate=options.learning_rate,
+        lr_scheduler_type="constant",
+        max_steps=options.steps,
+        seed=options.seed,
+        use_cpu=not gpu,
+        bf16=gpu and choose_dtype(options.dtype) == torch.bfloat16,
+        logging_steps=options.logging_steps,
+        save_steps=options.save_steps,
+        save_total_limit=2,
+        report_to="none",
+        dataloader_pin_memory=gpu,
+    )
+
+
+app = script("grpo", GrpoOptions, main, _HELP, _NOTES)
+
+if __name__ == "__main__":
+    run(app)
