@@ -101,21 +101,47 @@ class ExportOptions(OptionModel):
         return self
 
 
-class ConditionOptions(ReadingOptions):
-    """The options that all experiments with answers under several conditions share."""
+class AnswersOptions(ReadingOptions):
+    """The options of answers under several conditions."""
 
     batch_size: Annotated[Positive | None, ANSWERS_PANEL] = None
     """Rows that are answered at once. Default: those on one context, at most 16, else one."""
     max_new_tokens: Annotated[Positive, ANSWERS_PANEL] = 64
     """Tokens of an answer at most."""
-    seeds: Annotated[Positive, _HEADS] = 3
-    """Draws of each control."""
-    resamples: Annotated[Positive, Field(le=1_000_000), ANSWERS_PANEL] = 1000
-    """Resamples of the bootstrap."""
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the answers under a condition of a given name."""
         return self.model_dump(include=set(ReadingOptions.model_fields) | {"max_new_tokens"}, exclude={"limit"})
+
+
+class PreferencesOptions(AnswersOptions):
+    """The options of pairs of answers with and without retrieval heads."""
+
+    heads: Annotated[Name, _HEADS]
+    """The folder (or file) of the heads' scores, from analysis/detect.py, or an entry of the atlas."""
+    top: Annotated[Positive, _HEADS] = 10
+    """How many of the highest heads the rejected answers are written without."""
+    mode: Annotated[Literal["zero", "mean", "uniform"], _HEADS] = "zero"
+    """How heads are knocked out; see analysis/knockout.py --help."""
+    phase: Annotated[Literal["prefill", "answer", "both"], _HEADS] = "both"
+    """When heads are knocked out: while the model reads, while it answers, or both."""
+    split: Annotated[Split, DATA_PANEL] = "train"
+    """The split whose rows are answered."""
+    output: Annotated[Folder | None, DATA_PANEL] = None
+    """The folder of answers and pairs. Default: preferences/MODEL/DATA_SPLIT_TOP."""
+
+    def decisive(self) -> dict[str, Any]:
+        """The options that decide the answers under a condition of a given name."""
+        return {**super().decisive(), **self.model_dump(include={"mode", "phase"})}
+
+
+class ConditionOptions(AnswersOptions):
+    """The options that all experiments with answers under several conditions share."""
+
+    seeds: Annotated[Positive, _HEADS] = 3
+    """Draws of each control."""
+    resamples: Annotated[Positive, Field(le=1_000_000), ANSWERS_PANEL] = 1000
+    """Resamples of the bootstrap."""
 
 
 class KnockoutOptions(ConditionOptions):

@@ -1,22 +1,29 @@
-"""Evaluation harnesses, really started: their tasks ask a model the same rows, and give the scores of evaluate.py. And TRL's GRPO."""
+"""Other tools, really started: evaluation harnesses that give the scores of evaluate.py, and the trainers of TRL on our rows."""
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from peft import PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from analysis.engine.preferences import make_preferences
+from analysis.heads import HeadScores
+from analysis.options import PreferencesOptions
 from harnesses.lm_eval import task
 from harnesses.rows import CITATIONS, SHORT, names_of, scores
+from synthctx_data.dataset import load_rows, parse_variant_address
 from synthctx_data.errors import UsageError
 from synthctx_data.schema import to_table
 from tests.commands import ROOT, process
 from tests.conftest import every_example, examples_for
 from tests.tiny import DATA, finetuned, make_place
+from training.dpo import prefer
 from training.evaluate import evaluate
 from training.grpo import raise_rewards
-from training.options import EvaluateOptions, GrpoOptions
+from training.options import DpoOptions, EvaluateOptions, GrpoOptions
+from training.tiny import INDUCTION
 
 MOST = 12  # tokens of an answer
 
@@ -98,6 +105,38 @@ def test_rewards_rise_and_a_finished_run_is_not_repeated(place: Path, monkeypatc
     evaluate(
         EvaluateOptions(adapter=str(output), data=DATA, limit=1, max_new_tokens=MOST, output="rewarded")
     )  # it loads
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_answers_without_retrieval_heads_are_what_a_model_learns_to_avoid(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    scored = np.zeros((1, 4, 4), np.float32)
+    for layer, head in INDUCTION:
+        scored[0, layer, head] = 1
+    HeadScores(scored, scored, scored, ("x",)).save("heads.safetensors")
+    given = {"model": "tuned", "data": DATA, "split": "validation", "max_new_tokens": MOST, "output": "preferences"}
+    options = PreferencesOptions(heads="heads.safetensors", top=len(INDUCTION), **given)
+    made = make_preferences(options)
+    assert made.f1 > made.f1_without
+    answers = {
+        row["id"]: row["completion"][0]["content"] for row in load_rows(parse_variant_address(DATA), "validation")
+    }
+    pairs = [json.loads(line) for line in made.file.read_text().splitlines()]
+    assert 0 < len(pairs) == made.pairs <= made.rows == len(answers)
+    assert all(pair["chosen"] != pair["rejected"] for pair in pairs)
+    assert any(pair["chosen"][0]["content"] == answers[pair["id"]] != pair["rejected"][0]["content"] for pair in pairs)
+    kept = made.file.read_bytes()
+    assert make_preferences(options) == made
+    assert made.file.read_bytes() == kept
+    tuning = {"learning_rate": 1e-3, "accumulation": 1, "max_steps": 4, "logging_steps": 1, "save_steps": 2}
+    output = prefer(DpoOptions(model="tuned", pairs=str(made.file), output="runs/preferring", **tuning))
+    log = json.loads((output / "trainer_state.json").read_text())["log_history"]
+    margins = [entry["rewards/margins"] for entry in log if "rewards/margins" in entry]
+    assert margins[0] == 0 < margins[-1]  # how much likelier the chosen answers became than the rejected ones
+    evaluate(EvaluateOptions(adapter=str(output), data=DATA, limit=1, max_new_tokens=MOST, output="preferring"))
 
 
 @pytest.mark.parametrize(("name", "kind"), [("mdqa_synth", SHORT), ("summhay_synth", CITATIONS)])

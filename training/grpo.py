@@ -1,14 +1,12 @@
 """Raises a model's rewards on a data set by reinforcement learning: python training/grpo.py --adapter runs/smollm2_mdqa_real --data ..."""
 
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from synthctx_data.command import out, run, script
 from synthctx_data.dataset import load_rows, parse_variant_address
 from training import run_folder
-from training.checkpoints import last_checkpoint
 from training.options import GrpoOptions
 
 _HELP = """\
@@ -51,7 +49,7 @@ def raise_rewards(options: GrpoOptions) -> Path:
 
     from training.identity import identify
     from training.model import load_config_of, load_tokenizer_of
-    from training.turns import end_of_answer
+    from training.preference_trainers import ending_answers, train_and_keep
 
     output = Path(options.output)
     run = {**options.decisive(), **identify(options)}
@@ -60,25 +58,16 @@ def raise_rewards(options: GrpoOptions) -> Path:
         return output
     rows = load_rows(parse_variant_address(options.data), options.split, options.limit)
     tokenizer = load_tokenizer_of(options)
-    answers_end = deepcopy(tokenizer)  # as the template ends them, which need not be the tokenizer's own end
-    answers_end.eos_token = tokenizer.convert_ids_to_tokens(end_of_answer(tokenizer))
     model, peft_config = _adapted(options)
     trainer = GRPOTrainer(
         model=model,
         reward_funcs=_rewards(options),
         args=_arguments(options),
         train_dataset=rows,
-        processing_class=answers_end,
+        processing_class=ending_answers(tokenizer),
         peft_config=peft_config,
     )
-    run_folder.record(output, run)
-    trainer.train(resume_from_checkpoint=last_checkpoint(output))
-    trainer.save_state()
-    trainer.save_model()
-    tokenizer.save_pretrained(output)
-    load_config_of(options).save_pretrained(output)
-    run_folder.record(output, run, finished=True)
-    return output
+    return train_and_keep(trainer, tokenizer, load_config_of(options), output, run)
 
 
 def _adapted(options: GrpoOptions) -> tuple[Any, Any]:

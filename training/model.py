@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from synthctx_data.errors import UsageError
 from synthctx_data.hub import may_be_hub_id, read_from
 from training.contexts import can_share_context
-from training.options import GrpoOptions, ModelOptions, ReadingOptions, Recipe
+from training.options import AdapterOptions, ModelOptions, ReadingOptions, Recipe
 from training.rope import check_positions, extend
 from training.turns import load_tokenizer
 
@@ -193,7 +193,7 @@ def shares_contexts(recipe: Recipe, config: PreTrainedConfig) -> bool:
     return can_share_context(config) and choose_attention(recipe.attention, config) == "sdpa"
 
 
-def lora(recipe: Recipe | GrpoOptions, model: PreTrainedModel) -> LoraConfig:
+def lora(recipe: AdapterOptions, model: PreTrainedModel) -> LoraConfig:
     """The LoRA configuration of the recipe.
 
     Raises: UsageError if the model has no linear module with one of the target names.
@@ -202,7 +202,7 @@ def lora(recipe: Recipe | GrpoOptions, model: PreTrainedModel) -> LoraConfig:
     missing = [name for name in recipe.lora_targets if name not in there]
     if missing:
         raise UsageError(
-            f"--lora-targets: {recipe.model} has no {', '.join(missing)}; its linear modules are {', '.join(sorted(there))}"
+            f"--lora-targets: {model.name_or_path} has no {', '.join(missing)}; its linear modules are {', '.join(sorted(there))}"
         )
     return LoraConfig(
         r=recipe.lora_rank,

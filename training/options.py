@@ -65,7 +65,29 @@ class ModelOptions(OptionModel):
     """The implementation of attention. auto: the first of flash_attention_2 (installed, with a GPU), sdpa and eager that the model can."""
 
 
-class Recipe(ModelOptions):
+class AdapterOptions(OptionModel):
+    """The options that every tuning of an adapter has."""
+
+    lora_rank: Annotated[Positive, _ADAPTER] = 8
+    """The rank of the adapter."""
+    lora_alpha: Annotated[Positive, _ADAPTER] = 8
+    """The alpha of the adapter."""
+    lora_targets: Annotated[list[Name], Field(min_length=1), SEVERAL, _ADAPTER] = [
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+    ]
+    """The modules that the adapter changes."""
+    seed: Annotated[int, Field(ge=0, lt=2**32), _SCHEDULE] = 0
+    """The seed of the adapter and of the order of the data."""
+    logging_steps: Annotated[Positive, _LOG] = 10
+    """Steps between two lines of the log."""
+    save_steps: Annotated[Positive, _LOG] = 50
+    """Steps between two checkpoints. The last two checkpoints are kept."""
+
+
+class Recipe(AdapterOptions, ModelOptions):
     """The options of a fine-tuning run. Sizes and ranks default to the paper's; learning rate, epochs and schedule are ours."""
 
     data: Annotated[list[Name], Field(min_length=1), SEVERAL, DATA_PANEL]
@@ -80,19 +102,8 @@ class Recipe(ModelOptions):
     """The positions of a row's tokens. whole: one after the other. skip: in two chunks, the second later by a random number of
     positions, up to --max-tokens (PoSE): so that short rows train for long contexts."""
 
-    lora_rank: Annotated[Positive, _ADAPTER] = 8
-    """The rank of the adapter."""
-    lora_alpha: Annotated[Positive, _ADAPTER] = 8
-    """The alpha of the adapter."""
     lora_dropout: Annotated[float, Field(ge=0, lt=1), _ADAPTER] = 0.0
     """The dropout of the adapter."""
-    lora_targets: Annotated[list[Name], Field(min_length=1), SEVERAL, _ADAPTER] = [
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "o_proj",
-    ]
-    """The modules that the adapter changes."""
     heads: Annotated[Name | None, _ADAPTER] = None
     """A ranking of heads (heads.json of analysis/detect.py, or its folder). Only its --top highest are tuned, each together with the heads
     that share its keys and values."""
@@ -117,20 +128,14 @@ class Recipe(ModelOptions):
     """The weight decay."""
     max_grad_norm: Annotated[Amount, _SCHEDULE] = 1.0
     """The norm that gradients are clipped to."""
-    seed: Annotated[int, Field(ge=0, lt=2**32), _SCHEDULE] = 0
-    """The seed of the adapter and of the order of the data."""
 
     gradient_checkpointing: Annotated[Literal["auto"] | bool, _HARDWARE] = "auto"
     """Compute activations again instead of keeping them. auto: if keeping them would take more than half of the memory."""
     deepspeed: Annotated[Name | None, _HARDWARE] = None
     """A DeepSpeed configuration, e.g. training/deepspeed/zero2.json."""
 
-    logging_steps: Annotated[Positive, _LOG] = 10
-    """Steps between two lines of the log."""
     eval_steps: Annotated[Positive | None, _LOG] = None
     """Steps between two validations. Default: at the end of each epoch."""
-    save_steps: Annotated[Positive, _LOG] = 50
-    """Steps between two checkpoints. The last two checkpoints are kept."""
     report_to: Annotated[Literal["none", "tensorboard", "trackio", "wandb"], _LOG] = "none"
     """Where the log goes besides the terminal."""
     push_to: Annotated[Name | None, _LOG] = None
@@ -274,7 +279,7 @@ class EvaluateOptions(ReadingOptions):
         return self.model_dump(exclude=idle | new)
 
 
-class GrpoOptions(ReadingOptions):
+class GrpoOptions(AdapterOptions, ReadingOptions):
     """The options of reinforcement learning."""
 
     split: Annotated[Split, DATA_PANEL] = "train"
@@ -295,23 +300,6 @@ class GrpoOptions(ReadingOptions):
     """The temperature at which answers are drawn."""
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False), _SCHEDULE] = 2e-5
     """The learning rate."""
-    seed: Annotated[int, Field(ge=0, lt=2**32), _SCHEDULE] = 0
-    """The seed of a new adapter, of the order of the rows, and of the answers."""
-    lora_rank: Annotated[Positive, _ADAPTER] = 8
-    """The rank of a new adapter."""
-    lora_alpha: Annotated[Positive, _ADAPTER] = 8
-    """The alpha of a new adapter."""
-    lora_targets: Annotated[list[Name], Field(min_length=1), SEVERAL, _ADAPTER] = [
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "o_proj",
-    ]
-    """The modules that a new adapter changes."""
-    logging_steps: Annotated[Positive, _LOG] = 10
-    """Steps between two lines of the log."""
-    save_steps: Annotated[Positive, _LOG] = 50
-    """Steps between two checkpoints. The last two checkpoints are kept."""
 
     @model_validator(mode="after")
     def _has_a_new_adapter_where_it_says_so(self) -> Self:
@@ -325,3 +313,26 @@ class GrpoOptions(ReadingOptions):
     def decisive(self) -> dict[str, Any]:
         """The options that decide the trained weights. A run resumes only with the same ones."""
         return self.model_dump(exclude={"output", "logging_steps", "save_steps"})
+
+
+class DpoOptions(AdapterOptions, ModelOptions):
+    """The options of tuning on pairs of answers."""
+
+    pairs: Annotated[Name, DATA_PANEL]
+    """A file of JSON lines with prompt, chosen and rejected, e.g. of analysis/preferences.py."""
+    output: Annotated[Folder, DATA_PANEL] = "runs/dpo"
+    """The folder of the adapter."""
+    beta: Annotated[float, Field(gt=0, allow_inf_nan=False), _SCHEDULE] = 0.1
+    """How closely the model keeps to what it was."""
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False), _SCHEDULE] = 2e-5
+    """The learning rate."""
+    epochs: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False), _SCHEDULE] = 1.0
+    """Passes over the pairs."""
+    max_steps: Annotated[Positive | None, _SCHEDULE] = None
+    """Steps in all. Default: as many as the epochs have."""
+    accumulation: Annotated[Positive, _SCHEDULE] = 4
+    """Pairs in a step."""
+
+    def decisive(self) -> dict[str, Any]:
+        """The options that decide the trained weights. A run resumes only with the same ones."""
+        return self.model_dump(exclude={"output", "pairs", "logging_steps", "save_steps"})

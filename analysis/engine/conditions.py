@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from analysis.heads import Head, HeadScores
 from analysis.interventions import MeanOutputs, Positions, intervene
-from analysis.options import ConditionOptions
+from analysis.options import AnswersOptions
 from analysis.spans import Tokens, tokens_of
 from synthctx_data.dataset import load_rows, parse_variant_address
 from synthctx_data.errors import UsageError, require_choice
@@ -37,7 +37,7 @@ class ConditionAnswers:
     Raises: UsageError if model or data cannot be loaded; ConflictError if the folder holds the answers of another experiment.
     """
 
-    def __init__(self, options: ConditionOptions, output: Path, run: Mapping[str, Any]) -> None:
+    def __init__(self, options: AnswersOptions, output: Path, run: Mapping[str, Any]) -> None:
         self.options, self.output = options, output
         self.rows: list[_Row] = list(load_rows(parse_variant_address(options.data), options.split, options.limit))
         self.run = {**options.decisive(), **identify(options), **run}
@@ -61,7 +61,12 @@ class ConditionAnswers:
         return means.means()
 
     def f1(self, condition: str, generate: Generate | None = None) -> list[float]:
-        """The F1 of each row's answer under a condition. The model answers only rows that have no stored answer."""
+        """The F1 of each row's answer under a condition."""
+        known = self.answers(condition, generate)
+        return [score(row, known[row["id"]])["f1"] for row in self.rows]
+
+    def answers(self, condition: str, generate: Generate | None = None) -> dict[str, str]:
+        """The answers under a condition, by row id. The model answers only rows that have no stored answer."""
         file = self.output / condition / PREDICTIONS
         known = read_predictions(file)
         missing = [row for row in self.rows if row["id"] not in known]
@@ -70,7 +75,7 @@ class ConditionAnswers:
             file.parent.mkdir(exist_ok=True)
             answer = answering(model, tokenizer, self.options.batch_size, self.options.max_new_tokens, generate)
             known |= predict(answer, missing, file)
-        return [score(row, known[row["id"]])["f1"] for row in self.rows]
+        return known
 
     def finish(self, name: str, found: Mapping[str, Any]) -> None:
         """Writes the results as JSON into the folder, and records that the experiment is finished."""
@@ -87,10 +92,10 @@ class ConditionAnswers:
                 f"of {heads.values.shape[1]}; make them:  python analysis/detect.py --help"
             )
 
-    def mean(self, draws: Sequence[Sequence[float]], name: str) -> Mean:
+    def mean(self, draws: Sequence[Sequence[float]], name: str, resamples: int) -> Mean:
         """The mean over rows, with its interval. The value of a row is the mean of its draws."""
         rows = [sum(values) / len(values) for values in zip(*draws, strict=True)]
-        return mean(rows, self.options.resamples, (name,), [documents_of(row) for row in self.rows])
+        return mean(rows, resamples, (name,), [documents_of(row) for row in self.rows])
 
 
 def name_of(heads: Iterable[Head]) -> str:

@@ -12,7 +12,7 @@ from analysis.engine.conditions import ConditionAnswers, Generate, draw_heads, n
 from analysis.figures import curves
 from analysis.heads import Head, HeadScores
 from analysis.interventions import Knockout, intervene
-from analysis.options import KnockoutOptions
+from analysis.options import KnockoutOptions, PreferencesOptions
 from synthctx_data.command import err, out, table
 from synthctx_data.errors import UsageError, require_choice
 from training import run_folder
@@ -50,7 +50,7 @@ def knock_out(options: KnockoutOptions) -> Curves:
         )
     answers = ConditionAnswers(options, output, {})
     answers.require_shape(heads, "--heads")
-    untouched = answers.mean([answers.f1("none")], "none")
+    untouched = answers.mean([answers.f1("none")], "none", options.resamples)
     wanted = [control for control in CONTROLS if control.split()[0] in options.controls]
     found: Curves = {name: {0: untouched} for name in ("highest heads", *wanted)}
     drawn: dict[str, dict[int, list[float]]] = {control: {} for control in wanted}
@@ -105,12 +105,14 @@ def _measure(
 ) -> tuple[Mean, list[float]]:
     """The mean F1 without one of the sets of heads, and the F1 without each set."""
     scores = [answers.f1(name_of(heads), without(heads, options, answers)) for heads in sets]
-    found = answers.mean(scores, name)
+    found = answers.mean(scores, name, options.resamples)
     err.print(f"knockout: {name}: F1 {found.mean:.3f}", soft_wrap=True)
     return found, [fmean(each) for each in scores]
 
 
-def without(heads: Sequence[Head], options: KnockoutOptions, answers: ConditionAnswers) -> Generate:
+def without(
+    heads: Sequence[Head], options: KnockoutOptions | PreferencesOptions, answers: ConditionAnswers
+) -> Generate:
     """A function that generates without some heads, as the options say."""
 
     def generate(batch: Batch, **arguments: Any) -> torch.Tensor:

@@ -66,10 +66,11 @@ def patch_heads(options: PatchOptions) -> dict[str, Mean]:
     answers = ConditionAnswers(options, output, {"donor_weights": known})
     answers.require_shape(recipient, "--heads")
     pair = _Twins(options, answers) if _fit_one_batch(options) else _TwoModels(options, answers)
-    found = {"recipient": answers.mean([answers.f1("recipient")], "recipient")}
-    found["donor"] = answers.mean([answers.f1("donor", pair.alone)], "donor")
+    found = {"recipient": answers.mean([answers.f1("recipient")], "recipient", options.resamples)}
+    found["donor"] = answers.mean([answers.f1("donor", pair.alone)], "donor", options.resamples)
     for name, drawn in sets.items():
-        found[name] = answers.mean([answers.f1(name_of(heads), pair.with_heads(heads)) for heads in drawn], name)
+        scores = [answers.f1(name_of(heads), pair.with_heads(heads)) for heads in drawn]
+        found[name] = answers.mean(scores, name, options.resamples)
     about = {"options": options.model_dump(), "heads": sets}
     answers.finish("patch.json", {"about": about, "f1": found})
     title = f"{options.donor_adapter or options.donor_model} into {options.adapter or options.model}"
