@@ -21,7 +21,10 @@ def rows_of(data: str | None, split: str, how: str) -> Any:
         raise UsageError(
             f"expected a data set, as PLACE:VARIANT, such as synthctx/mdqa_synth:real_haystack; give {how}"
         )
-    return load_rows(parse_variant_address(data, ""), split)
+    rows = load_rows(parse_variant_address(data, ""), split)
+    if not len(rows):
+        raise UsageError(f"expected rows in the split {split} of {data}, and there are none")
+    return rows
 
 
 def question(row: Mapping[str, Any]) -> str:

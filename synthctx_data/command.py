@@ -26,8 +26,8 @@ from synthctx_data.shown import SafeConsole, hidden, require_environment, visibl
 
 T = TypeVar("T")
 
-out = SafeConsole(highlight=False, markup=False)
-err = SafeConsole(stderr=True, highlight=False, markup=False)
+out = SafeConsole(highlight=False, markup=False, emoji=False)
+err = SafeConsole(stderr=True, highlight=False, markup=False, emoji=False)
 PROGRESS_COLUMNS = (
     TextColumn("{task.description}", markup=False),
     BarColumn(),

@@ -205,10 +205,12 @@ class _RowCheck:
 def documents_of(row: Row) -> str:
     """The user message of a row up to the end of its last document. Rows on one context have it in common.
 
-    Of a row without documents, a chat, it is the whole message.
+    Of a row without documents, a chat, it is all messages.
     """
-    message: str = row["prompt"][0]["content"]
-    return message[: row["documents"][-1]["end"]] if row["documents"] else message
+    if row["documents"]:
+        message: str = row["prompt"][0]["content"]
+        return message[: row["documents"][-1]["end"]]
+    return "\n".join(message["content"] for message in row["prompt"])
 
 
 def cites(row: Row) -> bool:

@@ -3,6 +3,7 @@
 import gzip
 import http.server
 import json
+import resource
 import threading
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from synthctx_data.errors import DatasetError, SynthctxError, UsageError
+from synthctx_data.row_checks import documents_of
 from synthctx_data.tokens import BUNDLED
 from tests.commands import process
 from tests.hub import Blob, Repo, environment, hub_server
 from tests.tiny import make_tiny
+from training.answer_scores import tokens
 from training.benchmarks.catalog import Benchmark, benchmark_in, read_prompts
 from training.benchmarks.nolima import _Book
 from training.evaluate import evaluate
@@ -198,6 +201,31 @@ def test_a_model_goes_on_behind_the_words_that_begin_its_answer(
         evaluate(options)
 
 
+def test_files_that_differ_in_little_are_read_and_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "marked.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps(RULER).encode())
+    assert only("ruler", tmp_path / "marked.jsonl")["answers"] == ["7", "9"]
+    for i in range(40):
+        write(tmp_path / "many" / f"{i:02}.jsonl", RULER, RULER)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 20, limits[1]))
+    try:
+        assert len(Benchmark("ruler", "many").rows({}, limit=50)) == 50
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    write(tmp_path / "qa3" / "0k.json", BABILONG)
+    monkeypatch.chdir(tmp_path / "qa3")  # the folder that names the task
+    (row,) = Benchmark("babilong", "0k.json").rows({})
+    assert (row["task"], tokens(row)) == ("qa3", "0")
+    row = only("ruler", write(tmp_path / "vt" / "qa_1" / "niah_single_2.jsonl.gz.jsonl", RULER))
+    assert (row["task"], row["kind"]) == ("niah_single_2", "niah")
+    system = [{"role": "system", "content": "Be brief."}]
+    chats = [{**MRCR, "prompt": json.dumps([*system, {"role": "user", "content": asked}])} for asked in ("a", "b")]
+    contexts = {documents_of(row) for row in Benchmark("mrcr", str(write(tmp_path / "m.jsonl", *chats))).rows({})}
+    assert len(contexts) == 2
+
+
 def test_a_chat_of_several_turns_is_rendered_whole(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(str(make_tiny(tmp_path / "tiny")))
     said = render_prompt(tokenizer, only("mrcr", write(tmp_path / "m.jsonl", MRCR)))
@@ -291,6 +319,23 @@ def test_needles_of_nolima_go_where_its_program_puts_them(tmp_path: Path) -> Non
         assert "Which character has been to Dresden?" in said
         assert [benchmark.score(row, text)["accuracy"] for text in (f"It is {name}.", name.lower())] == [1.0, 0.0]
     assert {row["answers"][0] for row in rows} == {"Yuki", "Stuart", "Caleb"}
+    known = benchmark.identity()
+    needles.write_text(json.dumps([NOLIMA, NOLIMA]))
+    with pytest.raises(DatasetError, match="and two give 0401_T1_onehop"):
+        benchmark.nolima_rows({}, None, 250, lambda: tokenizer)
+    needles.write_text(
+        json.dumps([{**NOLIMA, "tests": {"T": {"input_args": ["a", "b"], "gold_answers": "Dresden"}}, "needle": "{1}"}])
+    )
+    (row, *_) = benchmark.nolima_rows({}, 1, 250, lambda: tokenizer)
+    assert row["answers"] == ["Dresden"]
+    for wrong, says in (({"id": "-1x"}, "expected id to be"), ({"questions": {"q": None}}, "expected tests to be")):
+        needles.write_text(json.dumps([{**NOLIMA, **wrong}]))
+        with pytest.raises(DatasetError, match=says):
+            benchmark.nolima_rows({}, 1, 250, lambda: tokenizer)
+    needles.write_text(json.dumps([NOLIMA]))
+    assert benchmark.identity() == known
+    book.write_text(book.read_text().replace("Line 7 ", "Line 9 "))
+    assert benchmark.identity() != known
     with pytest.raises(UsageError, match="expected a book of as many tokens"):
         benchmark.nolima_rows({}, None, 100_000, lambda: tokenizer)
 
@@ -310,6 +355,17 @@ def test_needles_of_nolima_go_where_its_program_puts_them(tmp_path: Path) -> Non
         ("babilong", "mine.json", BABILONG, "expected the task and the length of BABILong in the path"),
         ("longbench", "a.jsonl", {**LONGBENCH, "dataset": "gov_report"}, "expected dataset to be one of narrativeqa"),
         ("helmet", "a.jsonl", {**HELMET_RAG, "ctxs": ["text"]}, "expected ctxs to be passages"),
+        ("ruler", "a.jsonl", {**RULER, "outputs": [""]}, "expected outputs to be one or more texts"),
+        ("ruler", "a.jsonl", {**RULER, "length": True}, "expected length to be a whole number"),
+        ("ruler", "a.jsonl", {**RULER, "answer_prefix": ["a"]}, "expected answer_prefix to be a text"),
+        ("helmet", "a.jsonl", {**HELMET_RAG, "ctxs": [{"title": None, "text": "x"}]}, "expected ctxs to be passages"),
+        ("longbench", "a.jsonl", {**LONGBENCH, "context": "\ud800"}, "expected context to be a text"),
+        (
+            "mrcr",
+            "a.jsonl",
+            {**MRCR, "prompt": '[{"role": "user", "content": null}]'},
+            "expected prompt to be the messages",
+        ),
         ("mrcr", "a.jsonl", {**MRCR, "prompt": "hello"}, "expected prompt to be the messages of a chat"),
         ("mrcr", "a.jsonl", {**MRCR, "prompt": json.dumps(CHAT[:2])}, "that end with the user's"),
     ],
@@ -324,6 +380,8 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         ("a.jsonl", b"{not json}\n", "a.jsonl: expected jsonl that can be read"),
         ("b.jsonl.gz", b"not gzip", "b.jsonl.gz: expected jsonl.gz"),
         ("c.json", b"[1, 2]", "expected a JSON object for each entry, got '1'"),
+        ("c1.json", b'{"data": null}', "expected a list of entries, got 'None'"),
+        ("c2.json", b"[" * 100_000, "c2.json: expected json that can be read"),
         ("d.parquet", b"PAR", "d.parquet: expected parquet"),
         ("e.jsonl", b"\xff\xfe\n", "e.jsonl: expected jsonl"),
         ("f.jsonl", b"\n", "expected rows of ruler in .*, found none"),

@@ -13,7 +13,8 @@ from synthctx_data.errors import UsageError
 from tests.tiny import DATA, make_place
 from training.chosen_heads import read_top, whole_groups
 from training.finetune import finetune
-from training.options import Recipe
+from training.grpo import _adapted
+from training.options import GrpoOptions, Recipe
 
 HEADS, GROUPS, WIDTH, LAYERS = 4, 2, 8, 2
 
@@ -86,6 +87,13 @@ def test_only_the_chosen_heads_change_and_all_heads_are_plain_lora(
         )  # every dimension of these heads, none of others
         assert by_head.tolist() == ([True, True, False, False] if kind in ("q_proj", "o_proj") else [True, False]), name
         assert (parts.reshape(-1, WIDTH, parts.shape[1]).any(2).any(1) == by_head).all()
+    model, _ = _adapted(GrpoOptions(adapter="one", data=DATA))  # what is trained on stays with its heads
+    model(input_ids=torch.tensor([[1, 5, 7]]), labels=torch.tensor([[1, 5, 7]])).loss.backward()
+    moving = {
+        name for name, weight in model.named_parameters() if weight.grad is not None and weight.grad.abs().sum() > 0
+    }
+    assert moving
+    assert all("layers.1." in name for name in moving)
     finetune(recipe("every", heads="ranked", top=LAYERS * HEADS))
     finetune(recipe("plain"))
     every, plain = (load_file(place / name / "adapter_model.safetensors") for name in ("every", "plain"))

@@ -1,6 +1,7 @@
 """The table of several models on the same data, and the losses in it."""
 
 import csv
+import json
 import math
 from pathlib import Path
 
@@ -107,10 +108,26 @@ def test_of_two_evaluations_of_the_same_the_larger_is_taken(
         assert f"left out: {tmp_path}, as {whole}" in capsys.readouterr().err
 
 
+def test_data_are_the_same_if_their_content_and_prompts_are(place: Path, tmp_path: Path) -> None:
+    one, other = folders(place, "tiny", "twin", name="ruler")
+    for folder, changes in (
+        ("moved", {}),
+        ("longer", {"haystack_tokens": 4000}),
+        ("asked", {"prompts": {"niah": "x"}}),
+    ):
+        run = json.loads((other / "run.json").read_text())
+        (tmp_path / folder).mkdir()
+        run["data"]["address"] = "ruler:elsewhere"
+        (tmp_path / folder / "run.json").write_text(json.dumps({**run, **changes}))
+        (tmp_path / folder / "rows.csv").write_text((other / "rows.csv").read_text())
+        lines = compare_evaluations([one, tmp_path / folder], 20)
+        assert {len(line.means) for line in lines} == ({2} if folder == "moved" else {1})
+
+
 def test_what_is_no_evaluation_is_named(place: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"expected a folder that training/evaluate.py has finished"):
         compare_evaluations([tmp_path])
-    (tmp_path / "run.json").write_text('{"data": 3}')
+    (tmp_path / "run.json").write_text('{"data": 3, "adapter": null, "model": "m"}')
     (tmp_path / "rows.csv").write_text("id,f1\na,1\n")
     with pytest.raises(DatasetError, match=r"expected what training/evaluate.py wrote"):
         compare_evaluations([tmp_path])

@@ -58,7 +58,8 @@ def hops(row: Row) -> str:
 
 def tokens(row: Row) -> str:
     """The number of tokens of the row, rounded up to a power of two."""
-    return str(1 << (int(row["num_tokens"]) - 1).bit_length())
+    count = int(row["num_tokens"])
+    return str(1 << (count - 1).bit_length()) if count else "0"
 
 
 def task(row: Row) -> str:

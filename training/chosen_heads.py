@@ -24,10 +24,13 @@ def read_top(place: str, top: int) -> list[Head]:
     file = expanded(place)
     file = file / RANKING if file.is_dir() else file
     try:
-        ranked = [(int(one["layer"]), int(one["head"])) for one in parse_json(file.read_bytes())["heads"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        ranked = [(one["layer"], one["head"]) for one in parse_json(file.read_bytes())["heads"]]
+        if not all(type(number) is int for one in ranked for number in one) or len(set(ranked)) < len(ranked):
+            raise ValueError("expected whole numbers, and each head once")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(
-            f"--heads: expected {RANKING} as analysis/detect.py writes it, or its folder, got {place}: {type(error).__name__}: {error}"
+            f"--heads: expected {RANKING} as analysis/detect.py writes it, or its folder, got {place}: {type(error).__name__}: {error}; "
+            "of an entry of the atlas, analysis/export.py --format ranking makes one"
         ) from error
     if len(ranked) < top:
         raise UsageError(f"--top {top}: expected at most the {len(ranked)} heads that {file} ranks")

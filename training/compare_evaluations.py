@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -14,6 +14,7 @@ from synthctx_data.files import whole
 from training import run_folder
 from training.answer_scores import LOSSES, Mean, mean
 from training.evaluate import ROWS
+from training.options import names_benchmark
 from training.plots import saved, side_by_side, side_by_side_size
 
 _HELP = """\
@@ -32,9 +33,10 @@ in the order in which they are first named; data sets are rows, and so are
 their tasks and lengths in tokens. The first score of each data set is shown,
 and the losses if they were taken (evaluate.py --losses).
 
-"change" is a model's mean less that of the first model, over the rows that
-both answered, with its 95 % bootstrap interval: rows on one context are drawn
-together. An interval that holds 0 tells no difference.
+Only rows that all models answered count. "change" is a model's mean less that
+of the first model, with its 95 % bootstrap interval: rows on one context are
+drawn together. An interval that holds 0 tells no difference. Data are the
+same if their content is, wherever they lie.
 
 The folder --output gets comparison.csv and the figure comparison.
 """
@@ -45,14 +47,18 @@ _GROUPS = ("task", "tokens")
 class Evaluation:
     """The scores of a model on each row of a data set, from the folder of an evaluation.
 
-    rows: the values of each row, by column, by row id.
-    scores: the columns that are compared: the first score, and losses.
+    data: a name for it. identity: what tells it from other data, and from other prompts.
+    contexts, groups, rows: the context of each row, the groups that it is in, and its scores, by row id.
+    scores: the names of the scores that are compared: the first one, and losses.
     """
 
     folder: Path
     model: str
     data: str
-    rows: Mapping[str, Mapping[str, str]]
+    identity: str
+    contexts: Mapping[str, str]
+    groups: Mapping[str, Mapping[str, str]]
+    rows: Mapping[str, Mapping[str, float]]
     scores: tuple[str, ...]
 
 
@@ -78,18 +84,41 @@ def read_evaluation(folder: Path) -> Evaluation:
             reader = csv.DictReader(lines)
             rows = {row["id"]: row for row in reader}
             names = list(reader.fieldnames or [])
-        data = f"{about['data']['address']}" + (f" ({about['split']})" if about.get("split") == "train" else "")
-        model = str(about["adapter"] or about["model"])
+        measured = [name for name in names if name not in ("id", "context", "depth", "hops", *_GROUPS)]
+        found = Evaluation(
+            folder,
+            str(about["adapter"] or about["model"]),
+            _name_of(about),
+            _identity_of(about),
+            {key: row["context"] for key, row in rows.items()},
+            {key: {name: row[name] for name in _GROUPS if name in row} for key, row in rows.items()},
+            {key: {name: float(row[name]) for name in measured} for key, row in rows.items()},
+            (*measured[:1], *(name for name in measured if name in LOSSES)),
+        )
     except OSError as error:
         raise UsageError(
             f"expected a folder that training/evaluate.py has finished, got {folder}: {first_line(error)}; evaluate again"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(f"{folder}: expected what training/evaluate.py wrote: {first_line(error)}") from error
-    scores = [name for name in names if name not in ("id", "context", "depth", "hops", *_GROUPS)]
-    if not rows or not scores:
+    if not rows or not measured:
         raise DatasetError(f"{folder / ROWS}: expected the scores of rows, found none; evaluate again")
-    return Evaluation(folder, model, data, rows, (scores[0], *(name for name in scores if name in LOSSES)))
+    return found
+
+
+def _name_of(about: Mapping[str, Any]) -> str:
+    """The name of an evaluation's data: the address, with the split if it is that for training, and the tokens of NoLiMa's books."""
+    more = [f" ({about['split']})"] if about.get("split") == "train" else []
+    more += [f" of {about['haystack_tokens']} tokens"] if about.get("haystack_tokens") else []
+    return "".join([str(about["data"]["address"]), *more])
+
+
+def _identity_of(about: Mapping[str, Any]) -> str:
+    """A text that is the same for two evaluations of the same data with the same prompts, wherever the data lay."""
+    data = about["data"]
+    version = data.get("fingerprint") or data.get("revision") or data["address"]
+    kind = str(data["address"]).partition(":")[0] if names_benchmark(str(data["address"])) else ""
+    return repr((kind, version, *(about.get(name) for name in ("split", "haystack_tokens", "prompts"))))
 
 
 def compare_evaluations(folders: Sequence[Path], resamples: int = 1000) -> list[Compared]:
@@ -103,53 +132,44 @@ def compare_evaluations(folders: Sequence[Path], resamples: int = 1000) -> list[
     models: dict[str, None] = {}
     for one in map(read_evaluation, folders):
         models[one.model] = None
-        known = by_data.setdefault(one.data, {}).setdefault(one.model, one)
+        known = by_data.setdefault(one.identity, {}).setdefault(one.model, one)
         if known is not one:
             more, fewer = (one, known) if len(one.rows) > len(known.rows) else (known, one)
-            by_data[one.data][one.model] = more
+            by_data[one.identity][one.model] = more
             err.print(
                 f"left out: {fewer.folder}, as {more.folder} is of the same model on the same data", soft_wrap=True
             )
-    return [
-        line
-        for data, there in by_data.items()
-        for line in _lines(data, {model: there[model] for model in models if model in there}, resamples)
-    ]
+    ordered = ({model: there[model] for model in models if model in there} for there in by_data.values())
+    return [line for there in ordered for line in _lines(there, resamples)]
 
 
-def _lines(data: str, there: Mapping[str, Evaluation], resamples: int) -> list[Compared]:
-    """The lines of a data set: all rows, and each task and length if there are several."""
+def _lines(there: Mapping[str, Evaluation], resamples: int) -> list[Compared]:
+    """The lines of a data set: all rows that every model answered, and each task and length of theirs if there are several."""
     first = next(iter(there.values()))
-    groups = {"all": list(first.rows)}
+    shared = [key for key in first.rows if all(key in other.rows for other in there.values())]
+    groups = {"all": shared}
     for name in _GROUPS:
         found: dict[str, list[str]] = {}
-        for key, row in first.rows.items():
-            if name in row:
-                found.setdefault(f"{name} {row[name]}", []).append(key)
+        for key in shared:
+            if name in first.groups[key]:
+                found.setdefault(f"{name} {first.groups[key][name]}", []).append(key)
         if len(found) > 1:
             groups |= dict(sorted(found.items(), key=lambda one: (len(one[0]), one[0])))
     scores = [score for score in first.scores if all(score in other.scores for other in there.values())]
-    lines = (_line(data, group, score, there, keys, resamples) for group, keys in groups.items() for score in scores)
-    return [line for line in lines if line.means]
+    return [_line(group, score, there, keys, resamples) for group, keys in groups.items() if keys for score in scores]
 
 
-def _line(
-    data: str, group: str, score: str, there: Mapping[str, Evaluation], keys: Sequence[str], resamples: int
-) -> Compared:
+def _line(group: str, score: str, there: Mapping[str, Evaluation], keys: Sequence[str], resamples: int) -> Compared:
     first = next(iter(there.values()))
+    contexts, before = [first.contexts[key] for key in keys], [first.rows[key][score] for key in keys]
     means, changes = {}, {}
     for model, one in there.items():
-        both = [key for key in keys if key in one.rows]
-        if not both:
-            continue
-        name, contexts = (data, group, score, model), [first.rows[key]["context"] for key in both]
-        mine = [float(one.rows[key][score]) for key in both]
+        mine, name = [one.rows[key][score] for key in keys], (first.data, group, score, model)
         means[model] = mean(mine, resamples, name, contexts)
         if one is not first:
-            before = [float(first.rows[key][score]) for key in both]
             less = [new - old for new, old in zip(mine, before, strict=True)]
             changes[model] = mean(less, resamples, ("change", *name), contexts)
-    return Compared(data, group, score, means, changes)
+    return Compared(first.data, group, score, means, changes)
 
 
 def show_comparison(lines: Sequence[Compared]) -> None:

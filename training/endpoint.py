@@ -41,6 +41,7 @@ def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[_Row]], Answer
     address = public_address(str(options.endpoint), "--endpoint")
     client = openai.OpenAI(base_url=address, api_key=key, max_retries=5)
     request, changing = _request(options), Lock()
+    given = "max_tokens" in json.loads(options.request) or "max_completion_tokens" in json.loads(options.request)
     empty: list[str] = []
 
     def ask(row: _Row) -> str | Exception:
@@ -53,7 +54,7 @@ def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[_Row]], Answer
         return bare_answer(content or "")
 
     def _reply(row: _Row) -> Any:
-        asked = {**request, **_of_row(row, request)}
+        asked = {**request, **_of_row(row, request, given)}
         messages = row["prompt"] + ([{"role": "assistant", "content": row["prefill"]}] if row.get("prefill") else [])
         try:
             return client.chat.completions.create(model=str(options.model), messages=messages, extra_body=asked)
@@ -86,11 +87,14 @@ def from_endpoint(options: EvaluateOptions) -> Callable[[Sequence[_Row]], Answer
     return answer
 
 
-def _of_row(row: _Row, request: dict[str, Any]) -> dict[str, Any]:
-    """The fields that a row of a benchmark asks for: its own number of tokens, and to go on behind the words that begin its answer."""
+def _of_row(row: _Row, request: dict[str, Any], given: bool) -> dict[str, Any]:
+    """The fields that a row of a benchmark asks for: to go on behind the words that begin its answer, and its own number of tokens.
+
+    given: --request has a number of tokens, which counts before that of the row.
+    """
     name = next((name for name in ("max_tokens", "max_completion_tokens") if name in request), None)
     fields: dict[str, Any] = dict(_GO_ON) if row.get("prefill") else {}
-    if name and "answer_tokens" in row:
+    if name and "answer_tokens" in row and not given:
         fields[name] = row["answer_tokens"]
     return fields
 

@@ -143,6 +143,11 @@ def common_context(rows: Sequence[_Row], prompts: Sequence[Sequence[int]]) -> in
 
 def _require_room(row: _Row, room: int, most: int, tokenizer: Any) -> None:
     needed = min(most, len(tokenizer(row["completion"][0]["content"])["input_ids"]))
+    if room < needed and "task" in row:
+        raise UsageError(
+            f"{row['id']} leaves {max(room, 0)} tokens for an answer of {needed} in what the model reads; leave such rows out by "
+            "--longest, or raise --max-tokens"
+        )
     if room < needed:
         raise UsageError(
             f"{row['id']} leaves {max(room, 0)} tokens for an answer of {needed} in what the model reads; raise --max-tokens, or, for an "

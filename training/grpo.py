@@ -6,8 +6,11 @@ from typing import Any
 
 from synthctx_data.command import out, run, script
 from synthctx_data.dataset import load_rows, parse_variant_address
+from synthctx_data.errors import UsageError
 from training import run_folder
 from training.options import GrpoOptions
+
+Head = tuple[int, int]  # layer, head
 
 _HELP = """\
 Raises a model's rewards on a data set by reinforcement learning (GRPO, with
@@ -25,7 +28,10 @@ so fine-tune it before, and begin with that adapter.
 Rewards (training/rewards.py):
   answer    the F1 of the answer, or of the documents that it cites
   evidence  how well the lines that it quotes are the needles; for rows of
-            synthctx build --completion evidence
+            synthctx build --completion evidence. Quotations are long: give
+            --max-new-tokens as many as they have.
+
+The model is asked as its chat template opens an answer.
 
 The folder --output gets the adapter, the extended configuration, and run.json.
 Called again after an interruption, the same command goes on from the last
@@ -34,7 +40,7 @@ checkpoint there.
 
 
 def main(options: GrpoOptions, _: str) -> None:
-    """Raises a model's rewards, and says how far they rose."""
+    """Raises a model's rewards, and names the adapter."""
     output = raise_rewards(options)
     out.print(f"{output}: adapter, run.json", soft_wrap=True)
     out.print(f"evaluate it:  python training/evaluate.py --adapter {output} --data {options.data}", soft_wrap=True)
@@ -58,6 +64,8 @@ def raise_rewards(options: GrpoOptions) -> Path:
         return output
     rows = load_rows(parse_variant_address(options.data), options.split, options.limit)
     tokenizer = load_tokenizer_of(options)
+    if not tokenizer.chat_template:
+        raise UsageError("--model: expected a tokenizer with a chat template, by which TRL asks, and this one has none")
     model, peft_config = _adapted(options)
     trainer = GRPOTrainer(
         model=model,
@@ -72,6 +80,7 @@ def raise_rewards(options: GrpoOptions) -> Path:
 
 def _adapted(options: GrpoOptions) -> tuple[Any, Any]:
     """The model with the adapter that is trained on, or else the model with the configuration of a new adapter."""
+    from training.chosen_heads import tune_only, whole_groups
     from training.model import load_adapted, lora
 
     model = load_adapted(options).train()
@@ -79,7 +88,16 @@ def _adapted(options: GrpoOptions) -> tuple[Any, Any]:
         return model, lora(options, model)
     for name, weight in model.named_parameters():
         weight.requires_grad_("lora_" in name)
+    if heads := _heads_of(options.adapter):  # the others stay as they are
+        tune_only(model, whole_groups(heads, model.config), model.config)
     return model, None
+
+
+def _heads_of(adapter: str) -> list[Head]:
+    """The heads that an adapter of training/finetune.py --heads was confined to; empty for others."""
+    if not (Path(adapter) / run_folder.RUN_FILE).is_file():
+        return []
+    return [(layer, head) for layer, head in run_folder.read(Path(adapter)).get("heads") or []]
 
 
 def _rewards(options: GrpoOptions) -> list[Callable[..., list[float]]]:

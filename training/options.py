@@ -266,6 +266,10 @@ class EvaluateOptions(ReadingOptions):
         name = self.data.partition(":")[0]
         if "split" in self.changed():
             raise UsageError(f"--split: the rows of {name} are in no splits; leave it out")
+        if self.longest and name == "nolima":
+            raise UsageError("--longest: rows of nolima are as long as --haystack-tokens says; leave it out")
+        if self.prompts and name in ("ruler", "mrcr"):
+            raise UsageError(f"--prompts: the rows of {name} bring their prompts; leave it out")
         if (self.haystack_tokens is None) == (name == "nolima"):
             raise UsageError(
                 "--haystack-tokens: nolima needs it, and others do not take it, whose rows are as long as they are"

@@ -11,7 +11,7 @@ from synthctx_data.errors import UsageError
 from training.benchmarks.entries import Entry
 
 METRIC = "accuracy"
-_TASK = re.compile(r"qa(?:1?\d|20)")
+_TASK = re.compile(r"qa(?:[1-9]|1\d|20)")
 _LENGTH = re.compile(r"(\d+)([kM])")
 _ROOMS = "bathroom bedroom garden hallway kitchen office"
 _LABELS = {

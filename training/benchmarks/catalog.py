@@ -2,16 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.files import expanded, parse_json
-from synthctx_data.places import here
+from synthctx_data.places import here, is_remote
 from training.benchmarks import babilong, helmet, longbench, mrcr, nolima, ruler
 from training.benchmarks.entries import KINDS, Entry, is_readable, read_entries
 from training.options import names_benchmark
@@ -47,16 +48,16 @@ class Benchmark:
     ) -> list[dict[str, Any]]:
         """The rows: all, or the first `limit`, in turn from each file. Those of more than `longest` tokens are left out.
 
-        Raises: UsageError if there are none; DatasetError if an entry is not as the benchmark has it.
+        Raises: UsageError if there are no files; DatasetError if there are no rows, or an entry is not as the benchmark has it.
         """
         root, files = self._files()
-        making = [self._made(file, root, prompts) for file in files]
-        fitting = (row for row in _in_turn(making) if longest is None or row["num_tokens"] <= longest)
-        rows = list(islice(fitting, limit))
+        making = (self._made(file, root, prompts) for file in files)
+        fitting = ((row for row in rows if longest is None or row["num_tokens"] <= longest) for rows in making)
+        rows = list(islice(_in_turn([list(islice(each, limit)) for each in fitting]), limit))
         if not rows:
             of_length = f" of at most {longest} tokens" if longest else ""
             raise DatasetError(f"--data: expected rows of {self.name} in {self.place}{of_length}, found none")
-        return _named_apart(rows)
+        return rows
 
     def nolima_rows(
         self, prompts: Mapping[str, str], limit: int | None, tokens: int, tokenizer: Callable[[], Any]
@@ -65,20 +66,23 @@ class Benchmark:
 
         Raises: as `nolima.rows` does.
         """
-        root = self._local()
-        needles = root / nolima.NEEDLES if root.is_dir() else root
+        needles, books = self._of_nolima()
         if not needles.is_file():
             raise UsageError(
                 f"--data: expected {nolima.NEEDLES} and {nolima.BOOKS} in {self.place}, as NoLiMa's data has them"
             )
-        return list(nolima.rows(needles, needles.parent.parent / nolima.BOOKS, tokens, tokenizer(), prompts, limit))
+        return _named_apart(list(nolima.rows(needles, books, tokens, tokenizer(), prompts, limit)))
 
     def identity(self) -> dict[str, str]:
         """The address, with a hash of the files, so that predictions for one are never taken for those for another."""
-        root, files = self._files()
+        if self.name == "nolima":
+            needles, books = self._of_nolima()
+            root, files = needles.parent.parent, [needles, *sorted(books.glob("*.txt"))]
+        else:
+            root, files = self._files()
         digest = hashlib.sha256()
         for file in files:
-            digest.update(f"{file.relative_to(root)} {file.stat().st_size} ".encode())
+            digest.update(os.fsencode(file.relative_to(root)) + f" {file.stat().st_size} ".encode())
             with file.open("rb") as content:
                 digest.update(hashlib.file_digest(content, "sha256").digest())
         return {"address": f"{self.name}:{self.place}", "fingerprint": digest.hexdigest()[:16]}
@@ -88,6 +92,12 @@ class Benchmark:
         if not local.exists():
             raise UsageError(f"--data: expected a file or a folder of {self.name}, and there is no {self.place}")
         return local
+
+    def _of_nolima(self) -> tuple[Path, Path]:
+        """The file of the needles, and the folder of the books."""
+        root = self._local()
+        needles = root / nolima.NEEDLES if root.is_dir() else root
+        return needles, needles.parent.parent / nolima.BOOKS
 
     def _files(self) -> tuple[Path, list[Path]]:
         """The files, and the folder that their names are in."""
@@ -103,8 +113,8 @@ class Benchmark:
 
     def _made(self, file: Path, root: Path, prompts: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         name = file.relative_to(root)
-        asked = Path(self.place)  # the folders above a file, too, may name a task
-        whole = asked / name if self._local().is_dir() else asked
+        # The folders above may name a task.
+        whole = Path(self.place) if is_remote(self.place) and name == Path(file.name) else file.absolute()
         for number, values in enumerate(read_entries(file)):
             yield _MODULES[self.name].row(Entry(values, self.name, whole, f"{name}-{number}", prompts))
 
@@ -140,15 +150,9 @@ def read_prompts(file: str | None) -> dict[str, str]:
     return {str(task): str(prompt) for task, prompt in found.items()}
 
 
-def _in_turn(making: Iterable[Iterator[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
-    left = list(making)
-    while left:
-        still = []
-        for rows in left:
-            for row in islice(rows, 1):
-                yield row
-                still.append(rows)
-        left = still
+def _in_turn(files: Sequence[Sequence[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """The first row of each file, then the second of each, and so on."""
+    return (row for together in zip_longest(*files) for row in together if row is not None)
 
 
 def _named_apart(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

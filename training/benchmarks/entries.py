@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from synthctx_data.corpora import encodes
 from synthctx_data.errors import DatasetError, UsageError, first_line
 
 KINDS = (".jsonl", ".jsonl.gz", ".json", ".parquet")
+_UTF8 = "utf-8-sig"  # some files begin with a mark of their encoding
 _SHOWN = 60  # characters of a value that is of the wrong kind
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _CHARACTERS_PER_TOKEN = 4  # of English text, about
+_MOST = 2**40  # of what is counted
 
 
 @dataclass(frozen=True)
@@ -41,18 +45,18 @@ class Entry:
         Raises: DatasetError if there is none.
         """
         value = self.values.get(name)
-        return value if isinstance(value, str) else self.refuse(name, "a text")
+        return value if isinstance(value, str) and encodes(value) else self.refuse(name, "a text")
 
     def texts(self, name: str) -> list[str]:
-        """The texts of a field, at least one, which may be in lists of their own.
+        """The texts of a field that are not empty, at least one. They may be in lists of their own.
 
         Raises: DatasetError if there is none.
         """
         value = self.values.get(name)
         found = [one for each in _list(value) for one in _list(each)]
-        if not found or not all(isinstance(one, str) for one in found):
+        if not any(found) or not all(isinstance(one, str) and encodes(one) for one in found):
             self.refuse(name, "one or more texts")
-        return found
+        return [one for one in found if one]
 
     def number_of(self, name: str) -> int:
         """The whole number of a field, 0 or more.
@@ -60,7 +64,9 @@ class Entry:
         Raises: DatasetError if there is none.
         """
         value = self.values.get(name)
-        return value if isinstance(value, int) and value >= 0 else self.refuse(name, "a whole number")
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
+            self.refuse(name, "a whole number")
+        return value
 
     def refuse(self, name: str, expected: str) -> NoReturn:
         """Raises: DatasetError, which says what was expected of a field."""
@@ -119,7 +125,7 @@ def read_entries(file: Path) -> Iterator[dict[str, Any]]:
     """
     try:
         yield from _READERS[_kind(file)](file)
-    except (OSError, ValueError, EOFError, pa.ArrowException) as error:
+    except (OSError, ValueError, EOFError, RecursionError, zlib.error, pa.ArrowException) as error:
         raise DatasetError(f"{file}: expected {_kind(file)[1:]} that can be read: {first_line(error)}") from error
 
 
@@ -133,7 +139,7 @@ def _kind(file: Path) -> str:
 
 
 def _lines(file: Path) -> Iterator[dict[str, Any]]:
-    with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
+    with gzip.open(file, "rt", encoding=_UTF8) if file.suffix == ".gz" else file.open(encoding=_UTF8) as lines:
         for line in lines:
             if line.strip():
                 yield _object(json.loads(line))
@@ -142,12 +148,14 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
 def _whole(file: Path) -> Iterator[dict[str, Any]]:
     """The entries of a JSON list, or of the list under "data". Some authors give this name to JSON lines."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding=_UTF8))
     except ValueError:
         yield from _lines(file)
         return
-    for one in found if isinstance(found, list) else _object(found).get("data", [found]):
-        yield _object(one)
+    listed = found if isinstance(found, list) else _object(found).get("data", [found])
+    if not isinstance(listed, list):
+        raise ValueError(f"expected a list of entries, got {str(listed)[:_SHOWN]!r}")
+    yield from map(_object, listed)
 
 
 def _parquet(file: Path) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ Source: github.com/princeton-nlp/HELMET, data.py and utils.py
 from collections.abc import Mapping
 from typing import Any
 
+from synthctx_data.corpora import encodes
 from synthctx_data.metrics import normalize_answer
 from training.benchmarks.entries import Entry
 
@@ -34,9 +35,12 @@ def row(entry: Entry) -> dict[str, Any]:
         asked = entry.prompt("json_kv", _RECALL, context=entry.text("context"), question=question)
         return entry.row("json_kv", asked, entry.texts("answer"), _RECALL_TOKENS)
     try:
-        passages = [f"Document (Title: {one['title']}): {one['text']}" for one in entry.values["ctxs"]]
+        parts = [(one["title"], one["text"]) for one in entry.values["ctxs"]]
     except (TypeError, KeyError):
+        parts = []
+    if not parts or not all(isinstance(text, str) and encodes(text) for part in parts for text in part):
         entry.refuse("ctxs", "passages, each with title and text")
+    passages = [f"Document (Title: {title}): {text}" for title, text in parts]
     asked = entry.prompt("rag", _RAG, context="\n\n".join(passages), question=question)
     return entry.row("rag", asked, entry.texts("answers"), _RAG_TOKENS)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from difflib import SequenceMatcher
 from typing import Any
 
+from synthctx_data.corpora import encodes
 from training.benchmarks.entries import Entry
 
 METRIC = "match_ratio"
@@ -17,11 +18,11 @@ _CHARACTERS_PER_TOKEN = 2  # at least, so that no answer is cut
 def row(entry: Entry) -> dict[str, Any]:
     """The row of an entry, with all turns of its chat."""
     try:
-        messages = json.loads(entry.text("prompt"))
-        chat = [{"role": str(one["role"]), "content": str(one["content"])} for one in messages]
-    except (ValueError, TypeError, KeyError):
+        chat = [{"role": one["role"], "content": one["content"]} for one in json.loads(entry.text("prompt"))]
+    except (ValueError, TypeError, KeyError, RecursionError):
         chat = []
-    if not chat or chat[-1]["role"] != "user":
+    texts = [text for one in chat for text in one.values()]
+    if not all(isinstance(text, str) and encodes(text) for text in texts) or not chat or chat[-1]["role"] != "user":
         entry.refuse("prompt", "the messages of a chat, as JSON, that end with the user's")
     answer = entry.text("answer")
     needles = entry.number_of("n_needles")

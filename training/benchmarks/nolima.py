@@ -6,9 +6,10 @@ where its own program puts them, at 26 depths, in as many tokens of the model as
 Source: github.com/adobe-research/NoLiMa, evaluation/run_tests.py, evaluation/async_evaluate.py and data/book_haystack.py
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ _DEPTHS = 26
 _SEED = 42
 _ANSWER_TOKENS = 64
 _CHARACTER = "{CHAR}"
+_NUMBERED = re.compile(r"[0-9]{4}")
 _MOST_CHARACTERS = 16  # of a token, on average over the beginning of a book
 _OURS = """\
 Below is a part of a book.
@@ -92,17 +94,19 @@ def _tests(entry: Entry) -> Iterator[_Test]:
     if not isinstance(questions, dict) or not isinstance(tests, dict):
         entry.refuse("tests" if isinstance(questions, dict) else "questions", "an object")
     number = entry.text("id")
+    if not _NUMBERED.match(number):
+        entry.refuse("id", "a text that begins with a number of four digits")
+    seed = _SEED + int(number[:4])
     for (kind, question), (name, test) in product(questions.items(), tests.items()):
-        try:
-            names = {f"{{{i}}}": str(value) for i, value in enumerate(test["input_args"], 1)}
-            needle, asked = entry.text("needle"), str(question)
-            for place, value in names.items():
-                needle, asked = needle.replace(place, value), asked.replace(place, value)
-            answers = [str(answer) for answer in test.get("gold_answers") or []]
-            characters = [str(one) for one in entry.values.get("character_set") or []]
-            seed = _SEED + int(number[:4])
-        except (TypeError, KeyError, ValueError, AttributeError):
-            entry.refuse("tests", "tests with input_args, under an id that begins with a number of four digits")
+        if not isinstance(test, dict) or not isinstance(question, str):
+            entry.refuse("tests", "tests with input_args, and questions that are texts")
+        part = replace(entry, values={"character_set": [], **entry.values, **test})
+        names = {f"{{{i}}}": value for i, value in enumerate(part.texts("input_args"), 1)}
+        needle, asked = entry.text("needle"), question
+        for place, value in names.items():
+            needle, asked = needle.replace(place, value), asked.replace(place, value)
+        answers = part.texts("gold_answers") if test.get("gold_answers") else []
+        characters = part.texts("character_set") if entry.values.get("character_set") else []
         if not (answers or (characters and _CHARACTER in needle)):
             entry.refuse("character_set", "the names that may stand for {CHAR}")
         yield _Test(entry, f"{number}_{name}_{kind}", needle, asked, answers, characters, seed)

@@ -29,13 +29,14 @@ def row(entry: Entry) -> dict[str, Any]:
     kind, most = next(((kind, most) for words, kind, most in _KINDS if words in said), ("", 0))
     if not kind:
         entry.refuse("input", "a prompt of niah, vt, cwe, fwe or qa")
-    named = [part for part in entry.file.parts if _TASK.fullmatch(part.removesuffix(entry.file.suffix))]
+    names = [entry.file.name.split(".", 1)[0], entry.file.parent.name]
     return entry.row(
-        named[-1].removesuffix(entry.file.suffix) if named else kind,
+        next((name for name in names if _TASK.fullmatch(name)), kind),
         asked,
         entry.texts("outputs"),
         most,
-        prefill=str(entry.values.get("answer_prefix") or ""),
+        kind=kind,
+        prefill="" if entry.values.get("answer_prefix") is None else entry.text("answer_prefix"),
         num_tokens=entry.number_of("length"),
     )
 
@@ -44,4 +45,4 @@ def score(row: Mapping[str, Any], prediction: str) -> float:
     """The share of the answers that stand in the prediction; of questions, 1 if one of them does. Case does not count."""
     said = _UNPRINTABLE.sub("\n", prediction.strip()).lower()
     found = [answer.lower() in said for answer in row["answers"]]
-    return float(any(found)) if row["task"].startswith("qa") else sum(found) / len(found)
+    return float(any(found)) if row["kind"] == "qa" else sum(found) / len(found)
