@@ -27,8 +27,8 @@ Formats:
                 --recent-size).
   retmask       head_scores.json: the scores of each head on all rows, on one
                 line, as RetMask and the code of Wu et al. read them
-  ranking       heads.json, which training/finetune.py --heads reads: for
-                scores from the atlas, as analysis/detect.py writes it anyway
+  ranking       heads.json, which training/finetune.py --heads reads. Only an
+                entry of the atlas needs this: analysis/detect.py writes it
 
 docs/retrieval_heads.md shows each of them in use.
 """

@@ -35,7 +35,7 @@ An endpoint such as vLLM's can answer instead:
   python training/evaluate.py --endpoint http://localhost:8000/v1 --model NAME \\
       --data ...
 
-Benchmarks of others are asked and scored as they do it (docs/benchmarks.md):
+Benchmarks of others are scored as they do it (docs/benchmarks.md):
   python training/evaluate.py --model models/smollm2 --data ruler:FOLDER
 Afterwards training/compare_evaluations.py puts models side by side.
 
