@@ -90,7 +90,7 @@ def test_inspect_gives_our_scores(place: Path, ours: dict[str, float]) -> None:
 @pytest.mark.filterwarnings("ignore")  # of what TRL calls in transformers
 def test_rewards_rise_and_a_finished_run_is_not_repeated(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
-    given = {"generations": 12, "prompts": 2, "steps": 10, "limit": 4, "max_new_tokens": 6, "learning_rate": 5e-4}
+    given = {"generations": 12, "prompts": 2, "steps": 8, "limit": 4, "max_new_tokens": 6, "learning_rate": 5e-4}
     given["temperature"] = 1.8  # at which answers are often wrong at first
     options = GrpoOptions(
         adapter="runs/tiny", data=DATA, output="runs/rewarded", logging_steps=1, save_steps=4, **given
