@@ -163,5 +163,5 @@ def _named_apart(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     names = [row["id"] for row in rows]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise DatasetError(f"--data: expected files with different names, and two give {twice}")
+        raise DatasetError(f"--data: expected needles with ids of their own, and two give {twice}")
     return rows
