@@ -251,7 +251,7 @@ def test_budget_and_spans_hold_for_any_options(tokenizers, options: dict) -> Non
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None, suppress_health_check=SLOWLY)
+@settings(max_examples=200, deadline=None, suppress_health_check=SLOWLY)
 @given(options=options)
 def test_budget_and_spans_hold_for_many_more_options(tokenizers, options: dict) -> None:
     require_budget_and_spans(tokenizers, options)

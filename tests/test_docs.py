@@ -30,6 +30,9 @@ _BLOCK = re.compile(r"(?:<!-- not tested: (?P<reason>.*?) -->\n)?```(?P<language
 FULL = os.environ.get("SYNTHCTX_DOCS") == "full"
 SMALLER = {
     "make data ": "make data MAX_TOKENS=1024 ",
+    # Tests of their own run these two.
+    "experiments/miniature/run.py": "experiments/miniature/run.py --help",
+    "experiments/recipe/run.py": "experiments/recipe/run.py --help",
     "training/evaluate.py": "training/evaluate.py --limit 2",
     "training/finetune.py --config training/recipes/smollm2_": "training/finetune.py --max-steps 2 --config training/recipes/smollm2_",
     "analysis/detect.py": "analysis/detect.py --limit 2",
