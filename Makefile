@@ -1,4 +1,5 @@
 # make data: environment, data set, an example. make test: the quick tests. make test-all: everything that CI runs.
+# make test-long: experiments with a real model in little.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -7,7 +8,7 @@ VARIANTS := templated_haystack symbolic_haystack
 # One thread for each of the two processes: with two each, they wait for one another.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: data test test-all lint docs bench mini recipe real
+.PHONY: data test test-all test-long lint docs bench mini recipe real
 
 data: .venv/core
 	$(BIN)/synthctx build mdqa_synth $(VARIANTS) --max-tokens $(MAX_TOKENS)
@@ -17,7 +18,10 @@ test: lint
 	$(PYTEST)
 
 test-all: lint docs
-	$(PYTEST) -m "slow or not slow"
+	$(PYTEST) -m "not long"
+
+test-long: .venv/dev
+	$(PYTEST) -m long
 
 lint: .venv/dev
 	$(BIN)/ruff check .

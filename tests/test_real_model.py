@@ -124,7 +124,7 @@ def test_a_plan_that_cannot_be_run_says_why(tmp_path: Path, text: str, message: 
         load_plan(tmp_path / "mine.yaml")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_whole_experiment_runs_and_goes_on_from_what_is_kept(place: Path) -> None:
     command = (ROOT / "experiments" / "real_model" / "run.py", "--plan", SMOKE, "--output", "run", "--report")
     ran = process(*command, "report.md", cwd=place)
@@ -151,7 +151,7 @@ def test_the_whole_experiment_runs_and_goes_on_from_what_is_kept(place: Path) ->
     assert (place / "again.md").read_text().replace("again.svg", "report.svg") == report
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_run_beyond_the_window_asks_every_model_at_every_length(place: Path) -> None:
     smoke = window.HERE / "smoke.yaml"
     command = (
