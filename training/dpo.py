@@ -91,29 +91,18 @@ def _pairs(place: str) -> Any:
 
 
 def _arguments(options: DpoOptions) -> Any:
-    import torch
     from trl import DPOConfig
 
-    from training.model import choose_dtype
+    from training.preference_trainers import common_arguments
 
-    gpu = torch.cuda.is_available()
     return DPOConfig(
-        output_dir=options.output,
         beta=options.beta,
         max_length=None,
-        learning_rate=options.learning_rate,
         num_train_epochs=options.epochs,
         max_steps=options.max_steps or -1,
         per_device_train_batch_size=1,
         gradient_accumulation_steps=options.accumulation,
-        seed=options.seed,
-        use_cpu=not gpu,
-        bf16=gpu and choose_dtype(options.dtype) == torch.bfloat16,
-        logging_steps=options.logging_steps,
-        save_steps=options.save_steps,
-        save_total_limit=2,
-        report_to="none",
-        dataloader_pin_memory=gpu,
+        **common_arguments(options),
     )
 
 

@@ -108,15 +108,12 @@ def _rewards(options: GrpoOptions) -> list[Callable[..., list[float]]]:
 
 
 def _arguments(options: GrpoOptions) -> Any:
-    import torch
     from trl import GRPOConfig
 
     from synthctx_data.tokens import THOUGHTS_OFF
-    from training.model import choose_dtype
+    from training.preference_trainers import common_arguments
 
-    gpu = torch.cuda.is_available()
     return GRPOConfig(
-        output_dir=options.output,
         num_generations=options.generations,
         per_device_train_batch_size=options.generations,  # the answers to one prompt
         gradient_accumulation_steps=options.prompts,
@@ -124,17 +121,9 @@ def _arguments(options: GrpoOptions) -> Any:
         max_completion_length=options.max_new_tokens,
         temperature=options.temperature,
         chat_template_kwargs=THOUGHTS_OFF,
-        learning_rate=options.learning_rate,
         lr_scheduler_type="constant",
         max_steps=options.steps,
-        seed=options.seed,
-        use_cpu=not gpu,
-        bf16=gpu and choose_dtype(options.dtype) == torch.bfloat16,
-        logging_steps=options.logging_steps,
-        save_steps=options.save_steps,
-        save_total_limit=2,
-        report_to="none",
-        dataloader_pin_memory=gpu,
+        **common_arguments(options),
     )
 
 

@@ -4,11 +4,31 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training import run_folder
 from training.checkpoints import last_checkpoint
+from training.model import choose_dtype
+from training.options import DpoOptions, GrpoOptions
 from training.turns import end_of_answer
+
+
+def common_arguments(options: GrpoOptions | DpoOptions) -> dict[str, Any]:
+    """The arguments of TRL's configurations that both take, by name."""
+    gpu = torch.cuda.is_available()
+    return {
+        "output_dir": options.output,
+        "learning_rate": options.learning_rate,
+        "seed": options.seed,
+        "use_cpu": not gpu,
+        "bf16": gpu and choose_dtype(options.dtype) == torch.bfloat16,
+        "logging_steps": options.logging_steps,
+        "save_steps": options.save_steps,
+        "save_total_limit": 2,
+        "report_to": "none",
+        "dataloader_pin_memory": gpu,
+    }
 
 
 def ending_answers(tokenizer: Tokenizer) -> Tokenizer:
