@@ -167,7 +167,7 @@ def test_the_run_beyond_the_window_asks_every_model_at_every_length(place: Path)
     assert ran.returncode == 0, ran.stderr
     plan = window.load_plan(smoke)
     asked = [json.loads(file.read_text()) for file in (place / "window" / "models").rglob("scores.json")]
-    assert [one["all"]["all"]["f1"]["rows"] for one in asked] == [4] * len(window.MODELS) * len(window.KINDS) * len(
+    assert [one["all"]["all"]["f1"]["rows"] for one in asked] == [2] * len(window.MODELS) * len(window.KINDS) * len(
         plan.rows
     )
     tables = (place / "window.md").read_text().split("## ")

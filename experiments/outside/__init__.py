@@ -1,0 +1,1 @@
+"""What tuning on made-up data does to a real model's scores on benchmarks of others."""
