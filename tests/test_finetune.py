@@ -44,8 +44,13 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def losses(folder: Path) -> list[tuple[int, float]]:
+    return [*zip(logged(folder, "step", "loss"), logged(folder, "loss"), strict=True)]
+
+
+def logged(folder: Path, name: str, where: str | None = None) -> list[float]:
+    """What was logged under a name, or beside another."""
     history = json.loads((folder / "trainer_state.json").read_text())["log_history"]
-    return [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
+    return [entry[name] for entry in history if (where or name) in entry]
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +119,37 @@ def test_two_processes_under_zero_2(place: Path, finished: Path) -> None:
     assert any(tensor.abs().max() > 0 for name, tensor in weights(place / "runs" / "zero").items() if "lora_B" in name)
 
 
+@pytest.mark.slow
+def test_two_processes_that_share_each_context_train_as_one_does(place: Path, tmp_path: Path) -> None:
+    """Losses, gradients and weights are those of one process, also where the run was interrupted and went on."""
+    more = (*TINY[:-1], 2, *STEPS, "--logging-steps", 1, "--max-grad-norm", 0.5)  # in place of --accumulation 1
+    alone = process(SCRIPT, *more, "--output", "runs/alone", cwd=place)
+    assert alone.returncode == 0, alone.stderr[-3000:]
+    zero = ("--deepspeed", ROOT / "training" / "deepspeed" / "zero2.json", "--sequence-parallel", 2)
+    together = place / "runs" / "together"
+
+    def run_together() -> None:
+        launcher = ("-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port())
+        ran = process(*launcher, SCRIPT, *more, "--output", "runs/together", *zero, cwd=place, DS_ACCELERATOR="cpu")
+        assert ran.returncode == 0, ran.stderr[-3000:]
+
+    def require_equal() -> None:
+        for name in ("loss", "grad_norm", "eval_loss"):
+            mine, theirs = (logged(folder, name) for folder in (together, place / "runs" / "alone"))
+            assert mine == pytest.approx(theirs, rel=1e-4)
+        mine, theirs = weights(together), weights(place / "runs" / "alone")
+        assert all(torch.allclose(mine[name], theirs[name], atol=0.003) for name in theirs)  # up to 0.07
+
+    run_together()
+    require_equal()
+    shutil.rmtree(together / "checkpoint-6")
+    (together / "adapter_model.safetensors").unlink()
+    unfinished = {**json.loads((together / "run.json").read_text()), "finished": False}
+    (together / "run.json").write_text(json.dumps(unfinished))
+    run_together()
+    require_equal()
+
+
 def tear(folder: Path, name: str) -> None:
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[: len(content) // 2])
@@ -132,7 +168,11 @@ def test_a_checkpoint_that_is_not_whole_is_passed_over(finished: Path, tmp_path:
     assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
 
 
+DIVIDED = {"sequence_parallel": 2, "deepspeed": str(ROOT / "training" / "deepspeed" / "zero2.json")}
 BAD = [
+    (DIVIDED, r"--sequence-parallel 2: expected a multiple of 2 processes, got 1; start it with torchrun"),
+    ({**DIVIDED, "batch_size": 2}, r"--sequence-parallel: expected --batch-size 1, got 2"),
+    ({**DIVIDED, "positions": "skip"}, r"--sequence-parallel: expected --positions whole"),
     ({"model": "absent"}, r"--model: expected a folder or a Hub id .* got 'absent'"),
     ({"max_tokens": 540}, r"symbolic_padding/train/0\d+ has \d+ tokens .* the model reads 540"),
     ({"data": ["absent:v"]}, r"--data: expected a folder or a Hub id of a data set, got 'absent'"),

@@ -37,6 +37,8 @@ Data sets:
 Several GPUs:
   torchrun --nproc-per-node 2 training/finetune.py --config ... \\
       --deepspeed training/deepspeed/zero2.json
+  With --sequence-parallel 2 besides, both read each context together, half
+  of it each (docs/training.md).
 
 Some heads only, such as the retrieval heads (docs/retrieval_heads.md):
   python training/finetune.py --config ... --heads heads/smollm2 --top 20
@@ -76,7 +78,8 @@ def finetune(recipe: Recipe) -> Path:
     from training.memory import choose_checkpointing
     from training.model import load_config, load_model, lora, shares_contexts
     from training.model_card import write_card
-    from training.sequences import collate_branches, encode_all, parse_mixture
+    from training.sequence_parallel import divide_contexts
+    from training.sequences import encode_all, parse_mixture
     from training.turns import load_tokenizer
 
     if recipe.report_to != "none" and find_spec(recipe.report_to) is None:
@@ -97,7 +100,7 @@ def finetune(recipe: Recipe) -> Path:
     tokenizer = load_tokenizer(recipe.model, recipe.model_revision)
     tokens = recipe.max_tokens or config.get_text_config().max_position_embeddings
     with_validation = [part for part in mixture if has_split(part.address, "validation")]
-    arguments = _arguments(recipe, bool(with_validation))
+    arguments = _arguments(recipe, bool(with_validation), divide_contexts(recipe, config))
     together = shares_contexts(recipe, config)
     if recipe.positions == "skip" and not together:
         raise UsageError(
@@ -107,7 +110,6 @@ def finetune(recipe: Recipe) -> Path:
     with arguments.main_process_first():
         encode = partial(encode_all, tokenizer=tokenizer, max_tokens=tokens, together=together)
         train, held_out = _encoded(recipe, encode, mixture, with_validation, tokens)
-    masked = any({"branches", "skip"} & {*rows.column_names} for rows in (train, held_out) if rows is not None)
     arguments.activation_checkpointing = choose_checkpointing(config, recipe, max(map(len, train["labels"])))
     model = load_model(recipe, config)
     trainer = AnswerTrainer(
@@ -116,7 +118,7 @@ def finetune(recipe: Recipe) -> Path:
         train_dataset=train,
         eval_dataset=held_out,
         processing_class=tokenizer,
-        data_collator=collate_branches if masked else None,
+        data_collator=_collator(recipe, train, held_out),
         peft_config=lora(recipe, model),
     )
     if chosen:
@@ -151,7 +153,18 @@ def _encoded(recipe: Recipe, encode: Callable[[Any], Any], train: Any, validatio
     return with_skips(found, tokens, recipe.seed) if recipe.positions == "skip" else found, held_out
 
 
-def _arguments(recipe: Recipe, validates: bool) -> Any:
+def _collator(recipe: Recipe, *sets: Any) -> Any:
+    """The function that makes batches of these sequences; None for TRL's own."""
+    from training.sequence_parallel import collate_divisible
+    from training.sequences import collate_branches
+
+    if recipe.sequence_parallel > 1:
+        return collate_divisible(recipe.sequence_parallel)
+    masked = any({"branches", "skip"} & {*rows.column_names} for rows in sets if rows is not None)
+    return collate_branches if masked else None
+
+
+def _arguments(recipe: Recipe, validates: bool, divided: Any) -> Any:
     import torch
     from trl import SFTConfig
 
@@ -179,6 +192,7 @@ def _arguments(recipe: Recipe, validates: bool) -> Any:
         bf16=gpu and choose_dtype(recipe.dtype) == torch.bfloat16,
         activation_checkpointing=True,  # until the memory that training takes is known
         deepspeed=recipe.deepspeed,
+        parallelism_config=divided,
         logging_steps=recipe.logging_steps,
         logging_nan_inf_filter=False,  # it would log a loss that is not finite as 0
         eval_strategy=when,

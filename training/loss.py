@@ -17,17 +17,18 @@ def labelled_loss(
 ) -> tuple[torch.Tensor, int, int]:
     """The summed cross entropy divided by `items`, the number of labelled tokens, and the number of those predicted right.
 
-    If `items` is None, it is the number of labelled tokens. Logits (batch, positions, vocabulary) are computed only for positions
+    If `items` is None, it is the number of labelled tokens. `shift_labels` are there in place of labels if several GPUs hold a part of
+    each sequence: the labels of the next tokens. Logits (batch, positions, vocabulary) are computed only for positions
     whose next token has a label in some row. All logits (batch, tokens, vocabulary) of 32K tokens and 128,256 words would take 16 GiB.
     """
-    labels = inputs["labels"]
-    positions = (labels[:, 1:] != IGNORED).any(0).nonzero().flatten()
-    given = {name: value for name, value in inputs.items() if name not in ("labels", "attention_mask")}
+    next_labels = inputs["shift_labels"] if "shift_labels" in inputs else inputs["labels"][:, 1:]
+    positions = (next_labels != IGNORED).any(0).nonzero().flatten()
+    given = {name: value for name, value in inputs.items() if name not in ("labels", "shift_labels", "attention_mask")}
     mask = inputs.get("attention_mask")
     if mask is not None and not mask.all():  # a mask that hides nothing would still be expanded to (tokens, tokens)
         given["attention_mask"] = mask
     logits = model(**given, logits_to_keep=positions, use_cache=False).logits.float()
-    targets = labels[:, positions + 1]
+    targets = next_labels[:, positions]
     total = cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum")
     scored = int((targets != IGNORED).sum())
     right = int((logits.argmax(-1) == targets).sum())
@@ -46,6 +47,15 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         super()._set_signature_columns_if_needed()
         self._signature_columns: list[str] = [*dict.fromkeys([*self._signature_columns, "branches", "skip"])]
 
+    def get_batch_samples(self, *arguments: Any, **options: Any) -> tuple[list[dict[str, Any]], Any]:
+        """The batches of a step, and their number of labelled tokens on all devices, which the stock trainer does not count in parts."""
+        batches, items = super().get_batch_samples(*arguments, **options)
+        if batches and "shift_labels" in batches[0]:
+            self.loss_is_scaled_for_ga = True
+            own = sum((batch["shift_labels"] != IGNORED).sum() for batch in batches)
+            items = self.accelerator.reduce(own.to(self.args.device), "sum")
+        return batches, items
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
@@ -56,7 +66,8 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
             total = float(loss) * (max(scored, 1) if num_items_in_batch is None else float(num_items_in_batch))
             self._validated += torch.tensor([total, scored])
         elif num_items_in_batch is not None and self.args.average_tokens_across_devices:
-            loss = loss * self.accelerator.num_processes  # the average over devices divides by it
+            # Gradients are averaged over devices, but summed over those that share a context.
+            loss = loss * self.accelerator.num_processes / self.get_sp_size()
         return loss
 
     def evaluation_loop(self, *arguments: Any, metric_key_prefix: str = "eval", **options: Any) -> Any:
@@ -69,7 +80,9 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         return output
 
     def training_step(self, *arguments: Any, **options: Any) -> torch.Tensor:
-        loss: torch.Tensor = super().training_step(*arguments, **options)
+        loss: torch.Tensor = (
+            super().training_step(*arguments, **options) * self.get_sp_size()
+        )  # the log averages over all devices
         if not torch.isfinite(loss):
             raise UsageError(self._diverged(f"the loss is {loss.item()}"))
         return loss

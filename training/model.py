@@ -188,9 +188,10 @@ def choose_attention(name: str, config: PreTrainedConfig) -> str:
 def shares_contexts(recipe: Recipe, config: PreTrainedConfig) -> bool:
     """True if training reads a context once for all of its rows, and can give tokens other positions: with sdpa, whose masks are free.
 
-    Eager attention adds its mask, so a mask of booleans would hide nothing.
+    Eager attention adds its mask, so a mask of booleans would hide nothing. Where several GPUs read a context together, there is no mask.
     """
-    return can_share_context(config) and choose_attention(recipe.attention, config) == "sdpa"
+    masks = recipe.sequence_parallel == 1 and choose_attention(recipe.attention, config) == "sdpa"
+    return masks and can_share_context(config)
 
 
 def lora(recipe: AdapterOptions, model: PreTrainedModel) -> LoraConfig:

@@ -133,6 +133,8 @@ class Recipe(AdapterOptions, ModelOptions):
     """Compute activations again instead of keeping them. auto: if keeping them would take more than half of the memory."""
     deepspeed: Annotated[Name | None, _HARDWARE] = None
     """A DeepSpeed configuration, e.g. training/deepspeed/zero2.json."""
+    sequence_parallel: Annotated[Positive, _HARDWARE] = 1
+    """GPUs that read each context together, a part each (DeepSpeed Ulysses). It goes with --deepspeed and torchrun."""
 
     eval_steps: Annotated[Positive | None, _LOG] = None
     """Steps between two validations. Default: at the end of each epoch."""
@@ -169,9 +171,30 @@ class Recipe(AdapterOptions, ModelOptions):
             )
         return self
 
+    @model_validator(mode="after")
+    def _can_divide_contexts(self) -> Self:
+        if self.sequence_parallel == 1:
+            return self
+        if not self.deepspeed:
+            raise UsageError("--sequence-parallel: it goes with --deepspeed, such as training/deepspeed/zero2.json")
+        if self.batch_size > 1:
+            raise UsageError(
+                f"--sequence-parallel: expected --batch-size 1, got {self.batch_size}; take more --accumulation instead"
+            )
+        if self.positions == "skip":
+            raise UsageError(
+                "--sequence-parallel: expected --positions whole; skipped positions need a mask that cannot be divided"
+            )
+        return self
+
     def decisive(self) -> dict[str, Any]:
         """The options that decide the trained weights. A run resumes only with the same ones."""
-        new = {"order", "heads", "top"} - self.changed().keys()  # which runs of earlier versions do not record
+        new = {
+            "order",
+            "heads",
+            "top",
+            "sequence_parallel",
+        } - self.changed().keys()  # which runs of earlier versions do not record
         return self.model_dump(exclude=_IDLE | new)
 
 
