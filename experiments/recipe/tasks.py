@@ -22,7 +22,7 @@ DEVELOPMENT, JUDGING, SHORT, FEW = "development", "judging", "short", "few"  # t
 DENSE = 4  # questions on each context of the real data that are judged beside those with one
 _TASK = "mdqa_synth"
 _KEPT, _HEADS = "f1.json", "heads.json"
-_ANSWERS = {False: 12, True: 48}  # the tokens of an answer, and with evidence
+ANSWERS = {False: 12, True: 48}  # the tokens of an answer, and with evidence
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def build_tests(study: Study) -> None:
         for evidence in (False, True) if name in (DEVELOPMENT, JUDGING) else (False,):
             place = Path(study.test(name, evidence).rpartition(":")[0])
             asked = {"completion": "evidence"} if evidence else {}
-            _build(study, place, "real_haystack", corpus, max_tokens=tokens, train=0, validation=rows, **asked)
+            build(study, place, "real_haystack", corpus, max_tokens=tokens, train=0, validation=rows, **asked)
 
 
 def build_candidate(study: Study, name: str, candidate: Candidate, contexts: int | None = None) -> list[str]:
@@ -118,7 +118,7 @@ def build_candidate(study: Study, name: str, candidate: Candidate, contexts: int
             rows = candidate.rows or round(contexts * tokens / length * part) * int(options.get("questions", 1))
             place = study.root / "data" / f"{name}-{contexts}" / f"{length}-{variant}" / _TASK
             real = study.root / "real.jsonl" if variant == "real_haystack" else None
-            _build(study, place, variant, real, max_tokens=length, train=rows, validation=0, **options)
+            build(study, place, variant, real, max_tokens=length, train=rows, validation=0, **options)
             found.append(f"{place}:{variant}")
     if candidate.real:
         found += build_candidate(
@@ -127,7 +127,7 @@ def build_candidate(study: Study, name: str, candidate: Candidate, contexts: int
     return found
 
 
-def _build(study: Study, place: Path, variant: str, corpus: Path | None, **options: Any) -> None:
+def build(study: Study, place: Path, variant: str, corpus: Path | None, **options: Any) -> None:
     """Builds a variant, unless it is there. Distractors of real questions are drawn at random, as in the miniature."""
     from builders import find_task
     from builders.build import build_variant
@@ -162,12 +162,12 @@ def make_base(study: Study, base: int, progress: Any) -> None:
 def examine_base(study: Study, base: int, test: str) -> None:
     """Asks a base at its own length, and the questions of a test with its positions extended."""
     own: dict[str, Any] = {"model": str(study.base(base))}
-    _answer(study, SHORT, Model(base, UNTUNED, 0), **own, max_tokens=study.miniature.base.tokens)
+    answer(study, SHORT, Model(base, UNTUNED, 0), **own, max_tokens=study.miniature.base.tokens)
     extended: dict[str, Any] = {
         "max_tokens": study.plan.tuning.tokens,
         "trained_tokens": study.miniature.base.tokens,
     }
-    _answer(study, test, Model(base, UNTUNED, 0), **own, **extended)
+    answer(study, test, Model(base, UNTUNED, 0), **own, **extended)
 
 
 def tune(study: Study, candidate: Candidate, model: Model, tests: Sequence[str]) -> None:
@@ -193,10 +193,10 @@ def tune(study: Study, candidate: Candidate, model: Model, tests: Sequence[str])
     )
     finetune(recipe)
     for test in tests:
-        _answer(study, test, model, evidence=candidate.options.get("completion") == "evidence", adapter=recipe.output)
+        answer(study, test, model, evidence=candidate.options.get("completion") == "evidence", adapter=recipe.output)
 
 
-def _answer(study: Study, test: str, tuned: Model, evidence: bool = False, **reads: Any) -> None:
+def answer(study: Study, test: str, tuned: Model, evidence: bool = False, **reads: Any) -> None:
     """Asks a model the questions of a test, and keeps the F1 of each."""
     from synthctx_data.dataset import load_rows, parse_variant_address
     from training.evaluate import evaluate
@@ -207,7 +207,7 @@ def _answer(study: Study, test: str, tuned: Model, evidence: bool = False, **rea
     if study.has(test, tuned):
         return
     output = study.root / "answers" / kept.relative_to(study.root / "results")
-    evaluate(EvaluateOptions(data=data, output=str(output), batch_size=8, max_new_tokens=_ANSWERS[evidence], **reads))
+    evaluate(EvaluateOptions(data=data, output=str(output), batch_size=8, max_new_tokens=ANSWERS[evidence], **reads))
     answers = read_predictions(output / PREDICTIONS)
     rows = load_rows(parse_variant_address(data), "validation")
     kept.mkdir(parents=True, exist_ok=True)

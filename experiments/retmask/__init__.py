@@ -1,0 +1,1 @@
+"""What RetMask gives in miniature: tuning on a model's answers with and without its retrieval heads."""
