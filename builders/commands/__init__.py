@@ -69,6 +69,18 @@ For example:
   synthctx show synthctx/mdqa_synth:symbolic_haystack --index 7
   synthctx show me/mdqa_synth:symbolic_haystack@v1.0.0 --split validation""",
     ),
+    "page": (
+        "page",
+        """Write a data set as one HTML file, to look through in a browser.
+
+For example:
+  synthctx page synthctx/mdqa_synth
+  synthctx page synthctx/mdqa_synth:symbolic_haystack --sample 100
+
+The file needs no server and no network. It shows the same example in each
+variant side by side, its needles, answers and distractors in colour, faults
+and floors; and finds examples by words, hops, depth and tokens.""",
+    ),
     "check": (
         "check",
         """Check a data set: leaks, repetitions, depths, budget, spans.

@@ -1,0 +1,282 @@
+"use strict";
+// The page of a data set. Everything that comes from the data is put into the page as text, never as HTML.
+(() => {
+  const CLASSES = ["", "needle", "answer"];
+  const BINS = 10, LISTED = 200, WAIT = 50, HIGH = 0.8;
+  const at = (id) => document.getElementById(id);
+  const state = { about: null, rows: [], byIndex: [], shown: [], index: 0, needle: -1, marks: [], bins: {}, filters: {}, parsed: false, turn: 0 };
+
+  async function unpack(text) {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return JSON.parse(await new Response(stream).text());
+  }
+
+  // The value of a packed script; null if the page has none. The browser may not have read it yet.
+  async function packed(id) {
+    while (!at(id) && !state.parsed) await new Promise((done) => setTimeout(done, WAIT));
+    return at(id) ? unpack(at(id).textContent) : null;
+  }
+
+  function make(tag, options = {}, ...inside) {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(options)) {
+      if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+      else if (value !== null && value !== undefined) made.setAttribute(name, value);
+    }
+    made.append(...inside);
+    return made;
+  }
+
+  // Characters that would be invisible, or turn the text round, are shown by their number.
+  const ODD = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
+  function visible(text) {
+    const found = document.createDocumentFragment();
+    let last = 0;
+    for (const match of text.matchAll(ODD)) {
+      const number = match[0].codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
+      found.append(text.slice(last, match.index), make("span", { class: "odd" }, `U+${number}`));
+      last = match.index + match[0].length;
+    }
+    found.append(text.slice(last));
+    return found;
+  }
+
+  function piece([kind, text]) {
+    return kind ? make("mark", { class: CLASSES[kind] }, visible(text)) : visible(text);
+  }
+
+  const share = (number) => `${Math.round(100 * number)} %`;
+  const count = (number) => number.toLocaleString("en");
+
+  function showVariants() {
+    const names = ["variant", "rows", "tokens, at most", "faults", "best rule that never reads the question", "best rule that reads it badly"];
+    const head = make("tr", {}, ...names.map((name) => make("th", { scope: "col" }, name)));
+    const body = state.about.variants.map((one, number) => {
+      const faults = one.checked ? one.faults.reduce((sum, fault) => sum + fault.count, 0) : "not checked";
+      return make("tr", {}, make("th", { scope: "row" }, one.name), make("td", { class: "number" }, count(state.rows[number].length)),
+        make("td", { class: "number" }, one.built.max_tokens ? count(one.built.max_tokens) : ""), make("td", { class: "number" }, String(faults)),
+        bestRule(one, false), bestRule(one, true));
+    });
+    at("variants").replaceChildren(make("thead", {}, head), make("tbody", {}, ...body));
+    at("details").replaceChildren(...state.about.variants.filter((one) => one.checked).map(showChecked));
+  }
+
+  // The rule that is farthest above chance, of those that read the question badly or never.
+  function bestRule(one, reads) {
+    const rules = (one.floors || []).filter((floor) => floor.reads === reads);
+    if (!rules.length) return make("td", {}, one.checked ? "none" : "not checked");
+    const best = rules.reduce((a, b) => (b.score - b.chance > a.score - a.chance ? b : a));
+    const high = best.score - best.chance > HIGH;
+    return make("td", high ? { class: "high" } : {}, `${best.rule}: ${share(best.score)}, chance ${share(best.chance)}${high ? "; it solves this variant" : ""}`);
+  }
+
+  function showChecked(one) {
+    const faults = one.faults.map((fault) => make("li", {}, `${fault.kind} (${fault.count}): `, visible(fault.first.join("; "))));
+    const rows = one.floors.map((floor) => make("tr", {}, make("td", {}, floor.rule), make("td", {}, floor.reads ? "badly" : "no"),
+      make("td", { class: "number" }, share(floor.score)), make("td", { class: "number" }, share(floor.chance)), make("td", { class: "number" }, count(floor.rows))));
+    const head = ["rule", "reads the question", "score", "chance", "rows"].map((name) => make("th", { scope: "col" }, name));
+    return make("details", {}, make("summary", {}, `${one.name}: faults and floors`),
+      faults.length ? make("ul", {}, ...faults) : make("p", {}, "No faults."),
+      make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": `Floors of ${one.name}` },
+        make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))));
+  }
+
+  // Filters look at the variant that is chosen below, whose rows the list shows.
+  const chosen = () => state.rows[Number(at("variant").value) || 0];
+  const RANGES = {
+    depth: { title: "depth of the needles", of: (row) => row.depths, ends: () => [0, 1], says: (x) => x.toFixed(1) },
+    tokens: { title: "tokens", of: (row) => [row.tokens], ends: (rows) => ends(rows.map((row) => row.tokens)), says: (x) => count(Math.round(x)) },
+  };
+  const ends = (values) => [values.reduce((a, b) => Math.min(a, b), Infinity), values.reduce((a, b) => Math.max(a, b), -Infinity)];
+
+  function binOf(name, value) {
+    const [low, high] = state.bins[name].ends;
+    return high > low ? Math.min(BINS - 1, Math.floor(((value - low) / (high - low)) * BINS)) : 0;
+  }
+
+  function showCharts() {
+    at("charts").replaceChildren(...Object.entries(RANGES).map(([name, range]) => {
+      const rows = chosen(), bounds = range.ends(rows);
+      state.bins[name] = { ends: bounds };
+      const counts = Array(BINS).fill(0);
+      rows.forEach((row) => range.of(row).forEach((value) => counts[binOf(name, value)]++));
+      const most = Math.max(1, ...counts), step = (bounds[1] - bounds[0]) / BINS;
+      const bars = counts.map((number, bin) => {
+        const from = range.says(bounds[0] + bin * step), to = range.says(bounds[0] + (bin + 1) * step);
+        const bar = make("span", {});
+        bar.style.height = `${(100 * number) / most}%`;
+        return make("button", { type: "button", "aria-pressed": String(state.filters[name] === bin), title: `${from} to ${to}: ${number}`,
+          "aria-label": `${range.title} ${from} to ${to}: ${number}`, onclick: () => {
+            state.filters[name] = state.filters[name] === bin ? undefined : bin;
+            filter();
+          } }, bar);
+      });
+      const scale = make("div", { class: "scale" }, make("span", {}, range.says(bounds[0])), make("span", {}, range.says(bounds[1])));
+      return make("figure", { "data-chart": name }, make("figcaption", {}, range.title), make("div", { class: "chart" }, ...bars), scale);
+    }));
+  }
+
+  function fillChoices() {
+    const rows = state.rows.flat();
+    const fill = (id, values) => at(id).append(...[...new Set(values)].sort((a, b) => (a > b ? 1 : -1)).map((value) => make("option", { value }, String(value))));
+    fill("hops", rows.map((row) => row.hops));
+    fill("writer", rows.map((row) => row.writer).filter(Boolean));
+    for (const id of ["variant", "beside"]) {
+      at(id).append(...state.about.variants.map((one, number) => make("option", { value: number }, one.name)));
+    }
+  }
+
+  function filter() {
+    const words = at("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const { hops, writer } = { hops: at("hops").value, writer: at("writer").value };
+    state.shown = chosen().filter((row) =>
+      (!hops || row.hops === Number(hops)) && (!writer || row.writer === writer)
+      && Object.entries(RANGES).every(([name, range]) => state.filters[name] === undefined || range.of(row).some((value) => binOf(name, value) === state.filters[name]))
+      && words.every((word) => textOf(row).includes(word)));
+    document.querySelectorAll("#charts button").forEach((bar) => {
+      const name = bar.closest("[data-chart]").dataset.chart, bin = [...bar.parentNode.children].indexOf(bar);
+      bar.setAttribute("aria-pressed", String(state.filters[name] === bin));
+    });
+    const more = state.shown.length > LISTED ? `; the list has the first ${LISTED}` : "";
+    at("matches").textContent = `${count(state.shown.length)} of ${count(chosen().length)} examples of ${state.about.variants[Number(at("variant").value) || 0].name}${more}`;
+    at("list").replaceChildren(...state.shown.slice(0, LISTED).map((row) =>
+      make("li", {}, make("button", { type: "button", "data-index": row.index, onclick: () => go(row.index) }, `${row.index}  `, visible(row.question)))));
+    markCurrent();
+  }
+
+  function textOf(row) {
+    row.searched ??= [row.question, row.answer, ...row.needles.flatMap((needle) => needle.text.map((one) => one[1]))].join("\n").toLowerCase();
+    return row.searched;
+  }
+
+  function markCurrent() {
+    document.querySelectorAll("#list button").forEach((one) => one.setAttribute("aria-current", String(Number(one.dataset.index) === state.index)));
+  }
+
+  async function go(index) {
+    const known = state.byIndex.some((rows) => rows.has(index));
+    if (!known) return;
+    state.index = index;
+    state.needle = -1;
+    at("number").value = index;
+    at("example-title").textContent = `Example ${index}`;
+    at("pair").replaceChildren(...state.about.variants.map((one, number) => card(one, number, state.byIndex[number].get(index))));
+    markCurrent();
+    await showContexts();
+  }
+
+  function card(one, number, row) {
+    if (!row) return make("article", { class: "card" }, make("h3", {}, one.name), make("p", { class: "faint" }, "No such example."));
+    const needles = row.needles.map((needle) => [make("dt", {}, `needle${row.hops > 1 ? ` of hop ${needle.hop + 1}` : ""}, document ${needle.document} of ${row.documents}`),
+      make("dd", {}, ...needle.text.map(piece))]).flat();
+    const damaged = row.damaged ? [make("p", { class: "high" }, "damaged: ", visible(row.damaged))] : [];
+    return make("article", { class: "card" }, make("h3", {}, one.name), ...damaged,
+      make("dl", {}, make("dt", {}, "question"), make("dd", {}, visible(row.question)), ...needles,
+        make("dt", {}, "answer"), make("dd", {}, visible(row.answer))),
+      make("p", { class: "faint" }, `${count(row.tokens)} tokens; depth ${row.depths.map((depth) => depth.toFixed(2)).join(", ") || "none"}${row.writer ? `; written by ${row.writer}` : ""}`),
+      make("button", { type: "button", onclick: async () => { at("variant").value = number; await changed(); jump(); } }, `Show in context`));
+  }
+
+  async function showContexts() {
+    const turn = ++state.turn;
+    const numbers = [at("variant").value, at("beside").value].filter((value, i) => value !== "" && (i === 0 || value !== at("variant").value)).map(Number);
+    const made = await Promise.all(numbers.map(async (number) => {
+      const text = await packed(`row-${number}-${state.index}`);
+      return make("article", { class: "context", "aria-label": state.about.variants[number].name }, make("h3", {}, state.about.variants[number].name),
+        ...(text ? context(text) : [make("p", {}, "No such example.")]));
+    }));
+    if (turn !== state.turn) return; // another example was chosen meanwhile
+    at("contexts").replaceChildren(...made);
+    state.marks = [...at("contexts").querySelectorAll("mark.needle, mark.answer")].filter((mark, i, all) => !i || all[i - 1].nextSibling !== mark);
+    unfold();
+  }
+
+  function context(text) {
+    const written = text.documents.map((one, number) => {
+      const body = make("div", { class: "text" });
+      const fold = make("details", { class: `document ${one.kind}` }, make("summary", {}, `${number + 1}  `, visible(one.text.map((part) => part[1]).join("").slice(0, 120))), body);
+      // A document is put into the page when it is unfolded, so that long contexts open at once.
+      fold.addEventListener("toggle", () => { if (fold.open && !body.firstChild) body.append(...one.text.map(piece)); });
+      if (one.kind === "needle") { body.append(...one.text.map(piece)); fold.open = true; }
+      return fold;
+    });
+    return [make("div", { class: "text" }, visible(text.before)), ...written, make("div", { class: "text" }, visible(text.after)),
+      make("p", {}, "Answer: ", make("mark", { class: "answer" }, visible(text.answer)))];
+  }
+
+  function unfold() {
+    const all = at("unfold").getAttribute("aria-pressed") === "true";
+    at("contexts").querySelectorAll("details.document").forEach((one) => { one.open = all || one.classList.contains("needle"); });
+  }
+
+  function jump() {
+    if (!state.marks.length) return;
+    state.needle = (state.needle + 1) % state.marks.length;
+    const mark = state.marks[state.needle];
+    state.marks.forEach((one) => one.classList.toggle("found", one === mark));
+    mark.tabIndex = -1;
+    mark.scrollIntoView({ block: "center" });
+    mark.focus({ preventScroll: true });
+  }
+
+  function step(by) {
+    const order = state.shown.map((row) => row.index), here = order.indexOf(state.index);
+    if (!order.length) return;
+    go(order[here < 0 ? 0 : (here + by + order.length) % order.length]);
+  }
+
+  async function changed() {
+    showCharts();
+    filter();
+    state.needle = -1;
+    await showContexts();
+  }
+
+  const KEYS = {
+    ArrowLeft: () => step(-1), ArrowRight: () => step(1), n: jump,
+    v: () => { at("variant").value = (Number(at("variant").value) + 1) % state.about.variants.length; changed(); },
+    u: () => at("unfold").click(), "/": () => at("search").focus(),
+  };
+
+  function listen() {
+    at("filters").addEventListener("input", filter);
+    at("filters").addEventListener("submit", (event) => event.preventDefault());
+    at("filters").addEventListener("reset", () => setTimeout(() => { state.filters = {}; filter(); }));
+    at("previous").addEventListener("click", () => step(-1));
+    at("next").addEventListener("click", () => step(1));
+    at("number").addEventListener("change", () => go(Number(at("number").value)));
+    at("variant").addEventListener("change", changed);
+    at("beside").addEventListener("change", showContexts);
+    at("needle").addEventListener("click", jump);
+    at("unfold").addEventListener("click", () => {
+      at("unfold").setAttribute("aria-pressed", String(at("unfold").getAttribute("aria-pressed") !== "true"));
+      unfold();
+    });
+    document.addEventListener("keydown", (event) => {
+      const typing = event.target.closest("input, select, textarea");
+      if (typing && event.key === "Escape") typing.blur();
+      if (typing || event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key]) return;
+      event.preventDefault();
+      KEYS[event.key]();
+    });
+  }
+
+  async function begin() {
+    state.about = await packed("about");
+    at("subtitle").textContent = `${state.about.split} split; made by synthctx ${state.about.version}`;
+    for (const number of state.about.variants.keys()) state.rows.push((await packed(`rows-${number}`)) || []);
+    state.byIndex = state.rows.map((rows) => new Map(rows.map((row) => [row.index, row])));
+    fillChoices();
+    showVariants();
+    showCharts();
+    filter();
+    listen();
+    const first = state.shown[0];
+    if (first) await go(first.index);
+    document.body.dataset.ready = "true";
+  }
+
+  globalThis.synthctx = { loaded: () => { state.parsed = true; } };
+  begin();
+})();
