@@ -67,6 +67,7 @@ it goes on where it stopped.""",
 
 For example:
   synthctx show synthctx/mdqa_synth:symbolic_haystack --index 7
+  synthctx show synthctx/mdqa_synth:symbolic_haystack --around 3
   synthctx show me/mdqa_synth:symbolic_haystack@v1.0.0 --split validation""",
     ),
     "page": (

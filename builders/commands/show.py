@@ -22,6 +22,10 @@ class ShowOptions(OptionModel):
     """The split of the example."""
     index: Annotated[int, Field(ge=0)] = 0
     """The index of the example in its split, from 0."""
+    around: Annotated[int | None, Field(ge=0, le=1000)] = None
+    """Documents before and behind each needle's that are shown, too. Default: none."""
+    full: Annotated[bool, Parameter(negative=())] = False
+    """Show all documents."""
     revision: str | None = None
     """The revision on the Hub: a tag such as v1.0.0, a branch, or a commit."""
 
@@ -40,6 +44,8 @@ def show(
     config: OptionsFile = None,
 ) -> None:
     """Prints one example."""
+    if options.full and options.around is not None:
+        raise UsageError("--around, --full: expected one of them; --full shows all documents")
     address = parse_address(place, options.revision)
     name = variant or address.variant
     if name is None:
@@ -54,4 +60,4 @@ def show(
         )
     if row["concept_expression"] != CHAT and (problem := wrong_spans(row)):
         raise DatasetError(f"{row['id']} is damaged: {problem}; synthctx check finds all such rows")
-    out.print(example(row), soft_wrap=True)
+    out.print(example(row, None if options.full else options.around or 0), soft_wrap=True)

@@ -31,8 +31,11 @@ def grid(tasks: Iterable[Task]) -> Table:
     return shown
 
 
-def example(row: dict[str, Any]) -> Text:
-    """The text of an example, with its needles coloured, its answers inverse, and the documents between the needles folded."""
+def example(row: dict[str, Any], around: int | None = 0) -> Text:
+    """The text of an example, with its needles coloured, its answers inverse, and the documents between the needles folded.
+
+    around: the number of documents before and behind each needle's that are not folded. None: no document is folded.
+    """
     prompt = row["prompt"][0]["content"]
     documents, needles = row["documents"], row["needles"]
     text = Text(f"{row['id']}\n", style="bold")
@@ -43,7 +46,7 @@ def example(row: dict[str, Any]) -> Text:
         text.append(f"{prompt.strip()}\n\n")
         return text.append(row["completion"][0]["content"], "bold green")
     text.append(prompt[: documents[0]["start"]].rpartition("\n\n")[0] + "\n\n")
-    shown = sorted({needle["document"] for needle in needles})
+    shown = _unfolded({needle["document"] for needle in needles}, len(documents), around)
     before = 0
     for number in shown:
         _fold(text, number - before)
@@ -60,6 +63,14 @@ def example(row: dict[str, Any]) -> Text:
     text.append("\n" + prompt[documents[-1]["end"] :].strip() + "\n\n")
     text.append(row["completion"][0]["content"], "bold green")
     return text
+
+
+def _unfolded(needles: set[int], documents: int, around: int | None) -> list[int]:
+    """The numbers of the documents that are shown, in order."""
+    if around is None:
+        return list(range(documents))
+    near = {number + by for number in needles for by in range(-around, around + 1)}
+    return sorted(near & {*range(documents)})
 
 
 def report(name: str, examined: "Examined") -> Table:

@@ -51,7 +51,7 @@
 
   function showVariants() {
     const names = ["variant", "rows", "tokens, at most", "faults", "best rule that never reads the question", "best rule that reads it badly"];
-    const head = make("tr", {}, ...names.map((name) => make("th", { scope: "col" }, name)));
+    const head = make("tr", {}, ...names.map((name, i) => make("th", { scope: "col", class: i > 0 && i < 4 ? "number" : null }, name)));
     const body = state.about.variants.map((one, number) => {
       const faults = one.checked ? one.faults.reduce((sum, fault) => sum + fault.count, 0) : "not checked";
       return make("tr", {}, make("th", { scope: "row" }, one.name), make("td", { class: "number" }, count(state.rows[number].length)),
