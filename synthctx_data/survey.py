@@ -16,6 +16,7 @@ from synthctx_data.rules import digest
 
 _SHOWN = 16  # hex digits of a hash
 _FEW_ROWS = 20  # rows; of fewer, documents may recur by chance
+_AROUND = 150  # characters before and behind an answer that show a needle
 _MOST_DOCUMENTS = 2_000_000  # different ones; those of further rows are not counted
 
 
@@ -30,6 +31,28 @@ class Recurrence(NamedTuple):
     def is_high(self) -> bool:
         """True if some document stands in more than a quarter of the rows."""
         return self.rows >= _FEW_ROWS and self.most > self.rows / 4
+
+
+class Glimpse(NamedTuple):
+    """One row in short: what it asks, the answer, and each needle with the number of its document, from 1, of all `documents`."""
+
+    question: str
+    answer: str
+    needles: tuple[tuple[int, str], ...]
+    documents: int
+
+
+def glimpse(row: Mapping[str, Any]) -> Glimpse:
+    """A row in short. A long needle is cut around its answer."""
+    prompt = row["prompt"][0]["content"]
+    needles = tuple((needle["document"] + 1, _around_answer(prompt, needle)) for needle in row["needles"])
+    return Glimpse(row["question"], row["completion"][0]["content"], needles, len(row["documents"]))
+
+
+def _around_answer(prompt: str, needle: Mapping[str, int]) -> str:
+    start = max(needle["start"], needle["answer_start"] - _AROUND)
+    end = min(needle["end"], needle["answer_end"] + _AROUND)
+    return f"{'… ' * (start > needle['start'])}{prompt[start:end]}{' …' * (end < needle['end'])}"
 
 
 @dataclass(slots=True)
@@ -110,10 +133,11 @@ class SplitSurvey:
 
 @dataclass
 class Survey:
-    """The survey of a variant: its splits, and the number of rows whose needles each language model wrote."""
+    """The survey of a variant: its splits, the number of rows whose needles each language model wrote, and its first sound row in short."""
 
     splits: dict[str, SplitSurvey] = field(default_factory=dict)
     writers: Counter[str] = field(default_factory=Counter)
+    example: Glimpse | None = None
     _documents: Counter[bytes] = field(default_factory=Counter)
     _floors: Floors = field(default_factory=Floors)
     _first: str = ""
@@ -138,6 +162,7 @@ class Survey:
         if split != self._first:
             return False
         if row["concept_expression"] != CHAT and not wrong_spans(row):
+            self.example = self.example or glimpse(row)
             self._floors.add(row)
         return not self._floors.is_full
 
