@@ -38,6 +38,25 @@ class Examined:
         """The kinds of faults with the number of each, in words; empty if there are none."""
         return ", ".join(f"{kind} ({len(found)})" for kind, found in self.report.faults.items() if found)
 
+    def as_json(self) -> dict[str, Any]:
+        """What was found, for programs: faults by kind, floors, and for each split its rows and the hash of them all."""
+        return {
+            "ok": self.report.ok,
+            "fingerprint": self.fingerprint,
+            "faults": {kind: found for kind, found in self.report.faults.items() if found},
+            "floors": [
+                {
+                    "rule": one.rule,
+                    "reads_the_question": one.reads,
+                    "rows": one.rows,
+                    "score": round(one.score, 4),
+                    "chance": round(one.chance, 4),
+                }
+                for one in self.survey.floors
+            ],
+            "splits": {name: {"rows": split.rows, "hash": split.hash} for name, split in self.survey.splits.items()},
+        }
+
 
 def expected(
     manifest: Manifest, max_tokens: int | None = None, depth: str | None = None, tokenizer: str | None = None

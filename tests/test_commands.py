@@ -1,15 +1,21 @@
 """The command as a user calls it: a process, in a directory of its own."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from builders import TASKS
+from builders.commands import app
+from builders.versions import versions
 from builders.writing.sample import SIZES as SAMPLE_SIZES
+from synthctx_data import __version__
+from synthctx_data.dataset import find_variants, parse_address
 from tests.commands import synthctx
 from tests.conftest import CORPUS
 from tests.hub import TOKEN, hub_server
@@ -76,6 +82,41 @@ def test_check_finds_nothing_in_what_was_built(built: Path) -> None:
     ran = synthctx("check", "synthctx/mdqa_synth", cwd=built)
     assert ran.returncode == 0, ran.stdout
     assert "templated_haystack: 8 train, 3 validation" in ran.stdout
+
+
+def test_show_unfolds_as_many_documents_as_are_asked_for(built: Path) -> None:
+    (found,) = find_variants(parse_address(str(built / "synthctx/mdqa_synth")), ["symbolic_haystack"])
+    row = found.row("train", 0)
+    assert row is not None
+    documents, needle = len(row["documents"]), row["needles"][0]["document"]
+    for asked, shown in (
+        ((), {needle}),
+        (("--around", 2), {needle + by for by in range(-2, 3)} & {*range(documents)}),
+        (("--full",), {*range(documents)}),
+    ):
+        said = synthctx("show", "synthctx/mdqa_synth:symbolic_haystack", *asked, cwd=built).stdout
+        assert {int(number) - 1 for number in re.findall(r"^\[(\d+)\] ", said, re.MULTILINE)} == shown
+        folded = sum(int(number) for number in re.findall(r"^··· (\d+) document", said, re.MULTILINE))
+        assert folded == documents - len(shown)
+
+
+def test_tables_come_as_json_too(built: Path) -> None:
+    listed = json.loads(synthctx("list", "--json", cwd=built).stdout)
+    assert {(one["task"], one["variant"]) for one in listed} == {
+        (task.name, variant) for task in TASKS.values() for variant in task.variants
+    }
+    ran = synthctx("check", "synthctx/mdqa_synth", "--json", cwd=built)
+    found = json.loads(ran.stdout)
+    table = synthctx("check", "synthctx/mdqa_synth", cwd=built).stdout
+    for one in found.values():
+        assert (one["ok"], one["faults"]) == (True, {})
+        assert all(split["hash"] in table for split in one["splits"].values())
+
+
+def test_a_report_of_a_fault_names_versions() -> None:
+    said = dict(line.split(": ", 1) for line in versions().splitlines())
+    assert said["synthctx"] == __version__
+    assert said["datasets"] == metadata.version("datasets")
 
 
 def test_check_exits_with_1_on_a_fault(tmp_path: Path) -> None:
@@ -263,3 +304,16 @@ def test_an_estimate_says_requests_tokens_and_cost_and_asks_nothing(tmp_path: Pa
     unknown = synthctx(*asked, "my-model", cwd=tmp_path).stdout
     assert "No price of my-model is known: give --prices" in unknown
     assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_a_shell_completes_commands_and_options(tmp_path: Path) -> None:
+    file = tmp_path / "completion.bash"
+    file.write_text(app.generate_completion(shell="bash"))
+    for words, expected in (("synthctx pa", "page"), ("synthctx build --max-t", "--max-tokens")):
+        last = len(words.split()) - 1
+        asked = (
+            f'source {file}; function=$(complete -p synthctx | sed "s/.*-F \\([^ ]*\\).*/\\1/"); COMP_WORDS=({words}); COMP_CWORD={last}; '
+            '$function; echo "${COMPREPLY[@]}"'
+        )
+        ran = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
+        assert ran.stdout.split() == [expected], ran.stderr

@@ -30,6 +30,16 @@ def test_a_survey_counts_what_is_there(variant: str) -> None:
     lines = [json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")) for row in train]
     hashes = b"".join(hashlib.sha256(line.encode()).digest() for line in lines)
     assert split.hash == hashlib.sha256(hashes).hexdigest()[:16]
+    assert survey.example is not None
+    assert (survey.example.question, survey.example.answer) == (
+        train[0]["question"],
+        train[0]["completion"][0]["content"],
+    )
+    prompt = train[0]["prompt"][0]["content"]
+    for needle, (document, text) in zip(train[0]["needles"], survey.example.needles, strict=True):
+        span = train[0]["documents"][document - 1]
+        assert text.strip("… ") in prompt[span["start"] : span["end"]]
+        assert prompt[needle["answer_start"] : needle["answer_end"]] in text
     last = train[-1]["needles"][-1]
     assert split.depths[last["hop"]][-1] == places(train[-1]).needles[-1]
     assert dict(survey.writers) == ({"sample": len(rows)} if variant == "llm_padding" else {})

@@ -89,6 +89,7 @@ and floors; and finds examples by words, hops, depth and tokens.""",
 For example:
   synthctx check synthctx/mdqa_synth
   synthctx check me/mdqa_synth:symbolic_haystack@v1.0.0
+  synthctx check synthctx/mdqa_synth --json > found.json
 
 The exit code is 1 if there is a fault.""",
     ),
@@ -135,6 +136,8 @@ app = command_line(
     "synthctx",
     """Synthetic long-context data sets: list, build, show, check and publish them.
 
+"synthctx --version --verbose" prints what a report of a fault should name.
+
 For example:
   synthctx build mdqa_synth symbolic_haystack --max-tokens 4096
   synthctx show synthctx/mdqa_synth:symbolic_haystack""",
@@ -142,11 +145,17 @@ For example:
 )
 for order, (name, (function, text)) in enumerate(_COMMANDS.items()):
     app.command(f"builders.commands.{name}:{function}", name=name, help=text, sort_key=order)
+app.register_install_completion_command(help="Install completion for your shell, by its tab key.")
 
 
 def main() -> None:
     """Runs the command line. An error is one line on standard error, and exit code 2 (usage) or 1."""
     arguments = sys.argv[1:]
+    if sorted(arguments) == ["--verbose", "--version"]:
+        from builders.versions import versions
+
+        print(versions())
+        return
     if arguments[:1] == ["push"]:  # in earlier versions, a -- stood before its options of a build
         arguments = [word for word in arguments if word != "--"]
     run(app, arguments)

@@ -8,7 +8,7 @@ from pydantic import Field
 from builders.commands.tables import report
 from synthctx_data.command import OptionsFile, out, processes, progress_bar
 from synthctx_data.dataset import BuiltVariant, find_variants, parse_address
-from synthctx_data.examine import examine, expected
+from synthctx_data.examine import Examined, examine, expected
 from synthctx_data.option_model import OptionModel
 from synthctx_data.places import reached
 
@@ -39,19 +39,26 @@ def check(
     /,
     *,
     options: Annotated[CheckOptions, Parameter(name="*")] = CheckOptions(),
+    json: Annotated[
+        bool,
+        Parameter(negative=(), help="Print a JSON object with what was found in each variant, in place of tables."),
+    ] = False,
     config: OptionsFile = None,
 ) -> int:
     """The exit code: 0 if no variant has a fault, else 1. Prints what was found."""
     address = parse_address(place, options.revision)
     with reached(address.place):
-        sound = [_check(variant, options) for variant in find_variants(address, list(variants))]
-    return 0 if all(sound) else 1
+        found = {one.name: _check(one, options, json) for one in find_variants(address, list(variants))}
+    if json:
+        out.print_json(data={name: examined.as_json() for name, examined in found.items()})
+    return 0 if all(examined.report.ok for examined in found.values()) else 1
 
 
-def _check(variant: BuiltVariant, options: CheckOptions) -> bool:
-    """True if a variant has no fault. Prints what was found."""
+def _check(variant: BuiltVariant, options: CheckOptions, quiet: bool) -> Examined:
+    """What was found in a variant, after it is printed as a table, unless this is to be quiet."""
     asked = expected(variant.manifest, options.max_tokens, options.depth, options.tokenizer)
     with progress_bar(f"checking {variant.name}", variant.count()) as progress:
         examined = examine(variant, asked, progress, processes(options.workers))
-    out.print(report(variant.name, examined))
-    return examined.report.ok
+    if not quiet:
+        out.print(report(variant.name, examined))
+    return examined

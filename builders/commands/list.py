@@ -1,12 +1,24 @@
 """synthctx list"""
 
+from typing import Annotated
+
+from cyclopts import Parameter
+
 from builders import TASKS
-from builders.commands.tables import grid
+from builders.commands.tables import grid, variants_as_json
 from synthctx_data.command import out
 
 
-def list_variants() -> None:
+def list_variants(
+    *,
+    json: Annotated[
+        bool, Parameter(negative=(), help="Print a JSON list of the variants, in place of a table.")
+    ] = False,
+) -> None:
     """Prints the tasks and their variants."""
+    if json:
+        out.print_json(data=variants_as_json(TASKS.values()))
+        return
     out.print(grid(TASKS.values()))
     out.print("A real variant has at most as many examples as its corpus has questions: see --train and --validation.")
     out.print(

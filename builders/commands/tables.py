@@ -19,12 +19,26 @@ _BARS = " ▁▂▃▄▅▆▇█"
 _MESSAGES = 3  # shown of each kind of fault
 
 
+def variants_as_json(tasks: Iterable[Task]) -> list[dict[str, Any]]:
+    """All variants: their task, their numbers of examples, and what each needs (empty: nothing)."""
+    return [
+        {
+            "task": task.name,
+            "variant": name,
+            "train": task.train,
+            "validation": task.validation,
+            "needs": variant.expression.needs,
+        }
+        for task in tasks
+        for name, variant in task.variants.items()
+    ]
+
+
 def grid(tasks: Iterable[Task]) -> Table:
     """The table of all variants: their numbers of examples (train + validation), and what each needs."""
     rows = [
-        (task.name, name, f"{task.train} + {task.validation}", variant.expression.needs or "nothing")
-        for task in tasks
-        for name, variant in task.variants.items()
+        (one["task"], one["variant"], f"{one['train']} + {one['validation']}", one["needs"] or "nothing")
+        for one in variants_as_json(tasks)
     ]
     shown = table(dict.fromkeys(("task", "variant", "examples", "needs"), "left"), rows)
     shown.columns[-1].no_wrap = False

@@ -64,7 +64,7 @@
 
   // The rule that is farthest above chance, of those that read the question badly or never.
   function bestRule(one, reads) {
-    const rules = (one.floors || []).filter((floor) => floor.reads === reads);
+    const rules = (one.floors || []).filter((floor) => floor.reads_the_question === reads);
     if (!rules.length) return make("td", {}, one.checked ? "none" : "not checked");
     const best = rules.reduce((a, b) => (b.score - b.chance > a.score - a.chance ? b : a));
     const high = best.score - best.chance > HIGH;
@@ -73,7 +73,7 @@
 
   function showChecked(one) {
     const faults = one.faults.map((fault) => make("li", {}, `${fault.kind} (${fault.count}): `, visible(fault.first.join("; "))));
-    const rows = one.floors.map((floor) => make("tr", {}, make("td", {}, floor.rule), make("td", {}, floor.reads ? "badly" : "no"),
+    const rows = one.floors.map((floor) => make("tr", {}, make("td", {}, floor.rule), make("td", {}, floor.reads_the_question ? "badly" : "no"),
       make("td", { class: "number" }, share(floor.score)), make("td", { class: "number" }, share(floor.chance)), make("td", { class: "number" }, count(floor.rows))));
     const head = ["rule", "reads the question", "score", "chance", "rows"].map((name) => make("th", { scope: "col" }, name));
     return make("details", {}, make("summary", {}, `${one.name}: faults and floors`),

@@ -1,7 +1,7 @@
 """Writes the page: its head, what was checked, and every row packed by itself, so that a browser unpacks only what it shows."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -107,21 +107,9 @@ def _manifest(variant: BuiltVariant) -> dict[str, Any]:
 def _checked(examined: Examined | None) -> dict[str, Any]:
     if examined is None:
         return {"checked": False}
+    found = examined.as_json()
     return {
         "checked": True,
-        "faults": [{"kind": kind, "count": len(found), "first": found[:3]} for kind, found in _faults(examined)],
-        "floors": [
-            {
-                "rule": one.rule,
-                "reads": one.reads,
-                "score": round(one.score, 3),
-                "chance": round(one.chance, 3),
-                "rows": one.rows,
-            }
-            for one in examined.survey.floors
-        ],
+        "faults": [{"kind": kind, "count": len(told), "first": told[:3]} for kind, told in found["faults"].items()],
+        "floors": found["floors"],
     }
-
-
-def _faults(examined: Examined) -> Iterator[tuple[str, list[str]]]:
-    yield from ((kind, found) for kind, found in examined.report.faults.items() if found)
