@@ -1,0 +1,1 @@
+"""An experiment as one HTML file: what was found in the folders of a run, and how surely."""

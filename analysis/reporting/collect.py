@@ -1,0 +1,154 @@
+"""The results that lie in and below some folders, by their kind."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analysis.heads import SCORES_FILE, HeadScores
+from synthctx_data.errors import DatasetError, UsageError, first_line
+from training import run_folder
+from training.answer_scores import Mean
+from training.predictions import PREDICTIONS, read_predictions
+
+_PARTS = 2  # of a short name, at least
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a model on a data set, over all rows, by name; and its answers by row id."""
+
+    folder: Path
+    model: str
+    data: str
+    scores: dict[str, Mean]
+    answers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Changed:
+    """F1 of a model with heads knocked out, or with outputs of another's heads: by condition, then by the number of heads."""
+
+    folder: Path
+    model: str
+    data: str
+    f1: dict[str, dict[int, Mean]]
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Found:
+    """All results, in the order of their folders. runs: what run.json says of each folder, by its path."""
+
+    evaluations: list[Evaluation] = field(default_factory=list)
+    heads: list[tuple[Path, HeadScores]] = field(default_factory=list)
+    knockouts: list[Changed] = field(default_factory=list)
+    patches: list[Changed] = field(default_factory=list)
+    comparisons: list[tuple[Path, dict[str, Any]]] = field(default_factory=list)
+    runs: dict[Path, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        """True if there is no result."""
+        return not (self.evaluations or self.heads or self.knockouts or self.patches or self.comparisons)
+
+
+def collect(folders: Sequence[Path]) -> Found:
+    """All results in and below the folders. Those of unfinished runs are left out.
+
+    Raises: UsageError if a folder does not exist, or nothing is found; DatasetError if a file cannot be read.
+    """
+    found = Found()
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"expected folders of results, got {folder}, which is none")
+        for name, take in _KINDS.items():
+            for file in sorted(folder.rglob(name)):
+                _read(file, lambda one, take=take: take(found, one))  # type: ignore[misc]
+    if found.is_empty:
+        said = ", ".join(map(str, folders))
+        raise UsageError(
+            f"expected results of training/evaluate.py or of analysis/ in {said}, found none that is finished"
+        )
+    return found
+
+
+def _read(file: Path, take: Callable[[Path], None]) -> None:
+    try:
+        take(file)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(f"{file}: expected what synthctx wrote: {first_line(error)}") from error
+
+
+def _run(found: Found, file: Path) -> dict[str, Any] | None:
+    """What run.json beside a file says; None if the run is not finished."""
+    run: dict[str, Any] = run_folder.read(file.parent) if (file.parent / run_folder.RUN_FILE).is_file() else {}
+    if not run.get("finished"):
+        return None
+    found.runs[file.parent] = run
+    return run
+
+
+def _evaluation(found: Found, file: Path) -> None:
+    run = _run(found, file)
+    if run is None:
+        return
+    scores = {name: Mean(**one) for name, one in json.loads(file.read_text())["all"]["all"].items()}
+    answers = read_predictions(file.parent / PREDICTIONS)
+    found.evaluations.append(Evaluation(file.parent, _model(run), str(run["data"]["address"]), scores, answers))
+
+
+def _heads(found: Found, file: Path) -> None:
+    if _run(found, file) is not None:
+        found.heads.append((file.parent, HeadScores.load(file)))
+
+
+def _knockout(found: Found, file: Path) -> None:
+    run, read = _run(found, file), json.loads(file.read_text())
+    if run is not None:
+        f1 = {name: {int(n): Mean(**one) for n, one in points.items()} for name, points in read["f1"].items()}
+        found.knockouts.append(Changed(file.parent, _model(run), str(run["data"]["address"]), f1, read["about"]))
+
+
+def _patch(found: Found, file: Path) -> None:
+    run, read = _run(found, file), json.loads(file.read_text())
+    if run is not None:
+        sizes = {name: len(sets[0]) if sets else 0 for name, sets in read["about"]["heads"].items()}
+        f1 = {name: {sizes.get(name, 0): Mean(**one)} for name, one in read["f1"].items()}
+        found.patches.append(Changed(file.parent, _model(run), str(run["data"]["address"]), f1, read["about"]))
+
+
+def _comparison(found: Found, file: Path) -> None:
+    found.comparisons.append((file.parent, json.loads(file.read_text())))
+
+
+def _model(run: dict[str, Any]) -> str:
+    return str(run.get("adapter") or run.get("model") or run.get("endpoint"))
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """A short name for each, which is that of a folder or a Hub id: its last parts, as many as tell all apart, but for "adapter"."""
+    parts = {name: [part for part in name.split("/") if part not in ("", "adapter")] or [name] for name in names}
+    for count in range(_PARTS, 1 + max(map(len, parts.values()), default=0)):
+        short = {name: "/".join(own[-count:]) for name, own in parts.items()}
+        if len({*short.values()}) == len(short):
+            return short
+    return {name: name for name in parts}
+
+
+def by_data(evaluations: Iterable[Evaluation]) -> dict[str, list[Evaluation]]:
+    """The evaluations on each data set, in order."""
+    sets: dict[str, list[Evaluation]] = {}
+    for one in evaluations:
+        sets.setdefault(one.data, []).append(one)
+    return sets
+
+
+_KINDS: dict[str, Callable[[Found, Path], None]] = {
+    "scores.json": _evaluation,
+    SCORES_FILE: _heads,
+    "knockout.json": _knockout,
+    "patch.json": _patch,
+    "compare.json": _comparison,
+}

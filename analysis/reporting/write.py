@@ -1,0 +1,264 @@
+"""Writes the report: tables and figures of what was found, each figure also as SVG and as data."""
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+
+from analysis.figures import curves, scatter
+from analysis.heads import HeadScores
+from analysis.reporting.collect import Changed, Evaluation, Found, by_data, short_names
+from analysis.reporting.head_map import head_map
+from synthctx_data import __version__
+from synthctx_data.files import whole
+from training.answer_scores import Mean
+from training.plots import Size, bars, bars_size, saved
+
+_TEMPLATE = "report.html.jinja"
+_TOP = 10  # heads that a table shows
+_EXAMPLES = 8  # answers of several models to the same rows
+_THRESHOLD = "recall@"  # how the names of recalls begin in a comparison
+_CONTROLS = {
+    "highest heads": "the heads with the highest scores",
+    "same layers": "control: as many random heads of the same layers",
+    "other layers": "control: as many random heads of other layers",
+    "all layers": "control: as many random heads of all layers",
+    "recipient": "the model as it is",
+    "donor": "the model whose heads are copied",
+    "intersect": "outputs of the heads that are among the highest of both",
+    "complement": "outputs of the donor's highest heads that are not among the recipient's",
+    "random": "control: outputs of as many random heads",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: the names of its columns, and its rows."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+    def csv(self) -> str:
+        """The table as CSV, in an address that holds it."""
+        text = io.StringIO()
+        csv.writer(text).writerows([self.columns, *self.rows])
+        return _address("text/csv", text.getvalue())
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a section: a title, a figure (SVG; "" if there is none) and its address, what the figure shows, and tables.
+
+    inline: True if the figure stands in the page itself, so that its cells can be pointed at.
+    """
+
+    title: str
+    figure: str = ""
+    alt: str = ""
+    inline: bool = False
+    tables: Sequence[Table] = ()
+    note: str = ""
+
+    @property
+    def svg(self) -> str:
+        """The figure, in an address that holds it."""
+        return _address("image/svg+xml", self.figure)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the report."""
+
+    name: str
+    title: str
+    says: str
+    parts: list[Part] = field(default_factory=list)
+
+
+def write_report(found: Found, file: Path, title: str) -> Path:
+    """The file of the report, whole or absent."""
+    sections = [make(found) for make in (_evaluations, _heads, _recall, _knockouts, _patches, _differences, _runs)]
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    page = environment.get_template(_TEMPLATE).render(
+        title=title, version=__version__, sections=[one for one in sections if one.parts]
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with whole(file) as aside:
+        aside.write_text(page, encoding="utf-8")
+    return file
+
+
+def _evaluations(found: Found) -> Section:
+    parts = []
+    for data, models in by_data(found.evaluations).items():
+        called = short_names(one.model for one in models)
+        names = list(dict.fromkeys(name for one in models for name in one.scores))
+        rows = [[called[one.model], *(_said(one.scores.get(name)) for name in names), _rows(one)] for one in models]
+        first = {called[one.model]: next(iter(one.scores.values())) for one in models}
+        figure = _drawn(bars_size(first), bars, first, names[0])
+        parts.append(Part(data, figure, f"{names[0]} of each model", tables=[Table(["model", *names, "rows"], rows)]))
+    says = "Means over the rows of a data set. Brackets hold 95 % intervals, for other rows."
+    return Section("scores", "Scores", says, parts)
+
+
+def _heads(found: Found) -> Section:
+    parts = []
+    for folder, heads in found.heads:
+        low, high = heads.intervals()
+        rows = [
+            [f"{layer}-{head}", *(f"{float(of[layer, head]):.4f}" for of in (heads.values, low, high))]
+            for layer, head in heads.ranked()
+        ]
+        every = Table(["head", "score", "low", "high"], rows)
+        parts.append(
+            Part(
+                str(folder),
+                head_map(heads),
+                "Map of heads",
+                True,
+                [every],
+                f"{_scored(heads)} The table has all heads, the highest first.",
+            )
+        )
+    says = (
+        "Each cell is a head: layer by row, head by column. Point at one for its name, its score and its 95 % interval."
+    )
+    return Section("heads", "Heads", says, parts)
+
+
+def _scored(heads: HeadScores) -> str:
+    highest = ", ".join(f"{layer}-{head}" for layer, head in heads.top(_TOP))
+    return f"Score {heads.about.get('score', '?')}, over {len(heads.examples)} rows. Highest: {highest}."
+
+
+def _recall(found: Found) -> Section:
+    """F1 against what the heads of models have in common with the reference's."""
+    parts = []
+    for folder, compared in found.comparisons:
+        models = [name for name in compared.get("f1", {}) if name in compared["models"]]
+        for measure, correlation in compared.get("correlations", {}).items():
+            if not (models and measure.startswith(_THRESHOLD) and measure in compared["models"][models[0]]):
+                continue
+            x = [compared["models"][name][measure]["value"] for name in models]
+            y = [compared["f1"][name] for name in models]
+            figure = _drawn((4.4, 3.2), scatter, x, y, models, (measure, "F1"))
+            table = Table(
+                ["model", measure, "F1"],
+                [[name, f"{a:.3f}", f"{b:.3f}"] for name, a, b in zip(models, x, y, strict=True)],
+            )
+            parts.append(
+                Part(f"{folder}: {measure}", figure, f"F1 by {measure}", tables=[table], note=_correlated(correlation))
+            )
+    says = (
+        "Recall is the share of the reference's heads that are among a model's. Correlations are over models; with few models they "
+        "tell little."
+    )
+    return Section("recall", "F1 against recall of heads", says, parts)
+
+
+def _correlated(correlation: dict[str, Any]) -> str:
+    one = correlation.get("spearman")
+    if not one:
+        return ""
+    p = f", p {one['p']:.3f}" if one.get("p") is not None else ""
+    corrected = f" ({one['corrected']:.3f} corrected)" if one.get("corrected") is not None else ""
+    return f"Spearman {one['value']:+.2f} [{one['low']:+.2f}, {one['high']:+.2f}] over {one['n']} models{p}{corrected}."
+
+
+def _knockouts(found: Found) -> Section:
+    parts = [
+        Part(
+            f"{one.model} on {one.data}",
+            _drawn((4.8, 3.2), curves, one.f1, ("heads knocked out", "F1")),
+            "F1 by the number of heads that are knocked out",
+            tables=[_conditions(one)],
+            note=f"Heads of {one.about.get('heads', '?')}; mode {one.about.get('mode')}, phase {one.about.get('phase')}.",
+        )
+        for one in found.knockouts
+    ]
+    says = "F1 without heads. What the highest heads cost means little without the controls, which lack as many random heads."
+    return Section("knockout", "Knockout", says, parts)
+
+
+def _patches(found: Found) -> Section:
+    parts = [
+        Part(
+            f"{one.model} on {one.data}",
+            _drawn(bars_size(_flat(one)), bars, _flat(one), "F1"),
+            "F1 under each condition",
+            tables=[_conditions(one)],
+            note=f"The donor is {one.about['options'].get('donor_adapter') or one.about['options'].get('donor_model')}.",
+        )
+        for one in found.patches
+    ]
+    says = "F1 of a model (recipient) with outputs of another model's heads (donor) in place of its own."
+    return Section("patching", "Patching", says, parts)
+
+
+def _flat(one: Changed) -> dict[str, Mean]:
+    return {name: next(iter(points.values())) for name, points in one.f1.items()}
+
+
+def _conditions(one: Changed) -> Table:
+    rows = [
+        [_CONTROLS.get(name, name), number, _said(mean), mean.rows]
+        for name, points in one.f1.items()
+        for number, mean in points.items()
+    ]
+    return Table(["condition", "heads", "F1", "rows"], rows)
+
+
+def _differences(found: Found) -> Section:
+    """The rows of each data set to which models give the most different answers."""
+    parts = []
+    for data, models in by_data(found.evaluations).items():
+        shared = [key for key in models[0].answers if all(key in one.answers for one in models)]
+        ranked = sorted(shared, key=lambda key: -len({one.answers[key].strip() for one in models}))
+        told = [key for key in ranked[:_EXAMPLES] if len({one.answers[key].strip() for one in models}) > 1]
+        if told:
+            rows = [[key, *(one.answers[key].strip() for one in models)] for key in told]
+            parts.append(Part(data, tables=[Table(["row", *short_names(one.model for one in models).values()], rows)]))
+    says = f"Rows on which models differ most, at most {_EXAMPLES} of each data set. They were not drawn at random."
+    return Section("differences", "Where models differ", says, parts)
+
+
+def _runs(found: Found) -> Section:
+    parts = [
+        Part(str(folder), tables=[Table(["option", "value"], list(_options(run)))])
+        for folder, run in sorted(found.runs.items())
+    ]
+    says = "What decides each result: options, fingerprints of data, and hashes of weights, as run.json has them."
+    return Section("runs", "Runs", says, parts)
+
+
+def _options(run: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in run.items():
+        if value is not None and name != "finished":
+            yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _rows(one: Evaluation) -> int:
+    return next(iter(one.scores.values())).rows
+
+
+def _said(mean: Mean | None) -> str:
+    return f"{mean.mean:.3f} [{mean.low:.3f}, {mean.high:.3f}]" if mean else "-"
+
+
+def _drawn(size: Size, draw: Callable[..., object], *values: object) -> str:
+    """The SVG of a figure that `draw` draws of some values into axes."""
+    with TemporaryDirectory() as folder:
+        with saved(Path(folder) / "figure", size) as axes:
+            draw(*values, axes)
+        return (Path(folder) / "figure.svg").read_text(encoding="utf-8")
+
+
+def _address(kind: str, text: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(text.encode()).decode('ascii')}"

@@ -1,0 +1,99 @@
+"""The report of an experiment: what it shows is what lies in the folders, and a browser shows it without a network."""
+
+import base64
+import csv
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+from analysis.heads import HeadScores
+from analysis.reporting.collect import short_names
+from analysis.reporting.head_map import head_map
+from tests.commands import ROOT, call, script
+from tests.test_page import CHROMIUM, in_a_browser
+
+RUN = ROOT / "experiments" / "real_model" / "run"
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("place")
+    ran = call(
+        script("analysis/report.py"), RUN, "--output", "kept/report.html", "--title", "<b>Kept</b> & true", cwd=place
+    )
+    assert ran.returncode == 0, ran.stderr
+    return place / "kept" / "report.html"
+
+
+def test_a_map_names_every_head_with_its_interval() -> None:
+    heads = HeadScores.load(RUN / "models/real/1/heads/wu_forced")
+    low, high = heads.intervals()
+    titles = re.findall(r"<title>(\d+)-(\d+): (\S+) \[(\S+), (\S+)\]</title>", head_map(heads))
+    assert len(titles) == heads.values.size
+    for layer, head, *numbers in titles:
+        at = int(layer), int(head)
+        assert [float(number) for number in numbers] == pytest.approx([heads.values[at], low[at], high[at]], abs=6e-4)
+
+
+def test_the_data_of_a_figure_are_the_scores(report: Path) -> None:
+    tables = [
+        list(csv.reader(io.StringIO(base64.b64decode(found).decode())))
+        for found in re.findall(r'href="data:text/csv;base64,([^"]+)"', report.read_text())
+    ]
+    scores = json.loads((RUN / "models/real/1/nq_1024/scores.json").read_text())["all"]["all"]["f1"]
+    said = f"{scores['mean']:.3f} [{scores['low']:.3f}, {scores['high']:.3f}]"
+    assert ["real/1", said] in [row[:2] for row in tables[0]]
+    knocked = json.loads((RUN / "models/real/1/knockout/knockout.json").read_text())["f1"]
+    first = next(table for table in tables if table[0] == ["condition", "heads", "F1", "rows"])
+    means = [(n, f"{one['mean']:.3f}") for points in knocked.values() for n, one in points.items()]
+    assert [(row[1], row[2].split()[0]) for row in first[1:]] == means
+
+
+def test_names_are_as_short_as_they_can_be_told_apart() -> None:
+    assert short_names(["a/b/c/adapter", "a/b/d/adapter", "m"]) == {
+        "a/b/c/adapter": "b/c",
+        "a/b/d/adapter": "b/d",
+        "m": "m",
+    }
+    assert set(short_names(["x/1/a", "y/1/a"]).values()) == {"x/1/a", "y/1/a"}
+
+
+def test_unfinished_results_are_left_out_and_broken_ones_are_told(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    shutil.copytree(RUN / "models/real/1/nq_1024", kept)
+    run = json.loads((kept / "run.json").read_text())
+    (kept / "run.json").write_text(json.dumps({**run, "finished": False}))
+    ran = call(script("analysis/report.py"), "kept", cwd=tmp_path)
+    assert "found none that is finished" in ran.stderr
+    (kept / "run.json").write_text(json.dumps(run))
+    (kept / "scores.json").write_text('{"all": {"all": {"f1": {"mean": 1}}}}')
+    ran = call(script("analysis/report.py"), "kept", cwd=tmp_path)
+    assert (ran.returncode, len(ran.stderr.strip().splitlines())) == (1, 1)
+    assert "kept/scores.json: expected what synthctx wrote" in ran.stderr
+    assert not (tmp_path / "report.html").exists()
+
+
+@in_a_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_browser_shows_it_without_a_network(report: Path, scheme: str) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for width in (360, 1024):
+            page, said, asked = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme), [], []
+            page.on("console", lambda message, said=said: said.append(message.text))
+            page.on("request", lambda request, asked=asked: asked.append(request.url[:5]))
+            page.goto(report.as_uri())
+            assert page.title() == "<b>Kept</b> & true"
+            assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+            assert page.evaluate("[...document.images].every((one) => one.naturalWidth > 0)")
+            found = Axe().run(page)
+            assert found.violations_count == 0, found.generate_report()
+            assert said == []
+            assert {*asked} <= {"file:", "data:"}
+        browser.close()
