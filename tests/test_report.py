@@ -24,8 +24,22 @@ RUN = ROOT / "experiments" / "real_model" / "run"
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("place")
+    parts = (
+        "real/1/nq_1024",
+        "real/1/heads/wu_forced",
+        "real/1/knockout",
+        "untuned/nq_1024",
+        "templated_haystack/1/patch",
+    )
+    folders = [*(RUN / "models" / part for part in parts), RUN / "compared"]
     ran = call(
-        script("analysis/report.py"), RUN, "--output", "kept/report.html", "--title", "<b>Kept</b> & true", cwd=place
+        script("analysis/report.py"),
+        *folders,
+        "--output",
+        "kept/report.html",
+        "--title",
+        "<b>Kept</b> & true",
+        cwd=place,
     )
     assert ran.returncode == 0, ran.stderr
     return place / "kept" / "report.html"
