@@ -57,7 +57,7 @@ def page(
         shown = [Shown(one, _examined(one, options) if options.check else None) for one in found]
         with progress_bar("writing", len(wanted) * len(found)) as advance:
             write_page(name, shown, options.split, wanted, file, advance)
-    out.print(f"{file}: {len(wanted):,} rows of {len(found)} variants; open it in a browser", soft_wrap=True)
+    out.print(f"{file}: {len(wanted):,} rows of each variant; open it in a browser", soft_wrap=True)
 
 
 def _wanted(found: list[BuiltVariant], options: PageOptions) -> list[int]:
