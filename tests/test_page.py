@@ -168,7 +168,11 @@ def test_a_needle_is_two_keystrokes_away_and_long_contexts_unfold(place: Path, b
         page.wait_for_selector('#contexts article[aria-label="templated_haystack"]')
         page.keyboard.press("n")
         focused = page.evaluate("document.activeElement.textContent")
-        assert focused and focused in there[0]["prompt"][0]["content"]
+        needle = there[0]["needles"][0]
+        assert focused == there[0]["prompt"][0]["content"][needle["start"] : needle["end"]]
+        page.locator("details.document.needle summary").click()  # folded by hand
+        page.keyboard.press("n")
+        assert page.locator("details.document.needle").get_attribute("open") is not None
         seen = page.evaluate("document.activeElement.getBoundingClientRect().top")
         assert 0 <= seen < 740
         page.keyboard.press("u")
@@ -183,6 +187,14 @@ def test_a_needle_is_two_keystrokes_away_and_long_contexts_unfold(place: Path, b
         assert text == [row["prompt"][0]["content"][d["start"] : d["end"]] for d in row["documents"]]
         page.keyboard.press("u")
         assert page.locator("details.document[open]").count() == 1
+        page.keyboard.press("g")
+        for wrong in ("999", ""):
+            page.locator("#number").fill(wrong)
+            page.keyboard.press("Enter")
+            assert page.locator("#number").input_value() == "0"
+        page.locator("#number").fill("7")
+        page.keyboard.press("Enter")
+        until(page, "document.querySelector('#example-title').textContent === 'Example 7'")
         page.locator("#beside").select_option(label="templated_padding")
         until(page, "document.querySelectorAll('#contexts article').length === 2")
 
@@ -248,6 +260,13 @@ def test_a_sample_has_the_same_examples_of_each_variant_and_the_same_bytes_each_
     names = [re.findall(rf'id="row-{number}-(\d+)"', text) for number in range(3)]
     assert len(names[0]) == 7
     assert names[0] == names[1] == names[2]
+
+
+def test_variants_may_be_named_in_both_ways_and_come_once(place: Path, tmp_path: Path) -> None:
+    asked = ("synthctx/mdqa_synth:templated_padding", "symbolic_haystack", "symbolic_haystack", "--no-check")
+    ran = synthctx("page", *asked, "--output", tmp_path / "two.html", cwd=place)
+    assert ran.returncode == 0, ran.stderr
+    assert re.findall(r'id="rows-(\d+)"', (tmp_path / "two.html").read_text()) == ["0", "1"]
 
 
 def test_a_page_that_cannot_be_written_says_why(place: Path) -> None:

@@ -21,7 +21,7 @@ class PageOptions(OptionModel):
     split: Literal["train", "validation"] = "train"
     """The split that is shown."""
     sample: Annotated[int, Field(ge=1)] = 1000
-    """Rows of each variant that are shown: all, or a random sample, with the same indices in each variant."""
+    """Rows of each variant that are shown at most: of more, a random sample, with the same indices in each variant."""
     check: bool = True
     """Check the variants first, as `synthctx check` does, and show faults and floors."""
     output: Annotated[Path | None, Parameter(show_default=False)] = None
@@ -52,7 +52,8 @@ def page(
     if file.is_dir() or not file.name:
         raise UsageError(f"--output: expected a file such as {name}.html, got the folder {file}")
     with reached(address.place):
-        found = find_variants(address, list(variants))
+        named = [address.variant, *variants] if address.variant and variants else variants
+        found = find_variants(address, [name for name in dict.fromkeys(named) if name])
         wanted = _wanted(found, options)
         shown = [Shown(one, _examined(one, options) if options.check else None) for one in found]
         with progress_bar("writing", len(wanted) * len(found)) as advance:

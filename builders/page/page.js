@@ -2,7 +2,7 @@
 // The page of a data set. Everything that comes from the data is put into the page as text, never as HTML.
 (() => {
   const CLASSES = ["", "needle", "answer"];
-  const BINS = 10, LISTED = 200, WAIT = 50, HIGH = 0.8;
+  const BINS = 10, LISTED = 200, WAIT = 50, HIGH = 0.8, START = 160;
   const at = (id) => document.getElementById(id);
   const state = { about: null, rows: [], byIndex: [], shown: [], index: 0, needle: -1, marks: [], bins: {}, filters: {}, parsed: false, turn: 0 };
 
@@ -46,6 +46,17 @@
     return kind ? make("mark", { class: CLASSES[kind] }, visible(text)) : visible(text);
   }
 
+  // The pieces of a text. Those of a needle, with its answer, stand in one span, which is jumped to.
+  function written(text) {
+    const found = [];
+    for (const part of text) {
+      const last = found.at(-1);
+      if (part[0] && last?.className === "spot") last.append(piece(part));
+      else found.push(part[0] ? make("span", { class: "spot", tabindex: "-1" }, piece(part)) : piece(part));
+    }
+    return found;
+  }
+
   const share = (number) => `${Math.round(100 * number)} %`;
   const count = (number) => number.toLocaleString("en");
 
@@ -54,7 +65,7 @@
     const head = make("tr", {}, ...names.map((name, i) => make("th", { scope: "col", class: i > 0 && i < 4 ? "number" : null }, name)));
     const body = state.about.variants.map((one, number) => {
       const faults = one.checked ? one.faults.reduce((sum, fault) => sum + fault.count, 0) : "not checked";
-      return make("tr", {}, make("th", { scope: "row" }, one.name), make("td", { class: "number" }, count(state.rows[number].length)),
+      return make("tr", {}, make("th", { scope: "row" }, one.name, make("small", {}, one.says)), make("td", { class: "number" }, count(state.rows[number].length)),
         make("td", { class: "number" }, one.built.max_tokens ? count(one.built.max_tokens) : ""), make("td", { class: "number" }, String(faults)),
         bestRule(one, false), bestRule(one, true));
     });
@@ -125,6 +136,8 @@
     for (const id of ["variant", "beside"]) {
       at(id).append(...state.about.variants.map((one, number) => make("option", { value: number }, one.name)));
     }
+    for (const id of ["hops", "writer"]) at(id).parentNode.hidden = at(id).options.length < 3; // there is nothing to choose
+    at("beside").parentNode.hidden = state.about.variants.length < 2;
   }
 
   function filter() {
@@ -138,11 +151,20 @@
       const name = bar.closest("[data-chart]").dataset.chart, bin = [...bar.parentNode.children].indexOf(bar);
       bar.setAttribute("aria-pressed", String(state.filters[name] === bin));
     });
-    const more = state.shown.length > LISTED ? `; the list has the first ${LISTED}` : "";
-    at("matches").textContent = `${count(state.shown.length)} of ${count(chosen().length)} examples of ${state.about.variants[Number(at("variant").value) || 0].name}${more}`;
-    at("list").replaceChildren(...state.shown.slice(0, LISTED).map((row) =>
-      make("li", {}, make("button", { type: "button", "data-index": row.index, onclick: () => go(row.index) }, `${row.index}  `, visible(row.question)))));
     markCurrent();
+  }
+
+  // The list shows a page of the examples that pass the filters: the one with the example that is shown.
+  function markCurrent() {
+    const here = state.shown.findIndex((row) => row.index === state.index);
+    const first = Math.floor(Math.max(here, 0) / LISTED) * LISTED, shown = state.shown.slice(first, first + LISTED);
+    const part = state.shown.length > LISTED ? `; the list has ${first + 1} to ${first + shown.length} of these` : "";
+    const missing = here < 0 ? `; example ${state.index}, which is shown below, is not among them` : "";
+    at("matches").textContent = `${count(state.shown.length)} of ${count(chosen().length)} examples of ${state.about.variants[Number(at("variant").value) || 0].name}${part}${missing}`;
+    at("list").replaceChildren(...shown.map((row) => make("li", {},
+      make("button", { type: "button", "data-index": row.index, "aria-current": String(row.index === state.index), onclick: () => go(row.index) }, `${row.index}  `, visible(row.question)))));
+    const current = at("list").children[here - first];
+    if (current) at("list").scrollTop = current.offsetTop - at("list").offsetTop - at("list").clientHeight / 2;
   }
 
   function textOf(row) {
@@ -150,13 +172,12 @@
     return row.searched;
   }
 
-  function markCurrent() {
-    document.querySelectorAll("#list button").forEach((one) => one.setAttribute("aria-current", String(Number(one.dataset.index) === state.index)));
-  }
-
   async function go(index) {
     const known = state.byIndex.some((rows) => rows.has(index));
-    if (!known) return;
+    if (!known) {
+      at("number").value = state.index;
+      return;
+    }
     state.index = index;
     state.needle = -1;
     at("number").value = index;
@@ -188,26 +209,30 @@
     }));
     if (turn !== state.turn) return; // another example was chosen meanwhile
     at("contexts").replaceChildren(...made);
-    state.marks = [...at("contexts").querySelectorAll("mark.needle, mark.answer")].filter((mark, i, all) => !i || all[i - 1].nextSibling !== mark);
+    state.marks = [...at("contexts").querySelectorAll(".spot")];
     unfold();
   }
 
   function context(text) {
-    const written = text.documents.map((one, number) => {
+    const documents = text.documents.map((one, number) => {
       const body = make("div", { class: "text" });
-      const fold = make("details", { class: `document ${one.kind}` }, make("summary", {}, `${number + 1}  `, visible(one.text.map((part) => part[1]).join("").slice(0, 120))), body);
+      const start = one.text.map((part) => part[1]).join("").slice(0, START).replace(/\n+/g, " · ");
+      const fold = make("details", { class: `document ${one.kind}` },
+        make("summary", {}, `${one.above.trim() || number + 1} `, make("span", { class: "start" }, visible(start))), body);
       // A document is put into the page when it is unfolded, so that long contexts open at once.
-      fold.addEventListener("toggle", () => { if (fold.open && !body.firstChild) body.append(...one.text.map(piece)); });
-      if (one.kind === "needle") { body.append(...one.text.map(piece)); fold.open = true; }
+      fold.addEventListener("toggle", () => { if (fold.open && !body.firstChild) body.append(...written(one.text)); });
+      if (one.kind === "needle") { body.append(...written(one.text)); fold.open = true; }
       return fold;
     });
-    return [make("div", { class: "text" }, visible(text.before)), ...written, make("div", { class: "text" }, visible(text.after)),
-      make("p", {}, "Answer: ", make("mark", { class: "answer" }, visible(text.answer)))];
+    return [make("div", { class: "text" }, visible(text.before)), ...documents, make("div", { class: "text" }, visible(text.after)),
+      make("p", {}, "Right answer: ", make("strong", {}, visible(text.answer)))];
   }
 
   function unfold() {
     const all = at("unfold").getAttribute("aria-pressed") === "true";
+    at("unfold").textContent = all ? "Fold all" : "Unfold all";
     at("contexts").querySelectorAll("details.document").forEach((one) => { one.open = all || one.classList.contains("needle"); });
+    state.marks[state.needle]?.scrollIntoView({ block: "center" });
   }
 
   function jump() {
@@ -215,7 +240,7 @@
     state.needle = (state.needle + 1) % state.marks.length;
     const mark = state.marks[state.needle];
     state.marks.forEach((one) => one.classList.toggle("found", one === mark));
-    mark.tabIndex = -1;
+    mark.closest("details").open = true;
     mark.scrollIntoView({ block: "center" });
     mark.focus({ preventScroll: true });
   }
@@ -227,6 +252,9 @@
   }
 
   async function changed() {
+    state.filters = {}; // the bars of another variant mean other numbers
+    for (const option of at("beside").options) option.disabled = option.value === at("variant").value;
+    if (at("beside").value === at("variant").value) at("beside").value = "";
     showCharts();
     filter();
     state.needle = -1;
@@ -236,7 +264,7 @@
   const KEYS = {
     ArrowLeft: () => step(-1), ArrowRight: () => step(1), n: jump,
     v: () => { at("variant").value = (Number(at("variant").value) + 1) % state.about.variants.length; changed(); },
-    u: () => at("unfold").click(), "/": () => at("search").focus(),
+    u: () => at("unfold").click(), "/": () => at("search").focus(), g: () => at("number").select(),
   };
 
   function listen() {
@@ -245,7 +273,8 @@
     at("filters").addEventListener("reset", () => setTimeout(() => { state.filters = {}; filter(); }));
     at("previous").addEventListener("click", () => step(-1));
     at("next").addEventListener("click", () => step(1));
-    at("number").addEventListener("change", () => go(Number(at("number").value)));
+    at("number").addEventListener("change", () => go(at("number").value === "" ? NaN : Number(at("number").value)));
+    at("number").addEventListener("keydown", (event) => { if (event.key === "Enter") at("number").blur(); });
     at("variant").addEventListener("change", changed);
     at("beside").addEventListener("change", showContexts);
     at("needle").addEventListener("click", jump);
@@ -273,7 +302,10 @@
     filter();
     listen();
     const first = state.shown[0];
-    if (first) await go(first.index);
+    if (first) {
+      await changed();
+      await go(first.index);
+    }
     document.body.dataset.ready = "true";
   }
 

@@ -16,8 +16,8 @@ from synthctx_data.rules import question_names
 PLAIN, NEEDLE, ANSWER = 0, 1, 2  # kinds of a piece of text
 KINDS = {
     "needle": "holds a needle",
-    "distractor": "distractor: no needle, but a name of the question",
-    "haystack": "haystack: neither",
+    "distractor": "distractor: holds a name of the question, but no needle",
+    "haystack": "haystack: holds neither",
 }
 _SHOWN = 600  # characters of a needle in a summary
 Piece = tuple[int, str]
@@ -64,7 +64,9 @@ def whole_text(row: Mapping[str, Any]) -> dict[str, Any]:
     if not documents:
         return found
     names = [name for name in map(comparable, question_names(row["question"])) if name]
-    end = documents[0]["start"]
+    end = (
+        prompt[: documents[0]["start"]].rstrip("\n").rfind("\n") + 1
+    )  # of what stands before the first document and its heading
     found["before"], found["after"] = prompt[:end], prompt[documents[-1]["end"] :]
     for number, document in enumerate(documents):
         own = [needle for needle in row["needles"] if needle["document"] == number]

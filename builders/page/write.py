@@ -18,6 +18,18 @@ from synthctx_data.seeding import rng
 
 HERE = Path(__file__).resolve().parent
 _TEMPLATE = "page.html.jinja"
+_EXPRESSIONS = {
+    "real": "needles are real passages, with real questions",
+    "grounded": "needles are in a user's passages, about which a language model wrote questions",
+    "llm": "needles are passages that a language model wrote",
+    "templated": "needles are sentences from templates, about made-up subjects",
+    "symbolic": "needles are random keys with random values",
+}
+_CONTEXTS = {
+    "haystack": "among documents of that kind",
+    "limited": "among documents of that kind; only questions that the templates cover",
+    "padding": "among a few sentences that are repeated",
+}
 
 
 @dataclass(frozen=True)
@@ -95,8 +107,26 @@ def _about(title: str, shown: Sequence[Shown], split: str) -> dict[str, Any]:
         "title": title,
         "split": split,
         "version": __version__,
-        "variants": [{"name": one.variant.name, **_manifest(one.variant), **_checked(one.examined)} for one in shown],
+        "variants": [
+            {
+                "name": one.variant.name,
+                "says": _meaning(one.variant.name),
+                **_manifest(one.variant),
+                **_checked(one.examined),
+            }
+            for one in shown
+        ],
     }
+
+
+def _meaning(variant: str) -> str:
+    """What a variant's name says of its needles and of what is around them; empty if it is no name of a cell of the grid."""
+    expression, _, context = variant.partition("_")
+    return (
+        f"{_EXPRESSIONS[expression]}, {_CONTEXTS[context]}"
+        if expression in _EXPRESSIONS and context in _CONTEXTS
+        else ""
+    )
 
 
 def _manifest(variant: BuiltVariant) -> dict[str, Any]:
