@@ -18,9 +18,10 @@ from typing import Any
 
 from builders.carried import Carried, carry, unpack
 from builders.shards import Build, Progress, Shard, keep_shard, shard_bytes, write_shard
-from builders.workers import MOST_LOST, ctrl_c_ignored, end_with_parent, sendable
+from builders.workers import MOST_LOST, ctrl_c_ignored, sendable
 from synthctx_data.errors import BuildError, SynthctxError, UsageError, first_line
 from synthctx_data.places import reached
+from synthctx_data.processes import end_with_parent
 
 _ADDRESS = re.compile(r"(ray://)?(?P<host>[\w.-]+|\[[\da-fA-F:]+\]):(?P<port>\d{1,5})")
 _CONNECT_SECONDS = 90  # for a cluster that answers at its port

@@ -9,12 +9,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from builders.shards import Build, Progress, Shard, write_shard
 from synthctx_data.errors import BuildError
+from synthctx_data.processes import end_with_parent
 
 _TELL_SECONDS = 0.2  # between two messages of a worker about its rows
 _END_SECONDS = 5.0  # that a worker has to remove its unfinished file
@@ -198,15 +199,3 @@ def ctrl_c_ignored() -> Iterator[None]:
     finally:
         for which, handler in before.items():
             signal.signal(which, handler)
-
-
-def end_with_parent() -> None:
-    """Ends this process as soon as the parent has ended."""
-    threading.Thread(target=_end_after_parent, daemon=True).start()
-
-
-def _end_after_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -6,12 +6,10 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from experiments.plans import Whole
 from synthctx_data.command import err
 from synthctx_data.errors import ConflictError
 from synthctx_data.files import write_json
+from synthctx_data.processes import end_with_parent
 from training import run_folder
 
 _TOLD: list[Any] = []  # in a worker, the queue for its progress
@@ -118,14 +117,7 @@ def _follow(told: Any) -> None:
     """Makes a process a worker. It leaves Ctrl-C to the run, ends when the run ends, and puts its progress into `told`."""
     _TOLD.append(told)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    run = multiprocessing.parent_process()
-    assert run is not None
-
-    def watch() -> None:
-        connection.wait([run.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with_parent()
 
 
 def _work(job: Job, logs: Path) -> None:
