@@ -16,7 +16,7 @@ _PARTS = 2  # of a short name, at least
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Answered:
     """The scores of a model on a data set, over all rows, by name; and its answers by row id."""
 
     folder: Path
@@ -41,7 +41,7 @@ class Changed:
 class Found:
     """All results, in the order of their folders. runs: what run.json says of each folder, by its path."""
 
-    evaluations: list[Evaluation] = field(default_factory=list)
+    evaluations: list[Answered] = field(default_factory=list)
     heads: list[tuple[Path, HeadScores]] = field(default_factory=list)
     knockouts: list[Changed] = field(default_factory=list)
     patches: list[Changed] = field(default_factory=list)
@@ -96,7 +96,7 @@ def _evaluation(found: Found, file: Path) -> None:
         return
     scores = {name: Mean(**one) for name, one in json.loads(file.read_text())["all"]["all"].items()}
     answers = read_predictions(file.parent / PREDICTIONS)
-    found.evaluations.append(Evaluation(file.parent, _model(run), str(run["data"]["address"]), scores, answers))
+    found.evaluations.append(Answered(file.parent, _model(run), str(run["data"]["address"]), scores, answers))
 
 
 def _heads(found: Found, file: Path) -> None:
@@ -137,9 +137,9 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
     return {name: name for name in parts}
 
 
-def by_data(evaluations: Iterable[Evaluation]) -> dict[str, list[Evaluation]]:
+def by_data(evaluations: Iterable[Answered]) -> dict[str, list[Answered]]:
     """The evaluations on each data set, in order."""
-    sets: dict[str, list[Evaluation]] = {}
+    sets: dict[str, list[Answered]] = {}
     for one in evaluations:
         sets.setdefault(one.data, []).append(one)
     return sets

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from analysis.figures import curves, scatter
 from analysis.heads import HeadScores
-from analysis.reporting.collect import Changed, Evaluation, Found, by_data, short_names
+from analysis.reporting.collect import Answered, Changed, Found, by_data, short_names
 from analysis.reporting.head_map import head_map
 from synthctx_data import __version__
 from synthctx_data.files import whole
@@ -244,7 +244,7 @@ def _options(run: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _rows(one: Evaluation) -> int:
+def _rows(one: Answered) -> int:
     return next(iter(one.scores.values())).rows
 
 

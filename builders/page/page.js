@@ -251,12 +251,17 @@
     go(order[here < 0 ? 0 : (here + by + order.length) % order.length]);
   }
 
-  async function changed() {
+  // Shows charts and list of the variant that is chosen.
+  function choose() {
     state.filters = {}; // the bars of another variant mean other numbers
     for (const option of at("beside").options) option.disabled = option.value === at("variant").value;
     if (at("beside").value === at("variant").value) at("beside").value = "";
     showCharts();
     filter();
+  }
+
+  async function changed() {
+    choose();
     state.needle = -1;
     await showContexts();
   }
@@ -298,14 +303,10 @@
     state.byIndex = state.rows.map((rows) => new Map(rows.map((row) => [row.index, row])));
     fillChoices();
     showVariants();
-    showCharts();
-    filter();
+    choose();
     listen();
     const first = state.shown[0];
-    if (first) {
-      await changed();
-      await go(first.index);
-    }
+    if (first) await go(first.index);
     document.body.dataset.ready = "true";
   }
 
