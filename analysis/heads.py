@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Scores = NDArray[np.float32]
 Head = tuple[int, int]  # layer, head
 SCORES_FILE = "heads.safetensors"
+TRACE = "trace.json"  # where heads look, from analysis/trace.py
 ATLAS = Path(__file__).resolve().parent / "atlas"  # scores of the heads of some models: MODEL/SCORE/TOKENS.safetensors
 _ATLAS = "atlas:"
 _LEVEL = 0.95

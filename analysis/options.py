@@ -135,6 +135,27 @@ class PreferencesOptions(AnswersOptions):
         return {**super().decisive(), **self.model_dump(include={"mode", "phase"})}
 
 
+class TraceOptions(AnswersOptions):
+    """The options of traces of attention."""
+
+    heads: Annotated[Name, _HEADS]
+    """The folder (or file) of the heads' scores, from analysis/detect.py, or an entry of the atlas."""
+    top: Annotated[Positive, Field(le=20), _HEADS] = 5
+    """How many of the highest heads are traced."""
+    rows: Annotated[list[Name], SEVERAL, Parameter(show_default=False), DATA_PANEL] = []
+    """The rows, by id or by number (from 0). Default: the first --limit."""
+    limit: Annotated[Positive | None, DATA_PANEL] = None
+    """Rows to trace. Default: 4, or all --rows."""
+    output: Annotated[Folder | None, DATA_PANEL] = None
+    """The folder of traces and answers. Default: traces/MODEL/DATA_SPLIT."""
+
+    @model_validator(mode="after")
+    def _names_rows_once(self) -> Self:
+        if self.rows and self.limit is not None:
+            raise UsageError("--rows, --limit: expected one of them, got both")
+        return self
+
+
 class ConditionOptions(AnswersOptions):
     """The options that all experiments with answers under several conditions share."""
 

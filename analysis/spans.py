@@ -57,10 +57,9 @@ def tokens_of(tokenizer: Tokenizer, row: dict[str, Any], span: Span = "needle") 
             f"{row['id']}: expected a row with documents, and this is a chat; score heads on another split"
         )
     end_of_answer(tokenizer)
-    encoded, text, prompt = encode(tokenizer, row), render_row(tokenizer, row), render_prompt(tokenizer, row)
-    edges = np.array(tokenize(tokenizer, text, return_offsets_mapping=True)["offset_mapping"])
+    encoded, prompt = encode(tokenizer, row), render_prompt(tokenizer, row)
+    text, edges, start = _rendered(tokenizer, row)
     message, answer = row["prompt"][0]["content"], row["completion"][0]["content"]
-    start = _find(text, message.strip(), 0, row["id"]) - (len(message) - len(message.lstrip()))
     answered = _find(text, answer.strip(), len(prompt), row["id"]) + len(answer.strip())
     stated = len(answer_of(answer.strip()))
     asked = _find(message, row["question"], row["documents"][-1]["end"], row["id"])
@@ -84,6 +83,29 @@ def tokens_of(tokenizer: Tokenizer, row: dict[str, Any], span: Span = "needle") 
             f"{row['id']}: expected an answer and needles that have tokens, and this tokenizer has none for some of them"
         )
     return found
+
+
+def characters_of(tokenizer: Tokenizer, row: dict[str, Any]) -> tuple[list[tuple[int, ...]], list[str]]:
+    """The characters of the user's message that each token of a row covers, as (start, end), and the text of each token.
+
+    A token outside the message, such as one of the chat template, covers none: (). The tokens are those of `tokens_of`.
+    """
+    text, edges, start = _rendered(tokenizer, row)
+    size = len(row["prompt"][0]["content"])
+    covered: list[tuple[int, ...]] = [
+        (max(first - start, 0), min(last - start, size))
+        if first < last and start < last and first < start + size
+        else ()
+        for first, last in edges.tolist()
+    ]
+    return covered, [text[first:last] for first, last in edges.tolist()]
+
+
+def _rendered(tokenizer: Tokenizer, row: dict[str, Any]) -> tuple[str, NDArray[np.int64], int]:
+    """The text of a row's training sequence, the characters (token, 2) of its tokens, and the first character of the user's message."""
+    text, message = render_row(tokenizer, row), row["prompt"][0]["content"]
+    edges = np.array(tokenize(tokenizer, text, return_offsets_mapping=True)["offset_mapping"])
+    return text, edges, _find(text, message.strip(), 0, row["id"]) - (len(message) - len(message.lstrip()))
 
 
 def _characters(message: str, row: dict[str, Any], needle: dict[str, int], span: Span) -> tuple[int, int]:

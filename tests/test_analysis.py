@@ -13,6 +13,7 @@ from analysis.engine.detect import find_heads
 from analysis.engine.knockout import knock_out
 from analysis.engine.patch import patch_heads
 from analysis.engine.rank import rank_data
+from analysis.engine.trace import on_needles
 from analysis.heads import HeadScores
 from analysis.options import DetectOptions, KnockoutOptions, PatchOptions, RankOptions
 from synthctx_data.errors import ConflictError, UsageError
@@ -178,6 +179,24 @@ def test_without_its_heads_it_answers_nothing(place: Path) -> None:
     assert knock_out(KnockoutOptions(**options, exclude_layers=[0])) == found
     assert {path: path.stat().st_mtime_ns for path in (place / "knockout").glob("*/predictions.jsonl")} == before
     assert (place / "knockout" / "knockout.svg").exists()
+
+
+def test_traces_show_that_its_heads_look_at_the_needle(place: Path) -> None:
+    asked = ("--adapter", "runs/learnt", "--data", DATA, "--heads", HEADS, "--top", 3, "--output", "traced")
+    asked = (*asked, "--rows", "1", DATA.partition("/")[2].replace(":", "/") + "/validation/000003")
+    ran = call(script("analysis/trace.py"), *asked, cwd=place)
+    assert ran.returncode == 0, ran.stderr
+    file = place / "traced" / "trace.json"
+    content = file.read_bytes()
+    found = json.loads(content)
+    assert [row["id"][-6:] for row in found["rows"]] == ["000001", "000003"]
+    assert on_needles(found["rows"], "right", 0) > 0.5
+    file.write_text(json.dumps({**found, "rows": found["rows"][1:]}))  # as a kill after one row leaves it
+    for _ in range(2):
+        ran = call(script("analysis/trace.py"), *asked, cwd=place)
+        assert (ran.returncode, file.read_bytes()) == (0, content)
+    ran = call(script("analysis/report.py"), "traced", "--output", "traced.html", cwd=place)
+    assert "Where heads look" in (place / "traced.html").read_text()
 
 
 @pytest.mark.parametrize("mode", ["mean", "edge", pytest.param("uniform", marks=pytest.mark.slow)])

@@ -37,9 +37,16 @@ class ConditionAnswers:
     Raises: UsageError if model or data cannot be loaded; ConflictError if the folder holds the answers of another experiment.
     """
 
-    def __init__(self, options: AnswersOptions, output: Path, run: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        options: AnswersOptions,
+        output: Path,
+        run: Mapping[str, Any],
+        choose: Callable[[Iterable[_Row]], Iterable[_Row]] = iter,
+    ) -> None:
         self.options, self.output = options, output
-        self.rows: list[_Row] = list(load_rows(parse_variant_address(options.data), options.split, options.limit))
+        rows = load_rows(parse_variant_address(options.data), options.split, options.limit)
+        self.rows: list[_Row] = list(choose(rows))
         self.run = {**options.decisive(), **identify(options), **run}
         run_folder.is_finished(output, self.run, holding=f"*/{PREDICTIONS}")
 
@@ -79,8 +86,8 @@ class ConditionAnswers:
 
     def finish(self, name: str, found: Mapping[str, Any]) -> None:
         """Writes the results as JSON into the folder, and records that the experiment is finished."""
-        run_folder.record(self.output, self.run, finished=True)
         write_json(self.output / name, found)
+        run_folder.record(self.output, self.run, finished=True)
 
     def require_shape(self, heads: HeadScores, flag: str) -> None:
         """Raises: UsageError if the scores have other numbers of layers and heads than the model."""

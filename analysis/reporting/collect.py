@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from analysis.heads import SCORES_FILE, HeadScores
+from analysis.heads import SCORES_FILE, TRACE, HeadScores
 from synthctx_data.errors import DatasetError, UsageError, first_line
 from training import run_folder
 from training.answer_scores import Mean
@@ -38,6 +38,17 @@ class Changed:
 
 
 @dataclass(frozen=True)
+class Traced:
+    """Where heads of a model, named "LAYER-HEAD", look in rows of a data set: what analysis/trace.py found."""
+
+    folder: Path
+    model: str
+    data: str
+    heads: list[str]
+    rows: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
 class Found:
     """All results, in the order of their folders. runs: what run.json says of each folder, by its path."""
 
@@ -46,12 +57,13 @@ class Found:
     knockouts: list[Changed] = field(default_factory=list)
     patches: list[Changed] = field(default_factory=list)
     comparisons: list[tuple[Path, dict[str, Any]]] = field(default_factory=list)
+    traces: list[Traced] = field(default_factory=list)
     runs: dict[Path, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
         """True if there is no result."""
-        return not (self.evaluations or self.heads or self.knockouts or self.patches or self.comparisons)
+        return not any((self.evaluations, self.heads, self.knockouts, self.patches, self.comparisons, self.traces))
 
 
 def collect(folders: Sequence[Path]) -> Found:
@@ -123,6 +135,14 @@ def _comparison(found: Found, file: Path) -> None:
     found.comparisons.append((file.parent, json.loads(file.read_text())))
 
 
+def _trace(found: Found, file: Path) -> None:
+    run, read = _run(found, file), json.loads(file.read_text(encoding="utf-8"))
+    if run is not None:
+        found.traces.append(
+            Traced(file.parent, _model(run), str(run["data"]["address"]), list(read["heads"]), list(read["rows"]))
+        )
+
+
 def _model(run: dict[str, Any]) -> str:
     return str(run.get("adapter") or run.get("model") or run.get("endpoint"))
 
@@ -151,4 +171,5 @@ _KINDS: dict[str, Callable[[Found, Path], None]] = {
     "knockout.json": _knockout,
     "patch.json": _patch,
     "compare.json": _comparison,
+    TRACE: _trace,
 }

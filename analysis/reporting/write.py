@@ -1,27 +1,25 @@
 """Writes the report: tables and figures of what was found, each figure also as SVG and as data."""
 
-import base64
-import csv
-import io
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
-
 from analysis.figures import curves, scatter
 from analysis.heads import HeadScores
 from analysis.reporting.collect import Answered, Changed, Found, by_data, short_names
+from analysis.reporting.findings import findings
 from analysis.reporting.head_map import head_map
+from analysis.reporting.looks import looks
+from analysis.reporting.parts import Part, Section, Table
 from synthctx_data import __version__
 from synthctx_data.files import whole
+from synthctx_data.pages import rendered
 from training.answer_scores import Mean
 from training.plots import Size, bars, bars_size, saved
 
-_TEMPLATE = "report.html.jinja"
+_HERE = Path(__file__).parent
 _TOP = 10  # heads that a table shows
 _EXAMPLES = 8  # answers of several models to the same rows
 _THRESHOLD = "recall@"  # how the names of recalls begin in a comparison
@@ -38,56 +36,16 @@ _CONTROLS = {
 }
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table: the names of its columns, and its rows."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[object]]
-
-    def csv(self) -> str:
-        """The table as CSV, in an address that holds it."""
-        text = io.StringIO()
-        csv.writer(text).writerows([self.columns, *self.rows])
-        return _address("text/csv", text.getvalue())
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a section: a title, a figure (SVG; "" if there is none) and its address, what the figure shows, and tables.
-
-    inline: True if the figure stands in the page itself, so that its cells can be pointed at.
-    """
-
-    title: str
-    figure: str = ""
-    alt: str = ""
-    inline: bool = False
-    tables: Sequence[Table] = ()
-    note: str = ""
-
-    @property
-    def svg(self) -> str:
-        """The figure, in an address that holds it."""
-        return _address("image/svg+xml", self.figure)
-
-
-@dataclass(frozen=True)
-class Section:
-    """A section of the report."""
-
-    name: str
-    title: str
-    says: str
-    parts: list[Part] = field(default_factory=list)
-
-
 def write_report(found: Found, file: Path, title: str) -> Path:
     """The file of the report, whole or absent."""
-    sections = [make(found) for make in (_evaluations, _heads, _recall, _knockouts, _patches, _differences, _runs)]
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-    page = environment.get_template(_TEMPLATE).render(
-        title=title, version=__version__, sections=[one for one in sections if one.parts]
+    makers = (findings, _evaluations, _heads, _recall, _knockouts, _patches, _differences, looks, _runs)
+    sections = [section for make in makers if (section := make(found)).parts or section.points]
+    page = rendered(
+        _HERE / "report.html.jinja",
+        title=title,
+        version=__version__,
+        sections=sections,
+        script=(_HERE / "looks.js").read_text(encoding="utf-8") if found.traces else "",
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     with whole(file) as aside:
@@ -225,7 +183,10 @@ def _differences(found: Found) -> Section:
         if told:
             rows = [[key, *(one.answers[key].strip() for one in models)] for key in told]
             parts.append(Part(data, tables=[Table(["row", *short_names(one.model for one in models).values()], rows)]))
-    says = f"Rows on which models differ most, at most {_EXAMPLES} of each data set. They were not drawn at random."
+    says = (
+        f"Rows on which models differ most, at most {_EXAMPLES} of each data set. They were not drawn at random. "
+        "python analysis/trace.py --rows traces where heads look in a row, and a report of its folder draws it."
+    )
     return Section("differences", "Where models differ", says, parts)
 
 
@@ -258,7 +219,3 @@ def _drawn(size: Size, draw: Callable[..., object], *values: object) -> str:
         with saved(Path(folder) / "figure", size) as axes:
             draw(*values, axes)
         return (Path(folder) / "figure.svg").read_text(encoding="utf-8")
-
-
-def _address(kind: str, text: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(text.encode()).decode('ascii')}"

@@ -1,6 +1,7 @@
 "use strict";
 // The page of a data set. Everything that comes from the data is put into the page as text, never as HTML.
 (() => {
+  const { make, visible } = globalThis.dom;
   const CLASSES = ["", "needle", "answer"];
   const BINS = 10, LISTED = 200, WAIT = 50, HIGH = 0.8, START = 160;
   const at = (id) => document.getElementById(id);
@@ -16,30 +17,6 @@
   async function packed(id) {
     while (!at(id) && !state.parsed) await new Promise((done) => setTimeout(done, WAIT));
     return at(id) ? unpack(at(id).textContent) : null;
-  }
-
-  function make(tag, options = {}, ...inside) {
-    const made = document.createElement(tag);
-    for (const [name, value] of Object.entries(options)) {
-      if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-      else if (value !== null && value !== undefined) made.setAttribute(name, value);
-    }
-    made.append(...inside);
-    return made;
-  }
-
-  // Characters that would be invisible, or turn the text round, are shown by their number.
-  const ODD = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
-  function visible(text) {
-    const found = document.createDocumentFragment();
-    let last = 0;
-    for (const match of text.matchAll(ODD)) {
-      const number = match[0].codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
-      found.append(text.slice(last, match.index), make("span", { class: "odd" }, `U+${number}`));
-      last = match.index + match[0].length;
-    }
-    found.append(text.slice(last));
-    return found;
   }
 
   function piece([kind, text]) {

@@ -7,17 +7,15 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from jinja2 import Environment, FileSystemLoader
-
 from builders.page.rows import KINDS, numbered, packed, summary, whole_text
 from synthctx_data import __version__
 from synthctx_data.dataset import BuiltVariant
 from synthctx_data.examine import Examined
 from synthctx_data.files import whole
+from synthctx_data.pages import rendered
 from synthctx_data.seeding import rng
 
 HERE = Path(__file__).resolve().parent
-_TEMPLATE = "page.html.jinja"
 _EXPRESSIONS = {
     "real": "needles are real passages, with real questions",
     "grounded": "needles are in a user's passages, about which a language model wrote questions",
@@ -51,18 +49,14 @@ def write_page(
     title: str, shown: Sequence[Shown], split: str, wanted: Sequence[int], file: Path, advance: Callable[[int], object]
 ) -> Path:
     """The file of the page, whole or absent. `advance` is called with the number of further rows that were written."""
-    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, keep_trailing_newline=True)
-    head, tail = (
-        environment.get_template(_TEMPLATE)
-        .render(
-            title=title,
-            css=(HERE / "page.css").read_text(encoding="utf-8"),
-            script=(HERE / "page.js").read_text(encoding="utf-8"),
-            about=packed(_about(title, shown, split)),
-            kinds=KINDS,
-        )
-        .split("<!-- rows -->")
-    )
+    head, tail = rendered(
+        HERE / "page.html.jinja",
+        title=title,
+        css=(HERE / "page.css").read_text(encoding="utf-8"),
+        script=(HERE / "page.js").read_text(encoding="utf-8"),
+        about=packed(_about(title, shown, split)),
+        kinds=KINDS,
+    ).split("<!-- rows -->")
     file.parent.mkdir(parents=True, exist_ok=True)
     with (
         whole(file) as aside,
