@@ -21,7 +21,7 @@ from builders.shards import Build, Progress, Shard, keep_shard, shard_bytes, wri
 from builders.workers import MOST_LOST, ctrl_c_ignored, sendable
 from synthctx_data.errors import BuildError, SynthctxError, UsageError, first_line
 from synthctx_data.places import reached
-from synthctx_data.processes import end_with_parent
+from synthctx_data.processes import begin_work
 
 _ADDRESS = re.compile(r"(ray://)?(?P<host>[\w.-]+|\[[\da-fA-F:]+\]):(?P<port>\d{1,5})")
 _CONNECT_SECONDS = 90  # for a cluster that answers at its port
@@ -94,7 +94,7 @@ def _unanswered(host: str, port: int) -> str:
 
 def _drive(build: Build, shards: list[Shard], address: str, pipe: Connection) -> None:
     """In the process of Ray: tells the parent of rows that are written, then None; or of the error that ended it."""
-    end_with_parent()
+    begin_work()
     if not os.environ.get("SYNTHCTX_TRACEBACK"):
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 1)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
+from builders import TASKS, find_task
 from builders.build import is_built
 from builders.examples import Examples
 from builders.parts import parse_part
@@ -16,11 +17,12 @@ from builders.writing.run import expression_of
 from synthctx_data.command import processes
 from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.files import Place
-from synthctx_data.option_model import OptionModel, panel
+from synthctx_data.option_model import OptionModel, flag, panel
 from synthctx_data.options import Options
 from synthctx_data.places import at, is_remote
 from synthctx_data.task import Task
 
+ALL = "all"  # in place of names: every variant that the options suffice for
 _PANEL = panel("Where and how", 6)
 
 
@@ -106,6 +108,35 @@ def plan_builds(task: Task, variants: Sequence[str], options: Options, where: Ru
         build = Build(task.name, variant, mine, folder / task.name, where.shards)
         planned.append(PlannedBuild(task, build, Examples(task, variant, mine)))
     return planned
+
+
+def plan_named(words: Sequence[str], options: Options, where: RunOptions) -> list[PlannedBuild]:
+    """The planned builds that words name: tasks, and then variants of each of them, or "all", the variants that the options suffice for.
+
+    Raises: SynthctxError for a word that names neither, and for an option or a corpus that cannot be used.
+    """
+    count = next((i for i, word in enumerate(words) if word not in TASKS), len(words))
+    tasks, variants = [find_task(word) for word in words[: max(count, 1)]], words[max(count, 1) :]
+    if not variants:
+        raise UsageError(
+            f"VARIANTS: expected variants of {tasks[-1].name} behind it, such as symbolic_haystack, or all; got none"
+        )
+    planned: list[PlannedBuild] = []
+    for task in dict.fromkeys(tasks):
+        planned += plan_builds(task, _named(task, variants, options), options, where)
+    return planned
+
+
+def _named(task: Task, variants: Sequence[str], options: Options) -> Sequence[str]:
+    if ALL not in variants:
+        return variants
+    if len(variants) > 1:
+        raise UsageError(f"VARIANTS: expected {ALL} or names of variants, got both")
+    possible = task.possible(options)
+    if not possible:
+        flags = " and ".join(map(flag, options.changed()))
+        raise UsageError(f"VARIANTS: expected a variant of {task.name} that reads {flags}, and there is none")
+    return possible
 
 
 def _output(text: str) -> Place:

@@ -42,6 +42,7 @@ class RealQuestions(ConceptExpression):
     name = "real"
     reads = CORPUS_OPTIONS
     needs = "--corpus: questions with gold passages"
+    needed = frozenset({"corpus"})
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)

@@ -14,6 +14,7 @@ from builders.examples import Examples
 from synthctx_data.errors import ConflictError
 from synthctx_data.example import Example
 from synthctx_data.files import Place, whole
+from synthctx_data.log import LOG
 from synthctx_data.manifest import DRAFT, MANIFEST
 from synthctx_data.options import Options
 from synthctx_data.places import is_remote
@@ -139,8 +140,10 @@ def _require_corpus(build: Build) -> None:
 
 def write_shard(build: Build, shard: Shard, progress: Progress) -> None:
     """Writes one shard into the staging folder. `progress` is called with the number of further examples that are made."""
+    LOG.debug("writes %s: %d rows", build.staging / shard.name, shard.rows)
     with whole(build.staging / shard.name) as aside, aside.open("wb") as file:
         _write(build, shard, file, progress)
+    LOG.info("wrote %s", build.staging / shard.name)
 
 
 def shard_bytes(build: Build, shard: Shard) -> bytes:

@@ -15,7 +15,8 @@ from multiprocessing.context import SpawnProcess
 
 from builders.shards import Build, Progress, Shard, write_shard
 from synthctx_data.errors import BuildError
-from synthctx_data.processes import end_with_parent
+from synthctx_data.log import LOG
+from synthctx_data.processes import begin_work
 
 _TELL_SECONDS = 0.2  # between two messages of a worker about its rows
 _END_SECONDS = 5.0  # that a worker has to remove its unfinished file
@@ -124,6 +125,9 @@ class _Crew:
                 f"{_ended(member.process.exitcode)}); is there enough memory? Lower --workers, or raise --shards, and call again: "
                 "what is done is kept"
             )
+        LOG.warning(
+            "a worker ended %s; another one writes %s again", _ended(member.process.exitcode), member.shard.name
+        )
         self._count(member, -member.rows)
         self.shards.appendleft(member.shard)
         self.start(1)
@@ -137,7 +141,7 @@ def _ended(code: int | None) -> str:
 
 def _work(build: Build, pipe: Connection) -> None:
     """Writes the shards that come through the pipe, and tells of their rows. A shard None is the end."""
-    end_with_parent()
+    begin_work()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     teller = _Teller(pipe)
     try:

@@ -20,7 +20,7 @@ from experiments.plans import Whole
 from synthctx_data.command import err
 from synthctx_data.errors import ConflictError
 from synthctx_data.files import write_json
-from synthctx_data.processes import end_with_parent
+from synthctx_data.processes import begin_work
 from training import run_folder
 
 _TOLD: list[Any] = []  # in a worker, the queue for its progress
@@ -117,7 +117,7 @@ def _follow(told: Any) -> None:
     """Makes a process a worker. It leaves Ctrl-C to the run, ends when the run ends, and puts its progress into `told`."""
     _TOLD.append(told)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+    begin_work()
 
 
 def _work(job: Job, logs: Path) -> None:

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from synthctx_data.errors import SynthctxError, UsageError
 from synthctx_data.files import expanded, read_yaml
+from synthctx_data.log import LOG, start_log
 from synthctx_data.option_model import OptionModel, panel
 from synthctx_data.shown import SafeConsole, hidden, require_environment, visible
 
@@ -34,10 +35,11 @@ PROGRESS_COLUMNS = (
     MofNCompleteColumn(),
     TimeRemainingColumn(),
 )
-SILENCE = 30  # seconds between lines of progress where there is no terminal
+SILENCE = 60  # seconds between lines of progress where there is no terminal
 _LONGEST = 1500  # characters of a message: some repeat what was given
 _ended_by: list[int] = []  # signals other than that of Ctrl-C
 
+AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON, in place of a table.")]
 OptionsFile = Annotated[
     Path | None,
     Parameter(help="A YAML file of these options. A flag counts before it."),
@@ -95,6 +97,8 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
         signal.signal(signal.SIGTERM, _terminate)
     try:
         require_environment()
+        start_log()
+        LOG.info("%s %s", app.name[0], shlex.join(given))
         code = app(given, exit_on_error=False, print_error=False, result_action="return_value")
     except BaseException as error:
         if isinstance(error, SystemExit) or os.environ.get("SYNTHCTX_TRACEBACK"):
@@ -169,7 +173,7 @@ def processes(workers: int | None) -> int:
 def progress_bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """A context that shows progress. It gives a function, to be called with the number of further rows that are done.
 
-    A terminal shows a bar that disappears at the end. Elsewhere a line is printed at most every 30 seconds.
+    A terminal shows a bar that disappears at the end. Elsewhere a line is printed at most every minute.
     """
     done, said = 0, time.monotonic()
     with Progress(*PROGRESS_COLUMNS, console=err, transient=True, disable=not err.is_terminal) as bar:

@@ -13,7 +13,7 @@ from synthctx_data.dataset import BuiltVariant, Piece
 from synthctx_data.errors import DatasetError
 from synthctx_data.manifest import MIXED, Manifest, sizes_in, stands_out
 from synthctx_data.options import UNIFORM, parse_depth
-from synthctx_data.processes import end_with_parent
+from synthctx_data.processes import begin_work
 from synthctx_data.row_checks import Expected, RowFindings, check_row
 from synthctx_data.survey import RowFacts, Survey, facts_of
 from synthctx_data.tokens import load_counter
@@ -157,7 +157,7 @@ _look: _Look | None = None  # in a worker
 def _start(look: _Look) -> None:
     global _look  # noqa: PLW0603  # a pool can pass it on in no other way
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone answers Ctrl-C
-    end_with_parent()
+    begin_work()
     _look = look.prepared()
 
 

@@ -4,9 +4,12 @@ import os
 import threading
 from multiprocessing import parent_process
 
+from synthctx_data.log import start_log
 
-def end_with_parent() -> None:
-    """Makes this process end as soon as its parent has ended, however that ended."""
+
+def begin_work() -> None:
+    """Begins a worker process: it ends as soon as its parent has ended, however that ended, and logs as its parent does."""
+    start_log()
     threading.Thread(target=_end_after_parent, daemon=True).start()
 
 

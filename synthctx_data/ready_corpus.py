@@ -28,6 +28,7 @@ from synthctx_data.errors import CorpusError
 from synthctx_data.example import Document
 from synthctx_data.files import expanded, parse_json, whole_folder, write_json
 from synthctx_data.layout import Layout
+from synthctx_data.log import LOG
 from synthctx_data.places import cache_folder, here
 from synthctx_data.prompts import ROOT
 
@@ -96,7 +97,9 @@ def _kept(root: Path, key: str, layout: Layout, specs: Sequence[str], text_colum
     """The corpus that is kept under this key. It is made now, if it is not there."""
     folder = root / key
     with FileLock(root / f"{key}.lock"):
-        if not folder.is_dir():
+        is_new = not folder.is_dir()
+        LOG.info("corpus %s: %s %s", ", ".join(specs), "read now, and kept in" if is_new else "taken from", folder)
+        if is_new:
             _remove_old(root, key)
             _make(folder, layout, specs, text_column, in_sections)
             if _key(layout, specs, text_column, in_sections) != key:

@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
+from synthctx_data.log import LOG
+
 T = TypeVar("T")
 
 
@@ -32,4 +34,14 @@ def _each(waits: Sequence[float]) -> Callable[[RetryCallState], float]:
 
 
 def _rules(waits: Sequence[float], passing: Callable[[BaseException], bool]) -> dict[str, Any]:
-    return {"retry": retry_if_exception(passing), "stop": stop_after_attempt(len(waits) + 1), "reraise": True}
+    return {
+        "retry": retry_if_exception(passing),
+        "stop": stop_after_attempt(len(waits) + 1),
+        "reraise": True,
+        "before_sleep": _log,
+    }
+
+
+def _log(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    LOG.info("attempt %d failed, and is made again: %s", state.attempt_number, error)

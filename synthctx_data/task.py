@@ -9,7 +9,7 @@ from synthctx_data.errors import UsageError
 from synthctx_data.example import Concept, Page
 from synthctx_data.files import Place
 from synthctx_data.layout import Layout
-from synthctx_data.options import CORPUS_OPTIONS, PADDING_OPTIONS, Options
+from synthctx_data.options import COMMON, CORPUS_OPTIONS, PADDING_OPTIONS, Options
 from synthctx_data.seeding import Stream, rng
 from synthctx_data.world.padding import padding
 
@@ -48,6 +48,7 @@ class ConceptExpression(ABC):
     reads: the options that this expression reads, besides those that every variant reads.
     haystack_reads: the options that its haystack reads besides.
     needs: the things that a user must give, in words; empty if there are none.
+    needed: the options by which they are given, for as many rows as are asked for.
     license: the licence of its needles, as Hubs name it.
     """
 
@@ -55,6 +56,7 @@ class ConceptExpression(ABC):
     reads: ClassVar[frozenset[str]] = frozenset()
     haystack_reads: ClassVar[frozenset[str]] = CORPUS_OPTIONS
     needs: ClassVar[str] = ""
+    needed: ClassVar[frozenset[str]] = frozenset()
     license: ClassVar[str] = "apache-2.0"
 
     def __init__(self, setting: Setting) -> None:
@@ -153,6 +155,15 @@ class Task:
         if name not in self.variants:
             raise UsageError(f"{self.name} has no variant {name!r}; expected one of {', '.join(self.variants)}")
         return self.variants[name]
+
+    def possible(self, options: Options) -> list[str]:
+        """The variants that can be built with these options: what they need is given, and they read all that is given."""
+        given = options.changed().keys()
+        return [
+            name
+            for name, variant in self.variants.items()
+            if variant.expression.needed <= given and given - COMMON <= variant.reads
+        ]
 
     def sizes(self, options: Options) -> dict[str, int]:
         """The number of examples of each split. A split without examples is left out."""

@@ -16,7 +16,7 @@ from builders.versions import versions
 from builders.writing.sample import SIZES as SAMPLE_SIZES
 from synthctx_data import __version__
 from synthctx_data.dataset import find_variants, parse_address
-from tests.commands import synthctx
+from tests.commands import process, synthctx
 from tests.conftest import CORPUS
 from tests.hub import TOKEN, hub_server
 
@@ -111,6 +111,48 @@ def test_tables_come_as_json_too(built: Path) -> None:
     for one in found.values():
         assert (one["ok"], one["faults"]) == (True, {})
         assert all(split["hash"] in table for split in one["splits"].values())
+
+
+def test_a_plan_comes_as_json_too(built: Path) -> None:
+    ran = synthctx("plan", "mdqa_synth", "symbolic_haystack", *SMALL, "--json", cwd=built)
+    (one,) = json.loads(ran.stdout)["variants"]
+    assert one["rows"] == {"train": 8, "validation": 3}
+    assert {"1", "16", "128"} <= one["seconds"].keys()
+    assert sum(call["rows"] for call in one["took"]) == 11  # of the build
+    ran = synthctx(
+        "plan", "mdqa_synth", "llm_padding", *SMALL, "--model", "m", "--store", "s.sqlite", "--json", cwd=built
+    )
+    found = json.loads(ran.stdout)
+    assert found["variants"][0]["forecast"] is None
+    assert {one["kind"]: one["requests"] for one in found["requests"]}["mdqa_synth/needle"] == 11
+    assert all(one["usd"] is None for one in found["requests"])  # nobody knows the price
+
+
+def test_all_is_what_the_options_suffice_for(tmp_path: Path) -> None:
+    small = ("--max-tokens", 1024, "--train", 2, "--validation", 0, "--workers", 1)
+    ran = synthctx("build", "mdqa_synth", "summhay_synth", "all", *small, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    made_up = {"templated_haystack", "templated_padding", "symbolic_haystack", "symbolic_padding"}
+    for task in ("mdqa_synth", "summhay_synth"):
+        assert {one.name for one in find_variants(parse_address(str(tmp_path / "synthctx" / task)))} == made_up
+        assert f'load_dataset("synthctx/{task}", "templated_haystack")' in ran.stdout
+    ran = synthctx("build", "mdqa_synth", "all", *small, "--corpus", CORPUS, "--output", "mine", cwd=tmp_path)
+    mine = {"real_haystack", "real_limited", "templated_haystack", "symbolic_haystack"}
+    assert {one.name for one in find_variants(parse_address(str(tmp_path / "mine" / "mdqa_synth")))} == mine
+    assert "all leaves out grounded_haystack" in ran.stderr
+
+
+def test_the_log_tells_of_workers_and_no_secrets(tmp_path: Path) -> None:
+    small = ("--max-tokens", 512, "--train", 4, "--validation", 2, "--workers", 2)
+    command = ("-m", "builders", "build", "mdqa_synth", "symbolic_padding", *small, "--output")
+    secret = {"HF_TOKEN": "hf_abcdefghij"}
+    said = process(*command, "hf_abcdefghij", cwd=tmp_path, SYNTHCTX_LOG="info", **secret).stderr
+    wrote = re.findall(r"(?m)^\S+ \S+ (\d+) INFO wrote .*parquet$", said)
+    assert len(wrote) == 2
+    assert re.search(r"(?m)^\S+ \S+ (\d+) INFO synthctx build ", said)[1] not in wrote  # workers wrote it
+    assert "***" in said
+    assert "hf_abcdefghij" not in said
+    assert process(*command, "silent", cwd=tmp_path, **secret).stderr == ""
 
 
 def test_a_report_of_a_fault_names_versions() -> None:
@@ -288,6 +330,9 @@ def test_answers_are_listed_and_go_out_and_in(tmp_path: Path) -> None:
     )
     listed = synthctx("answers", "list", "a.sqlite", cwd=tmp_path).stdout
     assert re.search(r"mdqa_synth/needle +sample +sample +stop +32 ", listed), listed
+    groups = json.loads(synthctx("answers", "list", "a.sqlite", "--json", cwd=tmp_path).stdout)
+    (needles,) = [group for group in groups if group["kind"] == "mdqa_synth/needle"]
+    assert (needles["asked"], needles["answers"]) == ("sample", 32)
     one = synthctx("answers", "list", "a.sqlite", "--unit", "mdqa_synth/train/000007/needle", cwd=tmp_path).stdout
     assert one.startswith("mdqa_synth/train/000007/needle, by sample (stop, 0 tokens)\n{")
     assert synthctx("answers", "export", "a.sqlite", "b.jsonl", cwd=tmp_path).returncode == 0

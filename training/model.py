@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from synthctx_data.errors import UsageError
 from synthctx_data.hub import may_be_hub_id, read_from
+from synthctx_data.log import LOG
 from training.contexts import can_share_context
 from training.options import AdapterOptions, ModelOptions, ReadingOptions, Recipe
 from training.rope import check_positions, extend
@@ -60,6 +61,7 @@ def load_model(recipe: ModelOptions, config: PreTrainedConfig) -> PreTrainedMode
         )
     with read_from(recipe.model, _MODEL):
         check_positions(model)
+    LOG.info("%s: loaded as %s, with attention %s", recipe.model, model.dtype, model.config._attn_implementation)
     return model
 
 

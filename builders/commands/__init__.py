@@ -16,11 +16,12 @@ For example:
     ),
     "build": (
         "build",
-        """Build variants of a task as Parquet files that load_dataset opens.
+        """Build variants of tasks as Parquet files that load_dataset opens.
 
 For example:
   synthctx build mdqa_synth symbolic_haystack --max-tokens 4096
   synthctx build mdqa_synth templated_haystack --corpus my_docs/
+  synthctx build mdqa_synth musique_synth all --max-tokens 4096
 
 Called again after an interruption, it goes on where it stopped.
 "synthctx list" names tasks and variants.""",

@@ -2,15 +2,16 @@
 
 from collections import Counter, defaultdict
 from contextlib import closing
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.table import Table
 
 from builders.writing.store import Answer, AnswerStore, export, exported
-from synthctx_data.command import command_line, out, table
+from synthctx_data.command import AsJson, command_line, out, table
 from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.files import expanded
 from synthctx_data.places import at, reached
@@ -32,6 +33,7 @@ def list_answers(
     unit: Annotated[
         str | None, Parameter(help="Show the answers for this example, e.g. mdqa_synth/train/000007.")
     ] = None,
+    json: AsJson = False,
 ) -> None:
     """List the answers of a store by task, kind of request and model; with --unit, show the answers themselves.
 
@@ -41,13 +43,20 @@ def list_answers(
     """
     with closing(_open(store)) as answers:
         if unit is None:
-            out.print(_table(answers))
+            groups = _groups(answers)
+            if json:
+                out.print_json(data=groups)
+            else:
+                out.print(_table(groups))
             return
         wanted = [answer for answer in answers if answer.unit.startswith(unit)]
     if not wanted:
         raise UsageError(
             f"--unit: no answer in {store} has a unit that begins with {unit!r}; units look like mdqa_synth/train/000007"
         )
+    if json:
+        out.print_json(data=[asdict(answer) for answer in wanted])
+        return
     for answer in wanted:
         said = f"{answer.unit}, by {answer.model} ({answer.finish_reason}, {answer.completion_tokens} tokens)"
         out.print(f"{said}\n{answer.text}\n", soft_wrap=True)
@@ -94,18 +103,21 @@ def _open(store: Path) -> AnswerStore:
     return AnswerStore(expanded(store), read=True)
 
 
-def _table(answers: AnswerStore) -> Table:
+def _groups(answers: AnswerStore) -> list[dict[str, Any]]:
+    """The answers by task, kind of request, model and end: their number, and their tokens."""
     groups: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for answer in answers:
         groups[_kind(answer), answer.asked, answer.model, answer.finish_reason].update(
-            {"answers": 1, "in": answer.prompt_tokens, "out": answer.completion_tokens}
+            {"answers": 1, "prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens}
         )
+    named = ("kind", "asked", "model", "finish_reason")
+    return [{**dict(zip(named, names, strict=True)), **counts} for names, counts in sorted(groups.items())]
+
+
+def _table(groups: list[dict[str, Any]]) -> Table:
     columns = dict.fromkeys(("for", "--model", "answered by", "ended by"), "left")
     columns |= dict.fromkeys(("answers", "tokens in", "tokens out"), "right")
-    rows = [
-        [*names, *(f"{counts[name]:,}" for name in ("answers", "in", "out"))]
-        for names, counts in sorted(groups.items())
-    ]
+    rows = [[f"{value:,}" if isinstance(value, int) else value for value in group.values()] for group in groups]
     return table(columns, rows)
 
 

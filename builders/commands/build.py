@@ -5,11 +5,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from builders import find_task
 from builders.build import alone, is_built
 from builders.commands import writing_tables
 from builders.parts import parse_part
-from builders.planned_build import PlannedBuild, RunOptions, plan_builds, require_use, require_whole_corpus
+from builders.planned_build import ALL, PlannedBuild, RunOptions, plan_named, require_use, require_whole_corpus
 from builders.shards import Build, examples_of
 from builders.writing.options import WritingOptions
 from builders.writing.prices import Spending
@@ -17,10 +16,16 @@ from synthctx_data.command import OptionsFile, err, out, progress_bar
 from synthctx_data.options import Options
 from synthctx_data.places import reached
 
+TaskName = Annotated[str, Parameter(help="A task, e.g. mdqa_synth. Further tasks may follow.")]
+VariantNames = Annotated[
+    tuple[str, ...],
+    Parameter(help="Variants, e.g. symbolic_haystack; or all: those that the options suffice for."),
+]
+
 
 def build(
-    task: Annotated[str, Parameter(help="A task, e.g. mdqa_synth.")],
-    variants: Annotated[tuple[str, ...], Parameter(help="Variants, e.g. symbolic_haystack.")],
+    task: TaskName,
+    variants: VariantNames,
     /,
     *,
     options: Annotated[Options, Parameter(name="*")] = Options(),
@@ -28,24 +33,41 @@ def build(
     where: Annotated[RunOptions, Parameter(name="*")] = RunOptions(),
     config: OptionsFile = None,
 ) -> None:
-    """Builds variants of a task, one after the other."""
-    found = find_task(task)
-    planned = plan_builds(found, variants, options, where)
+    """Builds variants of tasks, one after the other."""
+    planned = plan_named([task, *variants], options, where)
     require_use(planned, writing, where.estimate or options.store is not None)
     spending = writing.spending(str(options.model))
+    _say_left_out(planned, variants)
     if where.estimate:
         _say_estimate(planned, spending)
         return
     from builders.hub.card import require_card
 
+    firsts = list({one.build.folder: one.build for one in reversed(planned)}.values())[::-1]  # of each task
     with reached(where.output):
-        require_card(planned[0].build.folder)  # or a build would end without one
+        for first in firsts:
+            require_card(first.folder)  # or a build would end without one
     if where.strict:
         require_whole_corpus(planned)
     for one in planned:
         build_planned(one, where, writing, spending)
-    if is_built(planned[0].build):
-        out.print(_loading(planned[0].build), soft_wrap=True)
+    for first in firsts:
+        if is_built(first):
+            out.print(_loading(first), soft_wrap=True)
+
+
+def _say_left_out(planned: Sequence[PlannedBuild], variants: Sequence[str]) -> None:
+    """Prints the variants that "all" does not stand for, as the options do not suffice for them."""
+    if ALL not in variants:
+        return
+    for task in dict.fromkeys(one.task for one in planned):
+        built = {one.build.variant for one in planned if one.task is task}
+        others = [name for name in task.variants if name not in built]
+        if others:
+            err.print(
+                f"{task.name}: {ALL} leaves out {', '.join(others)}: these need other options; see synthctx list",
+                soft_wrap=True,
+            )
 
 
 def _loading(build: Build) -> str:

@@ -6,7 +6,7 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from builders.commands.tables import report
-from synthctx_data.command import OptionsFile, out, processes, progress_bar
+from synthctx_data.command import AsJson, OptionsFile, out, processes, progress_bar
 from synthctx_data.dataset import BuiltVariant, find_variants, parse_address
 from synthctx_data.examine import Examined, examine, expected
 from synthctx_data.option_model import OptionModel
@@ -39,10 +39,7 @@ def check(
     /,
     *,
     options: Annotated[CheckOptions, Parameter(name="*")] = CheckOptions(),
-    json: Annotated[
-        bool,
-        Parameter(negative=(), help="Print a JSON object with what was found in each variant, in place of tables."),
-    ] = False,
+    json: AsJson = False,
     config: OptionsFile = None,
 ) -> int:
     """The exit code: 0 if no variant has a fault, else 1. Prints what was found."""

@@ -4,10 +4,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from builders import find_task
 from builders.build import finish as finish_variant
-from builders.commands.build import describe
-from builders.planned_build import RunOptions, plan_builds
+from builders.commands.build import TaskName, VariantNames, describe
+from builders.planned_build import RunOptions, plan_named
 from synthctx_data.command import OptionsFile
 from synthctx_data.errors import BuildError, UsageError
 from synthctx_data.option_model import flag
@@ -19,8 +18,8 @@ _NOT_READ = ("part", "estimate", "ray")
 
 
 def finish(
-    task: Annotated[str, Parameter(help="A task, e.g. mdqa_synth.")],
-    variants: Annotated[tuple[str, ...], Parameter(help="Variants, e.g. symbolic_haystack.")],
+    task: TaskName,
+    variants: VariantNames,
     /,
     *,
     options: Annotated[Options, Parameter(name="*")] = Options(),
@@ -31,7 +30,7 @@ def finish(
     for name in where.changed():
         if name in _NOT_READ:
             raise UsageError(f"{flag(name)}: finish writes no shard, and does not read it; leave it out")
-    for planned in plan_builds(find_task(task), variants, options, where):
+    for planned in plan_named([task, *variants], options, where):
         with reached(where.output):
             missing = finish_variant(planned.build)
         if missing:

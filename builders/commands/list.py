@@ -1,19 +1,13 @@
 """synthctx list"""
 
-from typing import Annotated
-
-from cyclopts import Parameter
-
 from builders import TASKS
 from builders.commands.tables import grid, variants_as_json
-from synthctx_data.command import out
+from synthctx_data.command import AsJson, out
 
 
 def list_variants(
     *,
-    json: Annotated[
-        bool, Parameter(negative=(), help="Print a JSON list of the variants, in place of a table.")
-    ] = False,
+    json: AsJson = False,
 ) -> None:
     """Prints the tasks and their variants."""
     if json:

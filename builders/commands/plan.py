@@ -1,46 +1,54 @@
 """synthctx plan: what a build will take, and what it took."""
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.table import Table
 
-from builders import find_task
 from builders.commands import writing_tables
-from builders.commands.build import say_notes
+from builders.commands.build import TaskName, VariantNames, say_notes
 from builders.forecast import Forecast, Took, forecast, taken
-from builders.planned_build import PlannedBuild, RunOptions, plan_builds, require_use
+from builders.planned_build import PlannedBuild, RunOptions, plan_named, require_use
 from builders.writing.options import WritingOptions
 from builders.writing.run import estimate_writing
-from synthctx_data.command import OptionsFile, err, out, table
+from synthctx_data.command import AsJson, OptionsFile, err, out, table
 from synthctx_data.errors import WriterError
 from synthctx_data.options import Options
 from synthctx_data.places import reached
 
 _WORKERS = (1, 16, 128)  # beside those that are asked for
+_FIRST_COLUMN, _COLUMN = 26, 22  # characters
+Measured = Sequence[tuple[PlannedBuild, Forecast | None]]
 
 
 def plan(
-    task: Annotated[str, Parameter(help="A task, e.g. mdqa_synth.")],
-    variants: Annotated[tuple[str, ...], Parameter(help="Variants, e.g. symbolic_haystack.")],
+    task: TaskName,
+    variants: VariantNames,
     /,
     *,
     options: Annotated[Options, Parameter(name="*")] = Options(),
     writing: Annotated[WritingOptions, Parameter(name="*")] = WritingOptions(),
     where: Annotated[RunOptions, Parameter(name="*")] = RunOptions(),
     config: OptionsFile = None,
+    json: AsJson = False,
 ) -> None:
     """Prints what the builds of variants will take. Nothing is written, and nobody is asked."""
-    planned = plan_builds(find_task(task), variants, options, where)
+    planned = plan_named([task, *variants], options, where)
     require_use(planned, writing, where.estimate or options.store is not None)
     measured = [(one, _forecast(one)) for one in planned]
-    with reached(where.output):
-        out.print(_table(measured, where.processes))
     written = [one.examples for one in planned if one.is_written and not one.is_from_sample]
-    if written:
-        cost = estimate_writing(written)
-        out.print(writing_tables.cost(cost, writing.spending(str(options.model)), str(written[0].options.model)))
+    cost, spending = estimate_writing(written) if written else None, writing.spending(str(options.model))
+    with reached(where.output):
+        if json:
+            missing = writing_tables.cost_as_json(cost, spending) if cost else []
+            out.print_json(data={"variants": _as_json(measured, where.processes), "requests": missing})
+            return
+        for shown in _tables(measured, where.processes):
+            out.print(shown)
+    if cost:
+        out.print(writing_tables.cost(cost, spending, str(options.model)))
 
 
 def _forecast(planned: PlannedBuild) -> Forecast | None:
@@ -57,18 +65,42 @@ def _forecast(planned: PlannedBuild) -> Forecast | None:
     return found
 
 
-def _table(measured: Sequence[tuple[PlannedBuild, Forecast | None]], processes: int) -> Table:
-    """The table of forecasts: a column for each variant."""
-    shown = table({"": "left", **{one.build.variant: "right" for one, _ in measured}}, [])
+def _as_json(measured: Measured, processes: int) -> list[dict[str, Any]]:
+    """The forecast of each variant; null where a language model has to write its documents first. Times are in seconds."""
+    return [
+        {
+            "task": one.task.name,
+            "variant": one.build.variant,
+            "rows": one.examples.sizes,
+            "files": len(one.build.planned),
+            "forecast": asdict(found) if found else None,
+            "seconds": {str(n): found.seconds(n) for n in _workers(processes)} if found else None,
+            "took": [asdict(call) for call in taken(one)] if found else [],
+        }
+        for one, found in measured
+    ]
+
+
+def _tables(measured: Measured, processes: int) -> Iterator[Table]:
+    """The tables of forecasts: a column for each variant, as many as the terminal has room for."""
+    most = max(1, (out.width - _FIRST_COLUMN) // _COLUMN)
+    for start in range(0, len(measured), most):
+        yield _table(measured[start : start + most], processes, is_last=start + most >= len(measured))
+
+
+def _table(measured: Measured, processes: int, is_last: bool) -> Table:
+    several = len({one.task.name for one, _ in measured}) > 1
+    names = [f"{one.task.name}\n{one.build.variant}" if several else one.build.variant for one, _ in measured]
+    shown = table({"": "left", **dict.fromkeys(names, "right")}, [])
     lines: dict[str, list[str]] = {}
     for one, found in measured:
         for name, said in _lines(one, found, processes).items():
             lines.setdefault(name, []).append(said)
-    for column in shown.columns[1:]:
-        column.overflow = "fold"
     for name, values in lines.items():
         if {*values} != {"-"}:
             shown.add_row(name, *values)
+    if not is_last:
+        return shown
     unmeasured = any(found is None for _, found in measured)
     shown.caption = (
         "? is measured when the language model has written the documents."
@@ -84,7 +116,6 @@ def _table(measured: Sequence[tuple[PlannedBuild, Forecast | None]], processes: 
 
 def _lines(planned: PlannedBuild, found: Forecast | None, processes: int) -> dict[str, str]:
     tokens = planned.rows * planned.build.options.max_tokens
-    workers = sorted({*_WORKERS, processes})
     return {
         "rows": " + ".join(f"{size:,}" for size in planned.examples.sizes.values()),
         "tokens": f"{found.tokens if found else tokens:,}",
@@ -94,9 +125,13 @@ def _lines(planned: PlannedBuild, found: Forecast | None, processes: int) -> dic
         "CPU: start of a worker": duration(found.start) if found else "?",
         "CPU: making the rows": duration(found.build) if found else "?",
         "CPU: describing them": duration(found.describe) if found else "?",
-        **{f"on {_count(n)}": duration(found.seconds(n)) if found else "?" for n in workers},
+        **{f"on {_count(n)}": duration(found.seconds(n)) if found else "?" for n in _workers(processes)},
         **_took(taken(planned) if found else []),
     }
+
+
+def _workers(processes: int) -> list[int]:
+    return sorted({*_WORKERS, processes})
 
 
 def _took(calls: Sequence[Took]) -> dict[str, str]:

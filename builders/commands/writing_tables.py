@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import Progress
 from rich.table import Table
@@ -34,6 +34,20 @@ def cost(estimate: Estimate, spending: Spending, model: str) -> Table:
     shown.add_section()
     shown.add_row("all", *_numbers(estimate.requests.total(), sent, written, spending))
     return shown
+
+
+def cost_as_json(estimate: Estimate, spending: Spending) -> list[dict[str, Any]]:
+    """The requests that are still missing, by kind, with their tokens and their US dollars (null if the price is not known)."""
+    return [
+        {
+            "kind": name,
+            "requests": estimate.requests[name],
+            "prompt_tokens": estimate.prompt[name],
+            "completion_tokens": estimate.expected[name],
+            "usd": spending.cost(estimate.prompt[name], estimate.expected[name]) if spending.price else None,
+        }
+        for name in sorted(estimate.requests)
+    ]
 
 
 def _prices(spending: Spending, model: str, sent: int, most: int) -> str:

@@ -27,6 +27,7 @@ class Real(ConceptExpression):
     name = "real"
     reads = CORPUS_OPTIONS
     needs = "--corpus: topics of SummHay"
+    needed = frozenset({"corpus"})
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)

@@ -77,6 +77,7 @@ class LlmConcept(WrittenExpression, Generic[F]):
     name = "llm"
     haystack_reads = CORPUS_OPTIONS | {"pool_size"}
     needs = "nothing for a few (a sample is built in); for more, --model and an endpoint"
+    needed = frozenset({"model"})
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)

@@ -15,6 +15,7 @@ import openai
 from builders.writing.options import NO_KEY, WritingOptions
 from builders.writing.store import Answer, Request
 from synthctx_data.errors import UsageError, WriterError, first_line
+from synthctx_data.log import LOG
 from synthctx_data.shown import hidden, keep_secret
 from synthctx_data.tokens import load_counter
 
@@ -123,6 +124,7 @@ class Endpoint:
                 reply = await self._send(request, without)
                 self._structured = self._structured and not without
                 self._answered = True
+                LOG.debug("%s was answered by %s", request.unit, self.shown)
                 return self.answer(request, reply)
             except openai.APIStatusError as error:
                 if self._structured and not self._answered and not without and error.status_code in _NO_SCHEMA:
@@ -142,6 +144,7 @@ class Endpoint:
             except (openai.APIError, httpx2.HTTPError, ValueError, OSError, RecursionError) as error:
                 problem = error
             tries += 1
+            LOG.info("%s, attempt %d: %s", request.unit, tries, self._said(problem))
             if self._stopped.is_set() or tries >= (_TRIES if self._answered else _FIRST_TRIES):
                 raise WriterError(self._said(problem)) from None
             await self._sleep(min(_FIRST_WAIT * 2**tries, _LONGEST_WAIT) * random.uniform(0.5, 1))

@@ -61,6 +61,7 @@ class GroundedExpression(WrittenExpression, Generic[T]):
     name = "grounded"
     reads = WrittenExpression.reads | CORPUS_OPTIONS | {"question_kinds", "question_wording"}
     needs = "nothing for a few (documents and a sample are built in); for your own, --corpus, --model and an endpoint"
+    needed = frozenset({"corpus", "model"})
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
