@@ -50,7 +50,7 @@ class SynthBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(
             description=f"{self.TASK.name}: {self.TASK.asks}.",
-            citation=citation(),
+            citation=citation(f"synthctx/{self.TASK.name}", self.TASK.name),
             license=license_of(self.TASK, self.examples.description()),
             features=datasets.Features.from_arrow_schema(SCHEMA),
         )

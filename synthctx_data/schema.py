@@ -35,6 +35,22 @@ SCHEMA = pa.schema(
     ]
 )
 
+MEANINGS = {
+    "id": "TASK/VARIANT/SPLIT/INDEX",
+    "prompt": "chat messages: one of the user, with the documents and the question",
+    "completion": "chat messages: one of the assistant, with the right answer",
+    "question": "the question",
+    "answers": "every answer that is right",
+    "decomposition": "the questions of the hops, with their answers; empty for questions of one hop",
+    "documents": "where each document stands in the user's message, in characters from 0, the end not included",
+    "needles": "for each hop or insight: its document and where needle and answer stand, in characters of the user's message",
+    "sources": "the distinct sources of the documents, with their licences, where they are known",
+    "num_tokens": "tokens of the whole training sequence, under the tokenizer that the set was built for",
+    "shared_words": "the share of the question's words, names aside, that its needles' documents hold, in [0, 1]",
+    "concept_expression": "how real the needles are: real, grounded, llm, templated or symbolic",
+    "context_diversity": "what stands around the needles: haystack or padding",
+    "writer": "the language model that wrote the needles or the question; empty where none did",
+}  # of each column, in a few words
 
 _MAY_LACK = {"shared_words"}  # columns of which a row may have no value
 _FILLED = ("prompt", "completion")  # columns of lists that hold something in every row

@@ -2,6 +2,9 @@ import shutil
 from pathlib import Path
 
 import datasets
+import mlcroissant
+import numpy as np
+import pytest
 from huggingface_hub import DatasetCard
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,8 +69,42 @@ def test_a_card_of_another_repository_cites_that(tmp_path: Path) -> None:
     merged = merge(TASK, "me/needles", None, card, "symbolic_padding")
     assert not merged.edited
     assert "`me/needles`, `symbolic_padding`, and the tag" in merged.text
+    assert "howpublished = {data set me/needles}" in merged.text
     assert "author  = {{The synthctx developers}}" in merged.text
     assert f"version = {{{__version__}}}" in merged.text
+
+
+@pytest.mark.filterwarnings("ignore:ConjunctiveGraph:DeprecationWarning", "ignore:The inplace keyword")
+def test_croissant_metadata_describe_all_rows(tmp_path: Path) -> None:
+    """Read by Croissant's own library, the files have the rows that `load_dataset` has."""
+    add(tmp_path / "data", "symbolic_padding")
+    add(tmp_path / "data", "templated_padding")
+    found = mlcroissant.Dataset(tmp_path / "data" / "croissant.json")
+    assert not found.metadata.ctx.issues.errors
+    assert [one.uuid for one in found.metadata.record_sets] == ["templated_padding", "symbolic_padding"]
+    assert "@misc{mdqa_synth," in found.metadata.cite_as
+    rows = datasets.load_dataset(str(tmp_path / "data"), "symbolic_padding", cache_dir=str(tmp_path / "cache"))
+    records = [plain(record) for record in found.records("symbolic_padding")]
+    assert [(one["split"], one["id"]) for one in records] == [
+        (split, row["id"]) for split in ("train", "validation") for row in rows[split]
+    ]
+    first = rows["train"][0]
+    for name in SCHEMA.names:
+        if name != "shared_words":
+            assert records[0][name] == first[name], name
+
+
+def plain(record: dict) -> dict:
+    """A record of mlcroissant without the config before each name, with texts for bytes."""
+    return {name.rpartition("/")[2]: unpacked(value) for name, value in record.items()}
+
+
+def unpacked(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, dict):
+        return plain(value)
+    return [unpacked(one) for one in value] if isinstance(value, list | np.ndarray) else value
 
 
 def test_a_variant_built_anew_is_described_anew(tmp_path: Path) -> None:

@@ -925,7 +925,7 @@ def test_what_a_model_wrote_is_made_again_from_the_card_without_the_model(hub: H
     block = card.blocks["llm_haystack"]
     assert card.data["license"] == ["other"]
     assert "asked for `some-model`; answered `served` (6 rows)" in block
-    commands = re.search(r"```bash\npip install [^\n]*\n(.*?)```", block, re.DOTALL)[1].splitlines()
+    commands = re.search(r"```bash\n# with synthctx [^\n]*\n(.*?)```", block, re.DOTALL)[1].splitlines()
     assert [command.split()[0] for command in commands] == ["hf", "synthctx", "synthctx"]
     stranger = tmp_path / "stranger"
     stranger.mkdir()

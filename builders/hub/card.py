@@ -16,13 +16,14 @@ from huggingface_hub import CardData
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from builders.hub.card_picture import PLOT
-from builders.hub.card_section import LICENSES, Describe, describe_variant, licenses_of, templates
+from builders.hub.card_section import LICENSES, Describe, citation, describe_variant, licenses_of, templates
+from builders.hub.croissant import CROISSANT, croissant
 from builders.shards import Build
 from synthctx_data import __version__
 from synthctx_data.dataset import Address, find_variants
 from synthctx_data.errors import DatasetError, first_line, first_problem
 from synthctx_data.examine import survey_of
-from synthctx_data.files import Place, parse_yaml, write_text
+from synthctx_data.files import Place, parse_yaml, write_json, write_text
 from synthctx_data.locks import held
 from synthctx_data.manifest import read_manifest
 from synthctx_data.places import listed, opened
@@ -41,7 +42,15 @@ _BLOCK = re.compile(r"<!-- config (?P<variant>\w+) -->[ \t]*\n(?P<text>.*?)<!-- 
 _FAULTS = re.compile(r"^\| faults \|.*\n", re.MULTILINE)
 _HASH = re.compile(r"`[0-9a-f]{16}`")
 _ADDRESS_PLACES = tuple(  # the places where a card names its own address, with the text before and behind it
-    map(re.compile, (r'(load_dataset\(")[^"\n]*(", ")', r"(hf download )\S+()", r"(which version: `)[^`\n]*(`)"))
+    map(
+        re.compile,
+        (
+            r'(load_dataset\(")[^"\n]*(", ")',
+            r"(hf download )\S+()",
+            r"(which version: `)[^`\n]*(`)",
+            r"(data set )[^}\n]*(\},\n  note)",
+        ),
+    )
 )
 _SIZES = (
     (1_000, "n<1K"),
@@ -214,8 +223,15 @@ def update_card(
     with held(build.folder, _LOCK, _PATIENCE):
         card = with_part(task, address, _read(path), make_part(build.variant, _footers(build.target), block))
         built = {variant.name: variant.manifest for variant in find_variants(Address(str(build.folder)))}
-        write_text(path, str(finish(task, card, built, built)))
+        card = finish(task, card, built, built)
+        write_text(path, str(card))
+        write_json(build.folder / CROISSANT, _metadata(task, card, address))
     return survey
+
+
+def _metadata(task: Task, card: Card, address: str) -> dict[str, Any]:
+    """The Croissant metadata of the configs that a card lists."""
+    return croissant(task, card.entries("configs"), card.data["license"], citation(address, task.name))
 
 
 def merge(task: Task, address: str, theirs: Card | None, mine: Card, variant: str, faults: str = "") -> Card:

@@ -27,9 +27,9 @@ templates = environment(CARD_TEMPLATES)
 Describe = Callable[[Task, Build, Survey, str, Place], str]  # writes the text about a built variant
 
 
-def citation() -> str:
-    """The BibTeX entries of the paper and of this software."""
-    return templates.get_template("_citation.bib").render(version=__version__)
+def citation(address: str, task: str) -> str:
+    """The BibTeX entries of the data set at this address, of the paper, and of this software."""
+    return templates.get_template("_citation.bib").render(version=__version__, address=address, task=task)
 
 
 def describe_variant(task: Task, build: Build, survey: Survey, address: str, folder: Place) -> str:
