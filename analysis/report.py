@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from synthctx_data.command import command_line, out, run
 from synthctx_data.errors import UsageError
+from synthctx_data.pages import require_page
 
 _HELP = """\
 Writes one HTML report of an experiment, for a browser.
@@ -38,8 +39,7 @@ def main(
     """Writes the report."""
     if not folders:
         raise UsageError("FOLDERS: expected folders of results, got none")
-    if output.is_dir():
-        raise UsageError(f"--output: expected a file such as report.html, got the folder {output}")
+    require_page(output, "report.html")
     from analysis.reporting.collect import collect
     from analysis.reporting.write import write_report
 

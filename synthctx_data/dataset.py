@@ -310,6 +310,8 @@ def find_variants(address: Address, names: list[str] | None = None) -> list[Buil
             raise UsageError(f"expected a variant in {folder}, one of {', '.join(there) or 'none'}; got {name!r}")
     if not there and any(folder.glob("*.parquet")):
         raise UsageError(f"expected PLACE:VARIANT, and {folder} is a variant: give {folder.parent}:{folder.name}")
+    if not there and (below := sorted({file.parent.parent for file in folder.glob("[!.]*/[!.]*/*.parquet")})):
+        raise UsageError(f"expected variants in {folder}, and they are one folder below: give {below[0]}")
     if not there:
         raise UsageError(f"expected variants in {folder}, such as symbolic_haystack/train-*.parquet; found none")
     return [BuiltVariant(name, address) for name in wanted or there]

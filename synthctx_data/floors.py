@@ -53,6 +53,30 @@ class Floor:
 
 RECURRENCE = {"stands in few rows": -1, "stands in many rows": 1}  # rules that rank documents by this times their rows
 
+MEANINGS = {
+    "stands in few rows": "takes the documents that the fewest other rows hold",
+    "stands in many rows": "takes the documents that the most other rows hold",
+    "says what others say": "takes documents with a sentence or entry that stands in other documents of the row",
+    "worded like needles": "takes documents with a wording that needles' documents had in earlier rows",
+    "shares its title": "takes documents whose title stands above several documents",
+    "has its title alone": "takes documents whose title stands above no other document",
+    "title like others": "takes documents whose title shares a word with most other titles",
+    "title mentioned": "takes documents whose title stands in most other documents",
+    "first": "takes the first documents",
+    "last": "takes the last documents",
+    "longest": "takes the longest documents",
+    "shortest": "takes the shortest documents",
+    "answer's type": "takes documents with the most texts that look like the answers of earlier rows",
+    "BM25": "ranks documents by the question's words",
+    "commonest name alone": "takes documents with the commonest name of the question",
+    "rarest name alone": "takes documents with the rarest name of the question",
+    "relation alone": "ranks documents by the question's words without the names",
+    "end of a chain": "does so among documents whose title another document mentions",
+    "any answer of the subject": "answers with any text of the right form in documents with the question's name",
+    "last of its type": "answers with the last text of the right form",
+    "dead end": "follows entries from the question's key until there is none",
+}  # of each rule
+
 
 @dataclass
 class Floors:

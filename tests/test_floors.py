@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from synthctx_data.examine import Examiner
-from synthctx_data.floors import RECURRENCE, Floor, Floors, _found
+from synthctx_data.floors import MEANINGS, RECURRENCE, Floor, Floors, _found
 from synthctx_data.row_checks import Expected
 from synthctx_data.rules import BLIND, MULTI_HOP, NARROW, SINGLE_HOP, shape, skeleton
 from synthctx_data.schema import to_table
@@ -153,6 +153,10 @@ PLANTED = [
 
 def test_every_blind_rule_has_a_shortcut_that_is_planted() -> None:
     assert {rule for _, rule in PLANTED} == {*BLIND, *RECURRENCE}
+
+
+def test_the_page_can_say_what_every_rule_does() -> None:
+    assert {*MEANINGS} == {*RECURRENCE, *BLIND, *NARROW, *SINGLE_HOP, *MULTI_HOP, "end of a chain"}
 
 
 def test_rows_without_a_shortcut_have_low_floors() -> None:

@@ -12,6 +12,7 @@ from synthctx_data.dataset import BuiltVariant, find_variants, parse_address
 from synthctx_data.errors import UsageError
 from synthctx_data.examine import Examined, examine, expected
 from synthctx_data.option_model import OptionModel
+from synthctx_data.pages import require_page
 from synthctx_data.places import reached
 
 
@@ -23,7 +24,7 @@ class PageOptions(OptionModel):
     sample: Annotated[int, Field(ge=1)] = 1000
     """Rows of each variant that are shown at most: of more, a random sample, with the same indices in each variant."""
     check: bool = True
-    """Check the variants first, as `synthctx check` does, and show faults and floors."""
+    """Check the variants first, as `synthctx check` does (all of their rows), and show faults and floors."""
     output: Annotated[Path | None, Parameter(show_default=False)] = None
     """The file. Default: TASK.html, named after the last part of PLACE, here."""
     workers: Annotated[int | None, Field(ge=1)] = None
@@ -49,13 +50,15 @@ def page(
     address = parse_address(place, options.revision)
     name = address.place.rstrip("/").rpartition("/")[2]
     file = options.output or Path(f"{name}.html")
-    if file.is_dir() or not file.name:
-        raise UsageError(f"--output: expected a file such as {name}.html, got the folder {file}")
+    require_page(file, f"{name}.html")
     with reached(address.place):
         named = [address.variant, *variants] if address.variant and variants else variants
         found = find_variants(address, [name for name in dict.fromkeys(named) if name])
         wanted = _wanted(found, options)
-        shown = [Shown(one, _examined(one, options) if options.check else None) for one in found]
+        shown = [
+            Shown(one, _rows_in(one, options.split), _examined(one, options) if options.check else None)
+            for one in found
+        ]
         with progress_bar("writing", len(wanted) * len(found)) as advance:
             write_page(name, shown, options.split, wanted, file, advance)
     out.print(f"{file}: {len(wanted):,} rows of each variant; open it in a browser", soft_wrap=True)
@@ -66,10 +69,16 @@ def _wanted(found: list[BuiltVariant], options: PageOptions) -> list[int]:
 
     Raises: UsageError if no variant has a row in the split.
     """
-    counts = [one.count_by_split()[options.split] if one.address.is_folder else options.sample for one in found]
-    if not max(counts):
+    counts = [_rows_in(one, options.split) for one in found]
+    most = max(options.sample if count is None else count for count in counts)
+    if not most:
         raise UsageError(f"--split: expected a split with rows, and {options.split} has none; take the other one")
-    return sampled(max(counts), options.sample)
+    return sampled(most, options.sample)
+
+
+def _rows_in(variant: BuiltVariant, split: str) -> int | None:
+    """The number of rows of a variant's split; None if that is not known before they are read from the Hub."""
+    return variant.count_by_split()[split] if variant.address.is_folder else None
 
 
 def _examined(variant: BuiltVariant, options: PageOptions) -> Examined:

@@ -42,12 +42,19 @@
     const head = make("tr", {}, ...names.map((name, i) => make("th", { scope: "col", class: i > 0 && i < 4 ? "number" : null }, name)));
     const body = state.about.variants.map((one, number) => {
       const faults = one.checked ? one.faults.reduce((sum, fault) => sum + fault.count, 0) : "not checked";
-      return make("tr", {}, make("th", { scope: "row" }, one.name, make("small", {}, one.says)), make("td", { class: "number" }, count(state.rows[number].length)),
+      return make("tr", {}, make("th", { scope: "row" }, one.name, make("small", {}, one.says)), make("td", { class: "number" }, rowsOf(one, number)),
         make("td", { class: "number" }, one.built.max_tokens ? count(one.built.max_tokens) : ""), make("td", { class: "number" }, String(faults)),
         bestRule(one, false), bestRule(one, true));
     });
+    for (const row of body) [...row.children].slice(1).forEach((cell, i) => cell.setAttribute("data-label", names[i + 1])); // for phones
     at("variants").replaceChildren(make("thead", {}, head), make("tbody", {}, ...body));
     at("details").replaceChildren(...state.about.variants.filter((one) => one.checked).map(showChecked));
+  }
+
+  // The number of rows that are shown, and of how many.
+  function rowsOf(one, number) {
+    const shown = state.rows[number].length;
+    return one.rows > shown ? `${count(shown)} of ${count(one.rows)}` : count(shown);
   }
 
   // The rule that is farthest above chance, of those that read the question badly or never.
@@ -61,7 +68,7 @@
 
   function showChecked(one) {
     const faults = one.faults.map((fault) => make("li", {}, `${fault.kind} (${fault.count}): `, visible(fault.first.join("; "))));
-    const rows = one.floors.map((floor) => make("tr", {}, make("td", {}, floor.rule), make("td", {}, floor.reads_the_question ? "badly" : "no"),
+    const rows = one.floors.map((floor) => make("tr", {}, make("td", {}, floor.rule, make("small", {}, floor.says)), make("td", {}, floor.reads_the_question ? "badly" : "no"),
       make("td", { class: "number" }, share(floor.score)), make("td", { class: "number" }, share(floor.chance)), make("td", { class: "number" }, count(floor.rows))));
     const head = ["rule", "reads the question", "score", "chance", "rows"].map((name) => make("th", { scope: "col" }, name));
     return make("details", {}, make("summary", {}, `${one.name}: faults and floors`),

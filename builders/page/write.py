@@ -12,6 +12,7 @@ from synthctx_data import __version__
 from synthctx_data.dataset import BuiltVariant
 from synthctx_data.examine import Examined
 from synthctx_data.files import whole
+from synthctx_data.floors import MEANINGS
 from synthctx_data.pages import rendered
 from synthctx_data.seeding import rng
 
@@ -32,9 +33,10 @@ _CONTEXTS = {
 
 @dataclass(frozen=True)
 class Shown:
-    """A variant on the page, and what `synthctx check` found in it (None: it was not checked)."""
+    """A variant on the page. rows: of its split; None if nobody knows. examined: None if it was not checked."""
 
     variant: BuiltVariant
+    rows: int | None
     examined: Examined | None
 
 
@@ -105,6 +107,7 @@ def _about(title: str, shown: Sequence[Shown], split: str) -> dict[str, Any]:
             {
                 "name": one.variant.name,
                 "says": _meaning(one.variant.name),
+                "rows": one.rows,
                 **_manifest(one.variant),
                 **_checked(one.examined),
             }
@@ -135,5 +138,5 @@ def _checked(examined: Examined | None) -> dict[str, Any]:
     return {
         "checked": True,
         "faults": [{"kind": kind, "count": len(told), "first": told[:3]} for kind, told in found["faults"].items()],
-        "floors": found["floors"],
+        "floors": [{**one, "says": MEANINGS[one["rule"]]} for one in found["floors"]],
     }
