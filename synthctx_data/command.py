@@ -37,6 +37,7 @@ PROGRESS_COLUMNS = (
 )
 SILENCE = 60  # seconds between lines of progress where there is no terminal
 _LONGEST = 1500  # characters of a message: some repeat what was given
+_called: list[str] = []  # the command line that runs
 _ended_by: list[int] = []  # signals other than that of Ctrl-C
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON, in place of a table.")]
@@ -98,7 +99,8 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         require_environment()
         start_log()
-        LOG.info("%s %s", app.name[0], shlex.join(given))
+        _called[:] = [*_program(app.name[0]), *given]
+        LOG.info("%s", called())
         code = app(given, exit_on_error=False, print_error=False, result_action="return_value")
     except BaseException as error:
         if isinstance(error, SystemExit) or os.environ.get("SYNTHCTX_TRACEBACK"):
@@ -107,6 +109,16 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
         said = visible(hidden(" ".join(message.split())))
         print(f"{app.name[0]}: {said if len(said) <= _LONGEST else said[:_LONGEST] + ' ...'}", file=sys.stderr)
     sys.exit(code or 0)
+
+
+def called() -> str:
+    """The command line that runs, as a shell reads it, without secrets; empty if a program calls functions."""
+    return hidden(shlex.join(_called))
+
+
+def _program(name: str) -> list[str]:
+    """The words that start the command line of this name: `synthctx`, or `python analysis/detect.py`."""
+    return ["python", sys.argv[0]] if sys.argv[0].endswith(f"{name}.py") else [name]
 
 
 def _terminate(*_: object) -> NoReturn:

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,9 @@ def test_traces_show_that_its_heads_look_at_the_needle(place: Path) -> None:
     asked = (*asked, "--rows", "1", DATA.partition("/")[2].replace(":", "/") + "/validation/000003")
     ran = call(script("analysis/trace.py"), *asked, cwd=place)
     assert ran.returncode == 0, ran.stderr
+    made = json.loads((place / "traced" / "run.json").read_text())
+    assert made["command"].startswith("trace --adapter runs/learnt --data ")
+    assert made["versions"]["torch"] == metadata.version("torch")
     file = place / "traced" / "trace.json"
     content = file.read_bytes()
     found = json.loads(content)
@@ -196,7 +200,9 @@ def test_traces_show_that_its_heads_look_at_the_needle(place: Path) -> None:
         ran = call(script("analysis/trace.py"), *asked, cwd=place)
         assert (ran.returncode, file.read_bytes()) == (0, content)
     ran = call(script("analysis/report.py"), "traced", "--output", "traced.html", cwd=place)
-    assert "Where heads look" in (place / "traced.html").read_text()
+    page = (place / "traced.html").read_text()
+    assert "Where heads look" in page
+    assert "Command: trace --adapter runs/learnt" in page
 
 
 @pytest.mark.parametrize("mode", ["mean", "edge", pytest.param("uniform", marks=pytest.mark.slow)])

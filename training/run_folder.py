@@ -2,14 +2,20 @@
 
 import json
 import re
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from synthctx_data import __version__
+from synthctx_data.command import called
 from synthctx_data.errors import ConflictError, UsageError
 from synthctx_data.files import write_json
 from training.options import ReadingOptions, names_benchmark
 
 RUN_FILE = "run.json"
+NOT_DECISIVE = ("finished", "command", "versions")  # parts of the record that decide nothing
+_LIBRARIES = ("torch", "transformers", "peft")
 _NAMED = 3  # differences that are named
 
 
@@ -46,7 +52,7 @@ def is_finished(output: Path, run: dict[str, Any], holding: str) -> bool:
 
 
 def record(output: Path, run: dict[str, Any], finished: bool = False) -> None:
-    """Makes the folder, and records the run in it.
+    """Makes the folder, and records the run in it, with the command that was called and the versions of libraries.
 
     Raises: UsageError if the folder cannot be made.
     """
@@ -54,7 +60,17 @@ def record(output: Path, run: dict[str, Any], finished: bool = False) -> None:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--output: expected a folder that can be made, got {output}: {error}") from error
-    write_json(output / RUN_FILE, {**run, "finished": finished})
+    command = called()
+    made = {"versions": _versions(), **({"command": command} if command else {})}
+    write_json(output / RUN_FILE, {**run, **made, "finished": finished})
+
+
+def _versions() -> dict[str, str]:
+    found = {"synthctx": __version__}
+    for library in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[library] = version(library)
+    return found
 
 
 def read(output: Path) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def find_heads(options: DetectOptions) -> HeadScores:
         )
         for i, one in zip(missing, with_progress(scored, "scoring heads", len(missing)), strict=True):
             _keep(_file(output, i), one)
-    about = {name: value for name, value in run_folder.read(output).items() if name != "finished"}
+    about = {name: value for name, value in run_folder.read(output).items() if name not in run_folder.NOT_DECISIVE}
     kept = [_kept(_file(output, i)) for i in range(len(rows))]
     heads = HeadScores.of(kept, about, list(map(documents_of, rows)))
     write_scores(heads, output)

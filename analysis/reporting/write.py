@@ -1,7 +1,6 @@
 """Writes the report: tables and figures of what was found, each figure also as SVG and as data."""
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +12,7 @@ from analysis.reporting.findings import findings
 from analysis.reporting.head_map import head_map
 from analysis.reporting.looks import looks
 from analysis.reporting.parts import Part, Section, Table
+from analysis.reporting.runs import runs
 from synthctx_data import __version__
 from synthctx_data.files import whole
 from synthctx_data.pages import rendered
@@ -38,7 +38,7 @@ _CONTROLS = {
 
 def write_report(found: Found, file: Path, title: str) -> Path:
     """The file of the report, whole or absent."""
-    makers = (findings, _evaluations, _heads, _recall, _knockouts, _patches, _differences, looks, _runs)
+    makers = (findings, _evaluations, _heads, _recall, _knockouts, _patches, _differences, looks, runs)
     sections = [section for make in makers if (section := make(found)).parts or section.points]
     page = rendered(
         _HERE / "report.html.jinja",
@@ -188,21 +188,6 @@ def _differences(found: Found) -> Section:
         "python analysis/trace.py --rows traces where heads look in a row, and a report of its folder draws it."
     )
     return Section("differences", "Where models differ", says, parts)
-
-
-def _runs(found: Found) -> Section:
-    parts = [
-        Part(str(folder), tables=[Table(["option", "value"], list(_options(run)))])
-        for folder, run in sorted(found.runs.items())
-    ]
-    says = "What decides each result: options, fingerprints of data, and hashes of weights, as run.json has them."
-    return Section("runs", "Runs", says, parts)
-
-
-def _options(run: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in run.items():
-        if value is not None and name != "finished":
-            yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _rows(one: Answered) -> int:
