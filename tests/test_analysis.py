@@ -180,6 +180,11 @@ def test_without_its_heads_it_answers_nothing(place: Path) -> None:
     assert knock_out(KnockoutOptions(**options, exclude_layers=[0])) == found
     assert {path: path.stat().st_mtime_ns for path in (place / "knockout").glob("*/predictions.jsonl")} == before
     assert (place / "knockout" / "knockout.svg").exists()
+    lost = json.loads((place / "knockout" / "knockout.json").read_text())["lost_more"]
+    highest = found["highest heads"]
+    assert lost["no heads"]["5"]["mean"] == pytest.approx(highest[0].mean - highest[5].mean)
+    assert lost["same layers"]["5"]["mean"] == pytest.approx(found["same layers"][5].mean - highest[5].mean)
+    assert lost["same layers"]["5"]["low"] > 0  # row by row
 
 
 def test_traces_show_that_its_heads_look_at_the_needle(place: Path) -> None:

@@ -13,10 +13,13 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 from analysis.heads import HeadScores
-from analysis.reporting.collect import short_names
-from analysis.reporting.head_map import head_map
+from analysis.reporting.collect import Answered, Found, short_names
+from analysis.reporting.differences import differences
+from analysis.reporting.findings import findings
+from analysis.reporting.head_map import head_map, highest_of
 from tests.commands import ROOT, call, script
 from tests.test_page import CHROMIUM, in_a_browser
+from training.answer_scores import Mean
 
 RUN = ROOT / "experiments" / "real_model" / "run"
 
@@ -48,7 +51,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_map_names_every_head_with_its_interval() -> None:
     heads = HeadScores.load(RUN / "models/real/1/heads/wu_forced")
     low, high = heads.intervals()
-    titles = re.findall(r"<title>(\d+)-(\d+): (\S+) \[(\S+), (\S+)\]</title>", head_map(heads))
+    titles = re.findall(r"<title>(\d+)-(\d+): (\S+) \[(\S+), (\S+)\]</title>", head_map(heads, highest_of(heads)))
     assert len(titles) == heads.values.size
     for layer, head, *numbers in titles:
         at = int(layer), int(head)
@@ -61,12 +64,13 @@ def test_the_data_of_a_figure_are_the_scores(report: Path) -> None:
         for found in re.findall(r'href="data:text/csv;base64,([^"]+)"', report.read_text())
     ]
     scores = json.loads((RUN / "models/real/1/nq_1024/scores.json").read_text())["all"]["all"]["f1"]
-    said = f"{scores['mean']:.3f} [{scores['low']:.3f}, {scores['high']:.3f}]"
-    assert ["real/1", said] in [row[:2] for row in tables[0]]
+    assert tables[0][0][:4] == ["model", "f1", "f1: low", "f1: high"]
+    ends = [str(scores[name]) for name in ("mean", "low", "high")]
+    assert ["real/1", *ends] in [row[:4] for row in tables[0]]
     knocked = json.loads((RUN / "models/real/1/knockout/knockout.json").read_text())["f1"]
-    first = next(table for table in tables if table[0] == ["condition", "heads", "F1", "rows"])
-    means = [(n, f"{one['mean']:.3f}") for points in knocked.values() for n, one in points.items()]
-    assert [(row[1], row[2].split()[0]) for row in first[1:]] == means
+    first = next(table for table in tables if table[0][:3] == ["condition", "heads", "F1"])
+    means = [(n, str(one["mean"])) for points in knocked.values() for n, one in points.items()]
+    assert [(row[1], row[2]) for row in first[1:]] == means
 
 
 def test_names_are_as_short_as_they_can_be_told_apart() -> None:
@@ -76,6 +80,26 @@ def test_names_are_as_short_as_they_can_be_told_apart() -> None:
         "m": "m",
     }
     assert set(short_names(["x/1/a", "y/1/a"]).values()) == {"x/1/a", "y/1/a"}
+
+
+def test_a_difference_counts_row_by_row_where_rows_are_known() -> None:
+    """Rows differ much, and one model is a little better on each: only row by row can this be seen."""
+    scores = [i % 2 * 0.8 for i in range(40)]
+
+    def answered(name: str, more: float, with_rows: bool) -> Answered:
+        rows = {str(i): (score + more, str(i)) for i, score in enumerate(scores)} if with_rows else {}
+        mean = Mean(0.4 + more, 0.28 + more, 0.52 + more, 40)
+        return Answered(Path(name), name, "d", "train", {"f1": mean}, {str(i): name for i in range(40)}, rows)
+
+    for with_rows, shown in ((True, "That it is better than low is shown."), (False, "than low is not shown.")):
+        found = Found(evaluations=[answered("low", 0.0, with_rows), answered("high", 0.05, with_rows)])
+        (point,) = findings(found).points
+        assert point.startswith("On d: the highest is the F1 of high, 0.45 [0.33, 0.57].")
+        assert point.endswith(shown)
+        assert len(differences(found).parts[0].tables[0].rows) == 8
+    alone = Found(evaluations=[answered("low", 0.0, True)])
+    assert "No other model" in findings(alone).points[0]
+    assert differences(alone).parts == []
 
 
 def test_unfinished_results_are_left_out_and_broken_ones_are_told(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, sync_playwright
 
 from analysis.engine.trace import OWN, RIGHT, trace_row
@@ -58,6 +59,7 @@ def traced(folder: Path) -> Found:
         "id": "row/0",
         "question": "Who?",
         "right": "Ann",
+        "all_right": ["Ann"],
         "own": "Bo",
         "message": message,
         "documents": [
@@ -78,20 +80,21 @@ def _looks(start: int, *shares: float) -> list[dict]:
 
 
 def marks(page: Page) -> list[tuple[str, str]]:
-    return [(mark.inner_text(), mark.get_attribute("title") or "") for mark in page.locator(".view mark").all()]
+    return [(mark.inner_text(), mark.get_attribute("title") or "") for mark in page.locator(".view .text mark").all()]
 
 
 @in_a_browser
-def test_a_browser_draws_them_on_the_text(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_browser_draws_them_on_the_text(tmp_path: Path, scheme: str) -> None:
     report = write_report(traced(tmp_path), tmp_path / "report.html", HOSTILE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page, said = browser.new_page(), []
+        page, said = browser.new_page(color_scheme=scheme), []
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(report.as_uri())
         assert marks(page) == [("Rea", "20 %")]  # its own answer is shown first
-        page.get_by_role("combobox", name="While it writes").select_option(label="the right answer: Ann")
+        page.get_by_role("combobox", name="While it writes").select_option(label="the right answer, given to it: Ann")
         assert marks(page) == [("Ann", "40 %")]
         assert "in document 2, a needle" in page.get_by_role("status").inner_text()
         page.get_by_role("combobox", name="Head").select_option(label="0-1")
@@ -100,6 +103,8 @@ def test_a_browser_draws_them_on_the_text(tmp_path: Path) -> None:
         assert marks(page) == [("🂡</", "20 %")]  # characters are counted as Python counts them
         assert page.locator(".view .text").nth(0).inner_text().endswith("🂡</script><b>U+202EA one")
         assert page.locator(".view b").count() == 0
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
         assert said == []
         browser.close()
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 import torch
@@ -28,6 +29,7 @@ from training.turns import prompt_ids
 
 _Row = dict[str, Any]
 _ROWS_OF_MEANS = 16
+Draws = Sequence[Sequence[float]]  # the value of each row, in each draw
 Generate = Callable[..., torch.Tensor]  # replaces the model's own `generate`; see training/generate.py
 
 
@@ -99,10 +101,18 @@ class ConditionAnswers:
                 f"of {heads.values.shape[1]}; make them:  python analysis/detect.py --help"
             )
 
-    def mean(self, draws: Sequence[Sequence[float]], name: str, resamples: int) -> Mean:
+    def mean(self, draws: Draws, name: str, resamples: int) -> Mean:
         """The mean over rows, with its interval. The value of a row is the mean of its draws."""
-        rows = [sum(values) / len(values) for values in zip(*draws, strict=True)]
-        return mean(rows, resamples, (name,), [documents_of(row) for row in self.rows])
+        return mean(_of_rows(draws), resamples, (name,), [documents_of(row) for row in self.rows])
+
+    def difference(self, one: Draws, other: Draws, name: str, resamples: int) -> Mean:
+        """The mean of one condition's values minus another's, row by row, with its interval."""
+        rows = [a - b for a, b in zip(_of_rows(one), _of_rows(other), strict=True)]
+        return self.mean([rows], name, resamples)
+
+
+def _of_rows(draws: Draws) -> list[float]:
+    return [fmean(values) for values in zip(*draws, strict=True)]
 
 
 def name_of(heads: Iterable[Head]) -> str:

@@ -8,7 +8,16 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from analysis.engine.conditions import ConditionAnswers, Generate, draw_heads, name_of, positions, reads_alike, spans
+from analysis.engine.conditions import (
+    ConditionAnswers,
+    Draws,
+    Generate,
+    draw_heads,
+    name_of,
+    positions,
+    reads_alike,
+    spans,
+)
 from analysis.figures import curves
 from analysis.heads import Head, HeadScores
 from analysis.interventions import Knockout, intervene
@@ -50,15 +59,18 @@ def knock_out(options: KnockoutOptions) -> Curves:
         )
     answers = ConditionAnswers(options, output, {})
     answers.require_shape(heads, "--heads")
-    untouched = answers.mean([answers.f1("none")], "none", options.resamples)
+    whole = [answers.f1("none")]
+    untouched = answers.mean(whole, "none", options.resamples)
     wanted = [control for control in CONTROLS if control.split()[0] in options.controls]
     found: Curves = {name: {0: untouched} for name in ("highest heads", *wanted)}
     drawn: dict[str, dict[int, list[float]]] = {control: {} for control in wanted}
+    lost: dict[str, dict[int, Mean]] = {name: {} for name in ("no heads", *wanted)}
     knocked: dict[str, dict[int, list[list[Head]]]] = {name: {} for name in found}
     for number in sorted(options.top):
         top = ranked[:number]
         knocked["highest heads"][number] = [top]
-        found["highest heads"][number], _ = _measure(answers, [top], options, f"{number} highest heads")
+        found["highest heads"][number], without_top = _measure(answers, [top], options, f"{number} highest heads")
+        lost["no heads"][number] = answers.difference(whole, without_top, f"{number} lost", options.resamples)
         for control in wanted:
             sets = [
                 one
@@ -68,9 +80,13 @@ def knock_out(options: KnockoutOptions) -> Curves:
             if sets:
                 name = f"{number} random heads of {control}"
                 knocked[control][number] = sets
-                found[control][number], drawn[control][number] = _measure(answers, sets, options, name)
+                found[control][number], scores = _measure(answers, sets, options, name)
+                drawn[control][number] = [fmean(each) for each in scores]
+                lost[control][number] = answers.difference(scores, without_top, name, options.resamples)
     about = {**options.model_dump(), "of": heads.about}
-    answers.finish("knockout.json", {"about": about, "heads": knocked, "f1": found, "f1_of_each_draw": drawn})
+    answers.finish(
+        "knockout.json", {"about": about, "heads": knocked, "f1": found, "f1_of_each_draw": drawn, "lost_more": lost}
+    )
     title = f"{options.adapter or options.model}\n{options.data}"
     with saved(output / "knockout", (4.4, 3.2), title) as axes:
         curves(found, ("heads knocked out", "F1"), axes)
@@ -102,12 +118,12 @@ def controls(
 
 def _measure(
     answers: ConditionAnswers, sets: Sequence[Sequence[Head]], options: KnockoutOptions, name: str
-) -> tuple[Mean, list[float]]:
-    """The mean F1 without one of the sets of heads, and the F1 without each set."""
+) -> tuple[Mean, Draws]:
+    """The mean F1 without one of the sets of heads, and the F1 of each row without each set."""
     scores = [answers.f1(name_of(heads), without(heads, options, answers)) for heads in sets]
     found = answers.mean(scores, name, options.resamples)
     err.print(f"knockout: {name}: F1 {found.mean:.3f}", soft_wrap=True)
-    return found, [fmean(each) for each in scores]
+    return found, scores
 
 
 def without(

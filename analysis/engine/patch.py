@@ -66,13 +66,17 @@ def patch_heads(options: PatchOptions) -> dict[str, Mean]:
     answers = ConditionAnswers(options, output, {"donor_weights": known})
     answers.require_shape(recipient, "--heads")
     pair = _Twins(options, answers) if _fit_one_batch(options) else _TwoModels(options, answers)
-    found = {"recipient": answers.mean([answers.f1("recipient")], "recipient", options.resamples)}
-    found["donor"] = answers.mean([answers.f1("donor", pair.alone)], "donor", options.resamples)
+    scores = {"recipient": [answers.f1("recipient")], "donor": [answers.f1("donor", pair.alone)]}
     for name, drawn in sets.items():
-        scores = [answers.f1(name_of(heads), pair.with_heads(heads)) for heads in drawn]
-        found[name] = answers.mean(scores, name, options.resamples)
+        scores[name] = [answers.f1(name_of(heads), pair.with_heads(heads)) for heads in drawn]
+    found = {name: answers.mean(each, name, options.resamples) for name, each in scores.items()}
+    gained = {
+        name: answers.difference(scores["intersect"], scores[name], f"over {name}", options.resamples)
+        for name in ("recipient", "random")
+        if {"intersect", name} <= scores.keys()
+    }
     about = {"options": options.model_dump(), "heads": sets}
-    answers.finish("patch.json", {"about": about, "f1": found})
+    answers.finish("patch.json", {"about": about, "f1": found, "gained": gained})
     title = f"{options.donor_adapter or options.donor_model} into {options.adapter or options.model}"
     with saved(output / "patch", bars_size(found), title) as axes:
         bars(found, "F1", axes)

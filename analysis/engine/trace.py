@@ -103,6 +103,7 @@ def trace_row(model: Any, tokenizer: Tokenizer, row: Row, own: str, heads: Seque
         "id": row["id"],
         "question": row["question"],
         "right": row["completion"][0]["content"],
+        "all_right": row["answers"],
         "own": own,
         "message": row["prompt"][0]["content"],
         "documents": [{name: one[name] for name in ("start", "end")} for one in row["documents"]],

@@ -1,5 +1,6 @@
 """The results that lie in and below some folders, by their kind."""
 
+import csv
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from analysis.heads import SCORES_FILE, TRACE, HeadScores
 from synthctx_data.errors import DatasetError, UsageError, first_line
 from training import run_folder
 from training.answer_scores import Mean
+from training.evaluate import ROWS
 from training.predictions import PREDICTIONS, read_predictions
 
 _PARTS = 2  # of a short name, at least
@@ -17,23 +19,33 @@ _PARTS = 2  # of a short name, at least
 
 @dataclass(frozen=True)
 class Answered:
-    """The scores of a model on a data set, over all rows, by name; and its answers by row id."""
+    """The scores of a model on a data set, over all rows, by name; and its answers by row id.
+
+    rows: the first score of each row, with a hash of the row's context, by row id. Evaluations of earlier versions have none.
+    """
 
     folder: Path
     model: str
     data: str
+    split: str
     scores: dict[str, Mean]
     answers: dict[str, str]
+    rows: dict[str, tuple[float, str]]
 
 
 @dataclass(frozen=True)
 class Changed:
-    """F1 of a model with heads knocked out, or with outputs of another's heads: by condition, then by the number of heads."""
+    """F1 of a model with heads knocked out, or with outputs of another's heads: by condition, then by the number of heads.
+
+    differences: how much more the highest heads cost, or bring, than each other condition, row by row: by that condition, then by the
+    number of heads. Experiments of earlier versions have none.
+    """
 
     folder: Path
     model: str
     data: str
     f1: dict[str, dict[int, Mean]]
+    differences: dict[str, dict[int, Mean]]
     about: dict[str, Any]
 
 
@@ -108,7 +120,16 @@ def _evaluation(found: Found, file: Path) -> None:
         return
     scores = {name: Mean(**one) for name, one in json.loads(file.read_text())["all"]["all"].items()}
     answers = read_predictions(file.parent / PREDICTIONS)
-    found.evaluations.append(Answered(file.parent, _model(run), str(run["data"]["address"]), scores, answers))
+    rows = _row_scores(file.parent / ROWS, next(iter(scores)))
+    address, split = str(run["data"]["address"]), str(run.get("split"))
+    found.evaluations.append(Answered(file.parent, _model(run), address, split, scores, answers, rows))
+
+
+def _row_scores(file: Path, score: str) -> dict[str, tuple[float, str]]:
+    if not file.is_file():
+        return {}
+    with file.open(encoding="utf-8", newline="") as lines:
+        return {row["id"]: (float(row[score]), row["context"]) for row in csv.DictReader(lines)}
 
 
 def _heads(found: Found, file: Path) -> None:
@@ -119,8 +140,11 @@ def _heads(found: Found, file: Path) -> None:
 def _knockout(found: Found, file: Path) -> None:
     run, read = _run(found, file), json.loads(file.read_text())
     if run is not None:
-        f1 = {name: {int(n): Mean(**one) for n, one in points.items()} for name, points in read["f1"].items()}
-        found.knockouts.append(Changed(file.parent, _model(run), str(run["data"]["address"]), f1, read["about"]))
+        f1, lost = (
+            {name: {int(n): Mean(**one) for n, one in points.items()} for name, points in read.get(key, {}).items()}
+            for key in ("f1", "lost_more")
+        )
+        found.knockouts.append(Changed(file.parent, _model(run), str(run["data"]["address"]), f1, lost, read["about"]))
 
 
 def _patch(found: Found, file: Path) -> None:
@@ -128,7 +152,8 @@ def _patch(found: Found, file: Path) -> None:
     if run is not None:
         sizes = {name: len(sets[0]) if sets else 0 for name, sets in read["about"]["heads"].items()}
         f1 = {name: {sizes.get(name, 0): Mean(**one)} for name, one in read["f1"].items()}
-        found.patches.append(Changed(file.parent, _model(run), str(run["data"]["address"]), f1, read["about"]))
+        gained = {name: {sizes["intersect"]: Mean(**one)} for name, one in read.get("gained", {}).items()}
+        found.patches.append(Changed(file.parent, _model(run), str(run["data"]["address"]), f1, gained, read["about"]))
 
 
 def _comparison(found: Found, file: Path) -> None:
@@ -137,6 +162,9 @@ def _comparison(found: Found, file: Path) -> None:
 
 def _trace(found: Found, file: Path) -> None:
     run, read = _run(found, file), json.loads(file.read_text(encoding="utf-8"))
+    for row in read["rows"]:
+        if not (row["documents"] and row["message"] and row["answers"]):
+            raise ValueError("a row without documents, text or answers")
     if run is not None:
         found.traces.append(
             Traced(file.parent, _model(run), str(run["data"]["address"]), list(read["heads"]), list(read["rows"]))

@@ -1,21 +1,23 @@
 """The section of the report that says in sentences what was found, and how surely."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from analysis.reporting.collect import Changed, Found, by_data, short_names
+from analysis.reporting.collect import Answered, Changed, Found, by_data, short_names
 from analysis.reporting.parts import Section
-from training.answer_scores import Mean
+from training.answer_scores import Mean, mean
 
 _HIGHEST, _CONTROL = "highest heads", "same layers"
+_RESAMPLES = 1000
 
 
 def findings(found: Found) -> Section:
     """A sentence for each result that another can be held against."""
     says = (
-        "Brackets hold 95 % intervals, for other rows. Where the intervals of two means do not overlap, their difference is called shown. "
-        "Where they do, it may still be there: training/compare_evaluations.py compares two models row by row, which is finer. Intervals "
-        "say nothing of other seeds or other models."
+        "Brackets hold 95 % intervals: how far a mean may be off, had other rows been drawn. A difference is called shown if its interval, "
+        "taken row by row, does not hold 0; or, where the scores of rows were not kept, if the intervals of the two means do not overlap. "
+        "What is not shown may still be there. Intervals say nothing of other seeds or other models, and come from random resamples, so "
+        "that two for one mean differ slightly."
     )
     points = [*_scores(found), *_knockouts(found), *_patches(found), *_correlations(found)]
     return Section("found", "What was found", says, points=points)
@@ -25,20 +27,30 @@ def _scores(found: Found) -> Iterator[str]:
     for data, models in by_data(found.evaluations).items():
         called = short_names(one.model for one in models)
         name = next(iter(models[0].scores))
-        means = {called[one.model]: one.scores[name] for one in models if name in one.scores}
-        ranked = sorted(means, key=lambda model: -means[model].mean)
+        ranked = sorted((one for one in models if name in one.scores), key=lambda one: -one.scores[name].mean)
+        best = ranked[0]
+        said = f"{_shown_name(name)} of {called[best.model]}, {_said(best.scores[name])}"
         if len(ranked) == 1:
-            yield f"On {data}, {ranked[0]} has the {name} {_said(means[ranked[0]])}. No other model was evaluated on it."
+            yield f"On {data}: the {said}. No other model was evaluated there."
             continue
-        below = [model for model in ranked[1:] if means[model].high < means[ranked[0]].low]
-        near = [model for model in ranked[1:] if model not in below]
+        below = [one for one in ranked[1:] if _is_better(best, one, name)]
+        near = [one for one in ranked[1:] if one not in below]
         yield " ".join(
             [
-                f"On {data}, {ranked[0]} has the highest {name}, {_said(means[ranked[0]])}.",
-                *([f"That it is better than {', '.join(below)} is shown."] if below else []),
-                *([f"That it is better than {', '.join(near)} is not shown."] if near else []),
+                f"On {data}: the highest is the {said}.",
+                *([f"That it is better than {_named_all(below, called)} is shown."] if below else []),
+                *([f"That it is better than {_named_all(near, called)} is not shown."] if near else []),
             ]
         )
+
+
+def _is_better(one: Answered, other: Answered, name: str) -> bool:
+    """True if it is shown that one evaluation has the higher score: row by row, if the scores of both are known for the same rows."""
+    if not one.rows or one.rows.keys() != other.rows.keys():
+        return other.scores[name].high < one.scores[name].low
+    rows = [(score - other.rows[key][0], context) for key, (score, context) in one.rows.items()]
+    scores, contexts = zip(*rows, strict=True)
+    return mean(scores, _RESAMPLES, ("report",), contexts).low > 0
 
 
 def _knockouts(found: Found) -> Iterator[str]:
@@ -49,12 +61,14 @@ def _knockouts(found: Found) -> Iterator[str]:
             continue
         most = max([number for number in numbers if number in controls] or numbers)
         without = f"without its {most} highest heads" if most > 1 else "without its highest head"
+        lost = one.differences.get("no heads", {}).get(most)
         said = f"{_named(one)}: F1 is {_said(points[0])}, and {without} {_said(points[most])}."
+        said += f" That it falls is {_verdict(lost, points[0], points[most])}."
         if most in controls:
-            shown = _apart(points[most], controls[most])
+            more = one.differences.get(_CONTROL, {}).get(most)
             said += (
                 f" Without {most} random heads of the same layers it is {_said(controls[most])}. That the highest heads matter more "
-                f"than these is {shown}."
+                f"than these is {_verdict(more, controls[most], points[most])}."
             )
         yield said
 
@@ -64,13 +78,17 @@ def _patches(found: Found) -> Iterator[str]:
         means = {name: next(iter(points.values())) for name, points in one.f1.items() if points}
         if not {"recipient", "intersect"} <= means.keys():
             continue
+        gained = {name: next(iter(points.values())) for name, points in one.differences.items() if points}
         said = (
             f"{_named(one)}: F1 is {_said(means['recipient'])}, and {_said(means['intersect'])} with the donor's outputs of the heads "
-            "that are among the highest of both."
+            f"that are among the highest of both. That these help is "
+            f"{_verdict(gained.get('recipient'), means['intersect'], means['recipient'])}."
         )
         if "random" in means:
-            shown = _apart(means["intersect"], means["random"])
-            said += f" With outputs of as many random heads it is {_said(means['random'])}. That the former do more is {shown}."
+            said += (
+                f" With outputs of as many random heads it is {_said(means['random'])}. That the highest heads do more than these is "
+                f"{_verdict(gained.get('random'), means['intersect'], means['random'])}."
+            )
         yield said
 
 
@@ -86,13 +104,25 @@ def _correlations(found: Found) -> Iterator[str]:
                 )
 
 
+def _verdict(difference: Mean | None, higher: Mean, lower: Mean) -> str:
+    """Whether a difference is shown, from its own interval if it is known, or else from those of the two means."""
+    if difference is None:
+        return "shown" if lower.high < higher.low else "not shown"
+    shown = "shown" if difference.low > 0 else "not shown"
+    return f"{shown} (by {difference.mean:.2f} [{difference.low:.2f}, {difference.high:.2f}], row by row)"
+
+
 def _named(one: Changed) -> str:
     return f"{next(iter(short_names([one.model]).values()))} on {one.data}"
 
 
+def _named_all(models: Sequence[Answered], called: Mapping[str, str]) -> str:
+    return ", ".join(called[one.model] for one in models)
+
+
+def _shown_name(score: str) -> str:
+    return score.upper() if score in ("f1", "em") else score
+
+
 def _said(mean: Mean) -> str:
     return f"{mean.mean:.2f} [{mean.low:.2f}, {mean.high:.2f}]"
-
-
-def _apart(one: Mean, other: Mean) -> str:
-    return "shown" if one.high < other.low or other.high < one.low else "not shown"

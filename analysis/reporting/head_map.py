@@ -11,11 +11,18 @@ _PALE, _STRONG = (242, 245, 250), (0, 76, 153)  # of 0 and of the highest score
 _NEGATIVE = (178, 60, 0)
 
 
-def head_map(heads: HeadScores) -> str:
-    """The SVG: a row for each layer, a column for each head, and in each cell a title such as "23-2: 0.471 [0.402, 0.533]"."""
+def highest_of(heads: HeadScores) -> float:
+    """The score farthest from 0; 1 if all are 0."""
+    return max((abs(float(value)) for value in heads.values.flat if not math.isnan(value)), default=1.0) or 1.0
+
+
+def head_map(heads: HeadScores, most: float) -> str:
+    """The SVG: a row for each layer, a column for each head, and in each cell a title such as "23-2: 0.471 [0.402, 0.533]".
+
+    A score of `most` has the strongest colour, so that several maps may have one scale.
+    """
     values, (low, high) = heads.values, heads.intervals()
     layers, count = values.shape
-    most = max((abs(float(value)) for value in values.flat if not math.isnan(value)), default=1.0) or 1.0
     cells = [
         _cell(layer, head, (float(values[layer, head]), float(low[layer, head]), float(high[layer, head])), most)
         for layer in range(layers)
@@ -25,7 +32,7 @@ def head_map(heads: HeadScores) -> str:
     width, height = _LEFT + count * step, _TOP + layers * step
     rows = [_label(_LEFT - 6, _TOP + layer * step + 13, "end", layer) for layer in range(layers)]
     columns = [_label(_LEFT + head * step + _CELL / 2, _TOP - 6, "middle", head) for head in range(count)]
-    about = f"{escape(meaning(heads))}: {layers} layers of {count} heads; the highest is {most:.3g}"
+    about = f"{escape(meaning(heads))}: {layers} layers of {count} heads; the strongest colour is {most:.3g}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         f'aria-label="{about}" font-family="sans-serif" font-size="10">{"".join([*rows, *columns, *cells])}</svg>'

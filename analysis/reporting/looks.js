@@ -6,6 +6,8 @@
   const LISTED = 3;
   let groups = 0;
   const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+  const strength = (share) => Math.sqrt(share).toFixed(3); // the same for every token and head, and small shares can be seen
+  const SCALE = [0.01, 0.1, 0.5, 1];
   const plain = (text) => text.trim() || (text.includes("\n") ? "⏎" : text ? "␣" : "∅");
 
   // The shares on the spots, by their start, of one head or of all (their mean), while a token is written.
@@ -34,8 +36,8 @@
       const spot = inside.find((one) => one.start <= start && start < one.end);
       const kind = needles.some((needle) => needle.start <= start && start < needle.end) ? "needle" : null;
       if (!spot) return kind ? make("span", { class: kind }, text) : text;
-      const mark = make("mark", { class: `${kind || ""} ${spot.share === most ? "darkest" : ""}`, title: percent(spot.share) }, text);
-      mark.style.setProperty("--share", (spot.share / most).toFixed(3));
+      const mark = make("mark", { class: `${kind || ""} ${spot.share === most ? "strongest" : ""}`, title: percent(spot.share) }, text);
+      mark.style.setProperty("--share", strength(spot.share));
       return mark;
     });
   }
@@ -51,7 +53,10 @@
   // The text in segments, in order: open ones, and runs of documents that are folded.
   function segments(row, view) {
     const opened = open(row, view), found = [];
-    let at = 0, folded = 0, first = 0;
+    let head = row.documents[0].start;
+    while (head > 0 && row.letters[head - 1] === "\n") head -= 1;
+    let at = row.letters.lastIndexOf("\n", head - 1) + 1, folded = 0, first = 0; // behind what stands before the first document's heading
+    if (at) found.push({ from: 0, to: at });
     row.documents.forEach((document, number) => {
       const from = number ? row.documents[number - 1].end : at;
       if (opened.has(number)) {
@@ -73,7 +78,7 @@
   function shown(row, segment) {
     const body = make("div", { class: "text" });
     if (!segment.folded) return { node: body, paint: (spots, most) => body.replaceChildren(...painted(row, segment.from, segment.to, spots, most)) };
-    const count = `${segment.folded} document${segment.folded > 1 ? "s" : ""} without a needle, with no word to which a head gives ${percent(LOOKED)}`;
+    const count = `${segment.folded} document${segment.folded > 1 ? "s" : ""} folded (no needle, and no word with ${percent(LOOKED)} of a head's attention)`;
     const node = make("details", {}, make("summary", {}, count), body);
     let last = [[], 1];
     const fill = () => { if (node.open) body.replaceChildren(...painted(row, segment.from, segment.to, ...last)); };
@@ -97,18 +102,28 @@
     const [answers, answer] = select("While it writes", view.answers.map((one) => one.says));
     const [heads, head] = select("Head", [`all ${view.heads.length}, on average`, ...view.heads]);
     const tokens = make("fieldset", { class: "tokens" }), status = make("p", { role: "status" });
-    const parts = segments(row, view).map((segment) => shown(row, segment)), name = `token-${groups++}`;
-    const there = make("button", { type: "button", onclick: () => drawn.querySelector(".darkest")?.scrollIntoView({ block: "center" }) }, "Go to the darkest word");
-    let token = 0;
+    const parts = segments(row, view).map((segment) => ({ ...segment, ...shown(row, segment) })), name = `token-${groups++}`;
+    const there = make("button", { type: "button", onclick: goThere }, "Go to the strongest word");
+    let token = 0, now = { spots: [], most: 0 };
+
+    function goThere() {
+      const { start } = now.spots.find((spot) => spot.share === now.most);
+      const part = parts.find((one) => start >= one.from && start < one.to);
+      if (part.folded) { part.node.open = true; part.paint(now.spots, now.most); }
+      drawn.querySelector(".strongest")?.scrollIntoView({ block: "center" });
+    }
 
     function paint() {
       const of = view.answers[Number(answer.value)], number = Number(head.value);
       const { needles, spots } = chosen(of, token, number ? number - 1 : null);
-      const most = Math.max(...spots.map((spot) => spot.share), 1e-9);
+      const most = Math.max(0, ...spots.map((spot) => spot.share));
+      now = { spots, most };
+      there.disabled = !spots.length;
       for (const part of parts) part.paint(spots, most);
       const first = [...spots].sort((a, b) => b.share - a.share).slice(0, LISTED)
         .map((spot) => `“${plain(row.letters.slice(spot.start, spot.end).join(""))}” ${percent(spot.share)} (${place(row, spot)})`);
-      status.replaceChildren(visible(`While “${plain(of.tokens[token])}” is written, ${percent(needles)} of the attention is on needles. Most is on: ${first.join(", ") || "no word of the text"}.`));
+      const others = spots.filter((spot) => !row.needles.some((one) => spot.start >= one.start && spot.start < one.end)).reduce((sum, spot) => sum + spot.share, 0);
+      status.replaceChildren(visible(`While “${plain(of.tokens[token])}” is written, ${percent(needles)} of the attention is on needles, ${percent(others)} on other words that are drawn, and ${percent(Math.max(0, 1 - needles - others))} elsewhere. Most is on: ${first.join(", ") || "no word of the text"}.`));
     }
 
     function list() {
@@ -126,7 +141,8 @@
     answer.addEventListener("change", list);
     head.addEventListener("change", paint);
     list();
-    const drawn = make("article", { class: "view", "aria-label": view.model }, make("h4", {}, view.model), answers, heads, tokens, status, there, ...parts.map((part) => part.node));
+    const scale = make("p", { class: "scale" }, "Colours: ", ...SCALE.flatMap((share) => { const mark = make("mark", {}, percent(share)); mark.style.setProperty("--share", strength(share)); return [mark, " "]; }));
+    const drawn = make("article", { class: "view", "aria-label": view.model }, make("h4", {}, view.model), answers, heads, tokens, status, scale, there, ...parts.map((part) => part.node));
     return drawn;
   }
 

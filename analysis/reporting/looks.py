@@ -6,9 +6,9 @@ from typing import Any
 
 from analysis.engine.trace import OWN, RIGHT, on_needles
 from analysis.reporting.collect import Found, Traced, short_names
-from analysis.reporting.parts import Part, Section, Table
+from analysis.reporting.parts import Part, Section, Share, Table
 
-_CALLED = {OWN: "its own answer", RIGHT: "the right answer"}
+_CALLED = {OWN: "its own answer", RIGHT: "the right answer, given to it"}
 Row = dict[str, Any]
 
 
@@ -19,9 +19,10 @@ def looks(found: Found) -> Section:
         for row in traced.rows:
             rows.setdefault((row["id"], row["message"]), []).append((traced, row))
     says = (
-        "Where the highest heads of a model look while it writes a token of an answer. Choose the token. The darker a word, the more "
-        "attention lies on it; the darkest has the most. Needles are underlined. The rest of the attention is on tokens of the chat "
-        "template, often on the very first, where heads rest."
+        "Where the highest heads of a model look while it writes a token of an answer: its own, or the right one, which it is made "
+        "to write. Choose a token. The stronger the colour of a word, the more attention lies on it. Needles are underlined. What is "
+        "not on the text lies on tokens of the chat template, often on the very first, where heads rest; shares below 0.1 % are not "
+        "drawn."
     )
     return Section("attention", "Where heads look", says, [_part(group) for group in rows.values()])
 
@@ -30,7 +31,7 @@ def _part(group: Sequence[tuple[Traced, Row]]) -> Part:
     row, called = group[0][1], short_names(traced.model for traced, _ in group)
     heads = list(dict.fromkeys(head for traced, _ in group for head in traced.heads))
     table = Table(
-        ["model", "it writes", *(f"{head}: on needles" for head in heads)],
+        ["model", "answer", *(f"{head}: on needles" for head in heads)],
         [
             [called[traced.model], f"{said}: {of[name if name == OWN else 'right']}", *_shares(traced, of, name, heads)]
             for traced, of in group
@@ -51,12 +52,12 @@ def _part(group: Sequence[tuple[Traced, Row]]) -> Part:
         for traced, of in group
     ]
     shared = {name: row[name] for name in ("message", "documents", "needles")}
-    note = f"Question: “{row['question']}”. Right answer: “{row['right']}”."
+    note = f"Question: “{row['question']}”. Right: “{' / '.join(row['all_right'])}”."
     drawn = json.dumps({**shared, "views": views}, ensure_ascii=False, separators=(",", ":"))
     return Part(f"{row['id']} of {group[0][0].data}", tables=[table], note=note, drawn=drawn)
 
 
-def _shares(traced: Traced, row: Row, answer: str, heads: Sequence[str]) -> list[str]:
-    """The mean attention of each head on the needles while the answer is written; a dash for a head that was not traced."""
+def _shares(traced: Traced, row: Row, answer: str, heads: Sequence[str]) -> list[Share | None]:
+    """The mean attention of each head on the needles while the answer is written; None for a head that was not traced."""
     shares = [on_needles([row], answer, traced.heads.index(head)) if head in traced.heads else None for head in heads]
-    return ["-" if share is None else f"{100 * share:.0f} %" for share in shares]
+    return [None if share is None else Share(share) for share in shares]

@@ -6,19 +6,47 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from training.answer_scores import Mean
+
+
+class Share(float):
+    """A number in [0, 1] that is shown in percent."""
+
 
 @dataclass(frozen=True)
 class Table:
-    """A table: the names of its columns, and its rows."""
+    """A table: the names of its columns, and its rows. A cell is a text, a number, a share, or a mean with its interval."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
 
     def csv(self) -> str:
-        """The table as CSV, in an address that holds it."""
+        """The table as CSV, in an address that holds it. A mean has columns of its own for the ends of its interval."""
+        means = {i for row in self.rows for i, cell in enumerate(row) if isinstance(cell, Mean)}
+        head = [part for i, name in enumerate(self.columns) for part in _columns(name, i in means)]
+        rows = [[part for i, cell in enumerate(row) for part in _cells(cell, i in means)] for row in self.rows]
         text = io.StringIO()
-        csv.writer(text).writerows([self.columns, *self.rows])
+        csv.writer(text).writerows([head, *rows])
         return address("text/csv", text.getvalue())
+
+
+def said(cell: object) -> str:
+    """A cell as it is shown: "0.367 [0.248, 0.504]", "78 %", "-" for nothing."""
+    if isinstance(cell, Mean):
+        return f"{cell.mean:.3f} [{cell.low:.3f}, {cell.high:.3f}]"
+    if isinstance(cell, Share):
+        return f"{100 * cell:.0f}\u00a0%"
+    return "-" if cell is None else str(cell)
+
+
+def _columns(name: str, is_mean: bool) -> list[str]:
+    return [name, f"{name}: low", f"{name}: high"] if is_mean else [name]
+
+
+def _cells(cell: object, is_mean: bool) -> list[object]:
+    if isinstance(cell, Mean):
+        return [cell.mean, cell.low, cell.high]
+    return [cell, "", ""] if is_mean else [float(cell) if isinstance(cell, Share) else cell]
 
 
 @dataclass(frozen=True)

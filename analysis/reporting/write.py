@@ -8,11 +8,13 @@ from typing import Any
 from analysis.figures import curves, scatter
 from analysis.heads import HeadScores
 from analysis.reporting.collect import Answered, Changed, Found, by_data, short_names
+from analysis.reporting.differences import differences
 from analysis.reporting.findings import findings
-from analysis.reporting.head_map import head_map
+from analysis.reporting.head_map import head_map, highest_of
 from analysis.reporting.looks import looks
-from analysis.reporting.parts import Part, Section, Table
+from analysis.reporting.parts import Part, Section, Table, said
 from analysis.reporting.runs import runs
+from analysis.reporting.words import words
 from synthctx_data import __version__
 from synthctx_data.files import whole
 from synthctx_data.pages import rendered
@@ -21,7 +23,8 @@ from training.plots import Size, bars, bars_size, saved
 
 _HERE = Path(__file__).parent
 _TOP = 10  # heads that a table shows
-_EXAMPLES = 8  # answers of several models to the same rows
+_CURVES = {name: f"random heads, {name}" for name in ("same layers", "other layers", "all layers")}
+_AXES = ("heads knocked out", "F1")
 _THRESHOLD = "recall@"  # how the names of recalls begin in a comparison
 _CONTROLS = {
     "highest heads": "the heads with the highest scores",
@@ -38,10 +41,11 @@ _CONTROLS = {
 
 def write_report(found: Found, file: Path, title: str) -> Path:
     """The file of the report, whole or absent."""
-    makers = (findings, _evaluations, _heads, _recall, _knockouts, _patches, _differences, looks, runs)
+    makers = (findings, _evaluations, _heads, _recall, _knockouts, _patches, differences, looks, runs, words)
     sections = [section for make in makers if (section := make(found)).parts or section.points]
     page = rendered(
         _HERE / "report.html.jinja",
+        said=said,
         title=title,
         version=__version__,
         sections=sections,
@@ -58,16 +62,22 @@ def _evaluations(found: Found) -> Section:
     for data, models in by_data(found.evaluations).items():
         called = short_names(one.model for one in models)
         names = list(dict.fromkeys(name for one in models for name in one.scores))
-        rows = [[called[one.model], *(_said(one.scores.get(name)) for name in names), _rows(one)] for one in models]
+        rows = [[called[one.model], *(one.scores.get(name) for name in names), _rows(one)] for one in models]
         first = {called[one.model]: next(iter(one.scores.values())) for one in models}
         figure = _drawn(bars_size(first), bars, first, names[0])
         parts.append(Part(data, figure, f"{names[0]} of each model", tables=[Table(["model", *names, "rows"], rows)]))
-    says = "Means over the rows of a data set. Brackets hold 95 % intervals, for other rows."
+    says = (
+        "Means over the rows of a data set, with 95 % intervals in brackets. F1 falls with each word that an answer has too many, so "
+        "that short answers score higher; subspan_em does not."
+    )
     return Section("scores", "Scores", says, parts)
 
 
 def _heads(found: Found) -> Section:
-    parts = []
+    parts: list[Part] = []
+    most: dict[Any, float] = {}
+    for _, heads in found.heads:  # maps of one score have one scale
+        most[heads.about.get("score")] = max(most.get(heads.about.get("score"), 0), highest_of(heads))
     for folder, heads in found.heads:
         low, high = heads.intervals()
         rows = [
@@ -78,15 +88,17 @@ def _heads(found: Found) -> Section:
         parts.append(
             Part(
                 str(folder),
-                head_map(heads),
+                head_map(heads, strongest := most[heads.about.get("score")]),
                 "Map of heads",
                 True,
                 [every],
-                f"{_scored(heads)} The table has all heads, the highest first.",
+                f"{_scored(heads)} The strongest colour is a score of {strongest:.3g}. The table has all heads, the highest first.",
             )
         )
     says = (
-        "Each cell is a head: layer by row, head by column. Point at one for its name, its score and its 95 % interval."
+        "A retrieval head looks back at the needle, the passage that answers the question, and copies from it while the model "
+        "answers: it has a high score. Each cell of a map is a head: layer by row, head by column. Point at one for its name, its "
+        "score and its 95 % interval, or read the table."
     )
     return Section("heads", "Heads", says, parts)
 
@@ -134,15 +146,32 @@ def _knockouts(found: Found) -> Section:
     parts = [
         Part(
             f"{one.model} on {one.data}",
-            _drawn((4.8, 3.2), curves, one.f1, ("heads knocked out", "F1")),
+            _drawn((4.8, 3.2), curves, {_CURVES.get(name, name): line for name, line in one.f1.items()}, _AXES),
             "F1 by the number of heads that are knocked out",
             tables=[_conditions(one)],
-            note=f"Heads of {one.about.get('heads', '?')}; mode {one.about.get('mode')}, phase {one.about.get('phase')}.",
+            note=_knocked(one),
         )
         for one in found.knockouts
     ]
-    says = "F1 without heads. What the highest heads cost means little without the controls, which lack as many random heads."
+    says = (
+        "F1 of a model that answers without some heads. What it loses without its highest heads is to be held against what it loses "
+        "without as many random ones."
+    )
     return Section("knockout", "Knockout", says, parts)
+
+
+def _knocked(one: Changed) -> str:
+    """How heads were knocked out, and by which scores and on which rows they were chosen."""
+    of = one.about.get("of", {})
+    chosen = (
+        f"{of.get('data', {}).get('address', '?')}, {of.get('split', '?')}" if isinstance(of.get("data"), dict) else "?"
+    )
+    mine = f"{one.data}, {one.about.get('split')}"
+    same = "the same split as here, so that its rows may be the same" if chosen == mine else chosen
+    return (
+        f"Heads are ranked by {one.about.get('heads', '?')}, over {same}. Mode {one.about.get('mode')}, phase {one.about.get('phase')}. "
+        f"Each control is the mean of {one.about.get('seeds', '?')} draws."
+    )
 
 
 def _patches(found: Found) -> Section:
@@ -166,36 +195,15 @@ def _flat(one: Changed) -> dict[str, Mean]:
 
 def _conditions(one: Changed) -> Table:
     rows = [
-        [_CONTROLS.get(name, name), number, _said(mean), mean.rows]
+        [_CONTROLS.get(name, name), number, mean, mean.rows]
         for name, points in one.f1.items()
         for number, mean in points.items()
     ]
     return Table(["condition", "heads", "F1", "rows"], rows)
 
 
-def _differences(found: Found) -> Section:
-    """The rows of each data set to which models give the most different answers."""
-    parts = []
-    for data, models in by_data(found.evaluations).items():
-        shared = [key for key in models[0].answers if all(key in one.answers for one in models)]
-        ranked = sorted(shared, key=lambda key: -len({one.answers[key].strip() for one in models}))
-        told = [key for key in ranked[:_EXAMPLES] if len({one.answers[key].strip() for one in models}) > 1]
-        if told:
-            rows = [[key, *(one.answers[key].strip() for one in models)] for key in told]
-            parts.append(Part(data, tables=[Table(["row", *short_names(one.model for one in models).values()], rows)]))
-    says = (
-        f"Rows on which models differ most, at most {_EXAMPLES} of each data set. They were not drawn at random. "
-        "python analysis/trace.py --rows traces where heads look in a row, and a report of its folder draws it."
-    )
-    return Section("differences", "Where models differ", says, parts)
-
-
 def _rows(one: Answered) -> int:
     return next(iter(one.scores.values())).rows
-
-
-def _said(mean: Mean | None) -> str:
-    return f"{mean.mean:.3f} [{mean.low:.3f}, {mean.high:.3f}]" if mean else "-"
 
 
 def _drawn(size: Size, draw: Callable[..., object], *values: object) -> str:

@@ -34,11 +34,11 @@
     return found;
   }
 
-  const share = (number) => `${Math.round(100 * number)} %`;
+  const share = (number) => `${Math.round(100 * number)}\u00a0%`;
   const count = (number) => number.toLocaleString("en");
 
   function showVariants() {
-    const names = ["variant", "rows", "tokens, at most", "faults", "best rule that never reads the question", "best rule that reads it badly"];
+    const names = ["variant", "rows", "tokens, at most", "faults", "best rule that ignores the question", "best rule that only compares words"];
     const head = make("tr", {}, ...names.map((name, i) => make("th", { scope: "col", class: i > 0 && i < 4 ? "number" : null }, name)));
     const body = state.about.variants.map((one, number) => {
       const faults = one.checked ? one.faults.reduce((sum, fault) => sum + fault.count, 0) : "not checked";
@@ -46,9 +46,14 @@
         make("td", { class: "number" }, one.built.max_tokens ? count(one.built.max_tokens) : ""), make("td", { class: "number" }, String(faults)),
         bestRule(one, false), bestRule(one, true));
     });
-    for (const row of body) [...row.children].slice(1).forEach((cell, i) => cell.setAttribute("data-label", names[i + 1])); // for phones
+    for (const row of body) label(row, names);
     at("variants").replaceChildren(make("thead", {}, head), make("tbody", {}, ...body));
     at("details").replaceChildren(...state.about.variants.filter((one) => one.checked).map(showChecked));
+  }
+
+  // Names the column in each cell but the first, for phones, where cells stand one below the other.
+  function label(row, names) {
+    [...row.children].slice(1).forEach((cell, i) => cell.setAttribute("data-label", names[i + 1]));
   }
 
   // The number of rows that are shown, and of how many.
@@ -63,18 +68,21 @@
     if (!rules.length) return make("td", {}, one.checked ? "none" : "not checked");
     const best = rules.reduce((a, b) => (b.score - b.chance > a.score - a.chance ? b : a));
     const high = best.score - best.chance > HIGH;
-    return make("td", high ? { class: "high" } : {}, `${best.rule}: ${share(best.score)}, chance ${share(best.chance)}${high ? "; it solves this variant" : ""}`);
+    return make("td", high ? { class: "high" } : {}, `${best.rule}: ${share(best.score)}, chance ${share(best.chance)}${high ? "; it solves this variant" : ""}`, make("small", {}, best.says));
   }
 
   function showChecked(one) {
     const faults = one.faults.map((fault) => make("li", {}, `${fault.kind} (${fault.count}): `, visible(fault.first.join("; "))));
-    const rows = one.floors.map((floor) => make("tr", {}, make("td", {}, floor.rule, make("small", {}, floor.says)), make("td", {}, floor.reads_the_question ? "badly" : "no"),
+    const rows = one.floors.map((floor) => make("tr", {}, make("td", {}, floor.rule, make("small", {}, floor.says)), make("td", {}, floor.reads_the_question ? "compares words" : "no"),
       make("td", { class: "number" }, share(floor.score)), make("td", { class: "number" }, share(floor.chance)), make("td", { class: "number" }, count(floor.rows))));
-    const head = ["rule", "reads the question", "score", "chance", "rows"].map((name) => make("th", { scope: "col" }, name));
-    return make("details", {}, make("summary", {}, `${one.name}: faults and floors`),
-      faults.length ? make("ul", {}, ...faults) : make("p", {}, "No faults."),
+    const names = ["rule", "reads the question", "score", "chance", "rows"];
+    const head = names.map((name) => make("th", { scope: "col" }, name));
+    for (const row of rows) label(row, names);
+    return make("details", {}, make("summary", {}, `${one.name}: what was checked, and how far each rule gets`),
+      faults.length ? make("ul", {}, ...faults) : make("p", {}, "No faults: synthctx check looks for answers outside needles, needles and documents that come twice, wrong spans and depths, and more."),
+      make("p", {}, "Rules were tried on the first examples of the data set, whichever are shown on this page. Some name documents, others an answer; chance is that of a random document or answer."),
       make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": `Floors of ${one.name}` },
-        make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))));
+        make("table", { class: "stacked" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))));
   }
 
   // Filters look at the variant that is chosen below, whose rows the list shows.
@@ -108,7 +116,7 @@
           } }, bar);
       });
       const scale = make("div", { class: "scale" }, make("span", {}, range.says(bounds[0])), make("span", {}, range.says(bounds[1])));
-      return make("figure", { "data-chart": name }, make("figcaption", {}, range.title), make("div", { class: "chart" }, ...bars), scale);
+      return make("figure", { "data-chart": name }, make("figcaption", {}, `${range.title} (a bar selects)`), make("div", { class: "chart" }, ...bars), scale);
     }));
   }
 
@@ -158,6 +166,7 @@
 
   async function go(index) {
     const known = state.byIndex.some((rows) => rows.has(index));
+    at("told").textContent = known ? "" : `There is no example ${at("number").value} on this page.`;
     if (!known) {
       at("number").value = state.index;
       return;
@@ -168,7 +177,19 @@
     at("example-title").textContent = `Example ${index}`;
     at("pair").replaceChildren(...state.about.variants.map((one, number) => card(one, number, state.byIndex[number].get(index))));
     markCurrent();
+    remember();
     await showContexts();
+  }
+
+  // The address names example and variant, so that a reload, or whom it is sent to, shows the same.
+  const remember = () => history.replaceState(null, "", `#${state.index}:${state.about.variants[Number(at("variant").value)].name}`);
+
+  function recall() {
+    const [index, name] = decodeURIComponent(location.hash.slice(1)).split(":");
+    const number = state.about.variants.findIndex((one) => one.name === name);
+    if (number >= 0) { at("variant").value = number; choose(); }
+    const wanted = index === "" ? NaN : Number(index);
+    return state.byIndex.some((rows) => rows.has(wanted)) ? wanted : state.shown[0]?.index;
   }
 
   function card(one, number, row) {
@@ -193,6 +214,7 @@
     }));
     if (turn !== state.turn) return; // another example was chosen meanwhile
     at("contexts").replaceChildren(...made);
+    at("contexts").dataset.index = state.index;
     state.marks = [...at("contexts").querySelectorAll(".spot")];
     unfold();
   }
@@ -229,10 +251,16 @@
     mark.focus({ preventScroll: true });
   }
 
-  function step(by) {
-    const order = state.shown.map((row) => row.index), here = order.indexOf(state.index);
+  async function step(by) {
+    const order = state.shown.map((row) => row.index), here = order.indexOf(state.index), jumped = state.needle >= 0;
     if (!order.length) return;
-    go(order[here < 0 ? 0 : (here + by + order.length) % order.length]);
+    await go(order[here < 0 ? 0 : (here + by + order.length) % order.length]);
+    if (jumped) jump(); // whoever reads a needle in its context wants the next example's
+  }
+
+  async function goTo(number) {
+    await go(number);
+    at("example").scrollIntoView({ block: "start" });
   }
 
   // Shows charts and list of the variant that is chosen.
@@ -245,14 +273,17 @@
   }
 
   async function changed() {
+    const jumped = state.needle >= 0;
     choose();
+    remember();
     state.needle = -1;
     await showContexts();
+    if (jumped) jump();
   }
 
   const KEYS = {
     ArrowLeft: () => step(-1), ArrowRight: () => step(1), n: jump,
-    v: () => { at("variant").value = (Number(at("variant").value) + 1) % state.about.variants.length; changed(); },
+    v: () => { at("variant").value = (Number(at("variant").value) + 1) % state.about.variants.length; changed().then(() => { if (state.needle < 0) at("contexts").parentNode.scrollIntoView({ block: "start" }); }); },
     u: () => at("unfold").click(), "/": () => at("search").focus(), g: () => at("number").select(),
   };
 
@@ -262,7 +293,7 @@
     at("filters").addEventListener("reset", () => setTimeout(() => { state.filters = {}; filter(); }));
     at("previous").addEventListener("click", () => step(-1));
     at("next").addEventListener("click", () => step(1));
-    at("number").addEventListener("change", () => go(at("number").value === "" ? NaN : Number(at("number").value)));
+    at("number").addEventListener("change", () => goTo(at("number").value === "" ? NaN : Number(at("number").value)));
     at("number").addEventListener("keydown", (event) => { if (event.key === "Enter") at("number").blur(); });
     at("variant").addEventListener("change", changed);
     at("beside").addEventListener("change", showContexts);
@@ -273,7 +304,10 @@
     });
     document.addEventListener("keydown", (event) => {
       const typing = event.target.closest("input, select, textarea");
-      if (typing && event.key === "Escape") typing.blur();
+      if (typing && event.key === "Escape") {
+        if (typing === at("search")) { typing.value = ""; filter(); }
+        typing.blur();
+      }
       if (typing || event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key]) return;
       event.preventDefault();
       KEYS[event.key]();
@@ -289,8 +323,8 @@
     showVariants();
     choose();
     listen();
-    const first = state.shown[0];
-    if (first) await go(first.index);
+    const first = recall();
+    if (first !== undefined) await go(first);
     document.body.dataset.ready = "true";
   }
 

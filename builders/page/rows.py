@@ -16,8 +16,8 @@ from synthctx_data.rules import question_names
 PLAIN, NEEDLE, ANSWER = 0, 1, 2  # kinds of a piece of text
 KINDS = {
     "needle": "holds a needle",
-    "distractor": "distractor: holds a name of the question, but no needle",
-    "haystack": "haystack: holds neither",
+    "distractor": "distractor: holds a name, number or key of the question, but no needle",
+    "haystack": "haystack: holds no needle, and nothing that the question names (a name counts if its words begin with capitals)",
 }
 _SHOWN = 600  # characters of a needle in a summary
 Piece = tuple[int, str]

@@ -24,10 +24,12 @@ _EXPRESSIONS = {
     "templated": "needles are sentences from templates, about made-up subjects",
     "symbolic": "needles are random keys with random values",
 }
-_CONTEXTS = {
-    "haystack": "among documents of that kind",
-    "limited": "among documents of that kind; only questions that the templates cover",
-    "padding": "among a few sentences that are repeated",
+_AMONG = {
+    "real": "among other real passages",
+    "grounded": "among the user's other passages",
+    "llm": "among other passages that it wrote",
+    "templated": "among articles about other made-up subjects",
+    "symbolic": "among more random keys and values",
 }
 
 
@@ -119,11 +121,12 @@ def _about(title: str, shown: Sequence[Shown], split: str) -> dict[str, Any]:
 def _meaning(variant: str) -> str:
     """What a variant's name says of its needles and of what is around them; empty if it is no name of a cell of the grid."""
     expression, _, context = variant.partition("_")
-    return (
-        f"{_EXPRESSIONS[expression]}, {_CONTEXTS[context]}"
-        if expression in _EXPRESSIONS and context in _CONTEXTS
-        else ""
-    )
+    around = {
+        "haystack": _AMONG.get(expression),
+        "limited": f"{_AMONG.get(expression)}; only questions that the templates cover",
+        "padding": "among a few sentences that are repeated",
+    }
+    return f"{_EXPRESSIONS[expression]}, {around[context]}" if expression in _EXPRESSIONS and context in around else ""
 
 
 def _manifest(variant: BuiltVariant) -> dict[str, Any]:
