@@ -93,14 +93,14 @@ def test_a_browser_draws_them_on_the_text(tmp_path: Path, scheme: str) -> None:
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(report.as_uri())
-        assert marks(page) == [("Rea", "20 %")]  # its own answer is shown first
+        assert marks(page) == [("Rea", "20\u00a0%")]  # its own answer is shown first
         page.get_by_role("combobox", name="While it writes").select_option(label="the right answer, given to it: Ann")
-        assert marks(page) == [("Ann", "40 %")]
+        assert marks(page) == [("Ann", "40\u00a0%")]
         assert "in document 2, a needle" in page.get_by_role("status").inner_text()
         page.get_by_role("combobox", name="Head").select_option(label="0-1")
-        assert marks(page) == [("Ann", "30 %")]
+        assert marks(page) == [("Ann", "30\u00a0%")]
         page.get_by_role("radio").nth(0).press("ArrowRight")
-        assert marks(page) == [("🂡</", "20 %")]  # characters are counted as Python counts them
+        assert marks(page) == [("🂡</", "20\u00a0%")]  # characters are counted as Python counts them
         assert page.locator(".view .text").nth(0).inner_text().endswith("🂡</script><b>U+202EA one")
         assert page.locator(".view b").count() == 0
         found = Axe().run(page)

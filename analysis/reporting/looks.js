@@ -5,7 +5,7 @@
   const LOOKED = 0.1; // of a head's attention: a document with less, and no needle, is folded
   const LISTED = 3;
   let groups = 0;
-  const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+  const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}\u00a0%`;
   const strength = (share) => Math.sqrt(share).toFixed(3); // the same for every token and head, and small shares can be seen
   const SCALE = [0.01, 0.1, 0.5, 1];
   const plain = (text) => text.trim() || (text.includes("\n") ? "⏎" : text ? "␣" : "∅");
