@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,9 +95,14 @@ def test_a_difference_counts_row_by_row_where_rows_are_known() -> None:
     for with_rows, shown in ((True, "That it is better than low is shown."), (False, "than low is not shown.")):
         found = Found(evaluations=[answered("low", 0.0, with_rows), answered("high", 0.05, with_rows)])
         (point,) = findings(found).points
-        assert point.startswith("On d: the highest is the F1 of high, 0.45 [0.33, 0.57].")
+        assert point.startswith("On d (train): the highest is the F1 of high, 0.45 [0.33, 0.57].")
         assert point.endswith(shown)
         assert len(differences(found).parts[0].tables[0].rows) == 8
+    twice = Found(
+        evaluations=[answered("low", 0.0, True), replace(answered("low", 0.05, True), folder=Path("x/again"))]
+    )
+    assert "F1 of low (again)" in findings(twice).points[0].replace("x/again", "again")
+    assert len({*differences(twice).parts[0].tables[0].columns}) == 3
     alone = Found(evaluations=[answered("low", 0.0, True)])
     assert "No other model" in findings(alone).points[0]
     assert differences(alone).parts == []

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -185,11 +186,21 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
     return {name: name for name in parts}
 
 
+def labels(results: Sequence[Answered | Traced]) -> list[str]:
+    """A short name for each result: that of its model, and of its folder too where a model comes several times."""
+    models, folders = short_names(one.model for one in results), short_names(str(one.folder) for one in results)
+    times = Counter(one.model for one in results)
+    return [
+        models[one.model] if times[one.model] == 1 else f"{models[one.model]} ({folders[str(one.folder)]})"
+        for one in results
+    ]
+
+
 def by_data(evaluations: Iterable[Answered]) -> dict[str, list[Answered]]:
-    """The evaluations on each data set, in order."""
+    """The evaluations on each split of a data set, in order, by the names of both."""
     sets: dict[str, list[Answered]] = {}
     for one in evaluations:
-        sets.setdefault(one.data, []).append(one)
+        sets.setdefault(f"{one.data} ({one.split})", []).append(one)
     return sets
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from analysis.reporting.collect import Answered, Found, by_data, short_names
+from analysis.reporting.collect import Answered, Found, by_data, labels
 from analysis.reporting.parts import Part, Section, Table
 from synthctx_data.dataset import find_variants, parse_variant_address
 from synthctx_data.errors import SynthctxError
@@ -16,6 +16,8 @@ def differences(found: Found) -> Section:
     parts = []
     for data, models in by_data(found.evaluations).items():
         shared = [key for key in models[0].answers if all(key in one.answers for one in models)]
+        if all(one.rows for one in models):  # they may be fewer than the answers
+            shared = [key for key in shared if all(key in one.rows for one in models)]
         spread = _spread(models)
         told = [key for key in sorted(shared, key=lambda key: -spread(key)) if spread(key) > 0][:_SHOWN]
         if told:
@@ -39,7 +41,7 @@ def _spread(models: Sequence[Answered]) -> Callable[[str], float]:
 def _table(models: Sequence[Answered], rows: Sequence[str], texts: _Texts) -> Table:
     known = ["question", "right answers"] if texts else []
     return Table(
-        ["row", *known, *short_names(one.model for one in models).values()],
+        ["row", *known, *labels(models)],
         [[key, *(texts.get(key, ("", "")) if texts else ()), *(_answer(one, key) for one in models)] for key in rows],
     )
 
@@ -51,7 +53,12 @@ def _answer(one: Answered, key: str) -> str:
 
 def _texts(found: Found, evaluation: Answered, rows: Sequence[str]) -> _Texts:
     """The texts of rows that were traced, or whose data set lies on this machine."""
-    texts = {row["id"]: (row["question"], " / ".join(row["all_right"])) for one in found.traces for row in one.rows}
+    texts = {
+        row["id"]: (row["question"], " / ".join(row["all_right"]))
+        for one in found.traces
+        if one.data == evaluation.data
+        for row in one.rows
+    }
     missing = [key for key in rows if key not in texts]
     return {key: texts[key] for key in rows if key in texts} | _read_texts(evaluation, missing)
 

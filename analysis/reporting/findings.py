@@ -1,9 +1,10 @@
 """The section of the report that says in sentences what was found, and how surely."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from analysis.reporting.collect import Answered, Changed, Found, by_data, short_names
+from analysis.reporting.collect import Answered, Changed, Found, by_data, labels, short_names
 from analysis.reporting.parts import Section
 from training.answer_scores import Mean, mean
 
@@ -25,11 +26,11 @@ def findings(found: Found) -> Section:
 
 def _scores(found: Found) -> Iterator[str]:
     for data, models in by_data(found.evaluations).items():
-        called = short_names(one.model for one in models)
+        called = dict(zip((one.folder for one in models), labels(models), strict=True))
         name = next(iter(models[0].scores))
         ranked = sorted((one for one in models if name in one.scores), key=lambda one: -one.scores[name].mean)
         best = ranked[0]
-        said = f"{_shown_name(name)} of {called[best.model]}, {_said(best.scores[name])}"
+        said = f"{_shown_name(name)} of {called[best.folder]}, {_said(best.scores[name])}"
         if len(ranked) == 1:
             yield f"On {data}: the {said}. No other model was evaluated there."
             continue
@@ -116,8 +117,8 @@ def _named(one: Changed) -> str:
     return f"{next(iter(short_names([one.model]).values()))} on {one.data}"
 
 
-def _named_all(models: Sequence[Answered], called: Mapping[str, str]) -> str:
-    return ", ".join(called[one.model] for one in models)
+def _named_all(models: Sequence[Answered], called: Mapping[Path, str]) -> str:
+    return ", ".join(called[one.folder] for one in models)
 
 
 def _shown_name(score: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.engine.trace import OWN, RIGHT, on_needles
-from analysis.reporting.collect import Found, Traced, short_names
+from analysis.reporting.collect import Found, Traced, labels
 from analysis.reporting.parts import Part, Section, Share, Table
 
 _CALLED = {OWN: "its own answer", RIGHT: "the right answer, given to it"}
@@ -28,12 +28,17 @@ def looks(found: Found) -> Section:
 
 
 def _part(group: Sequence[tuple[Traced, Row]]) -> Part:
-    row, called = group[0][1], short_names(traced.model for traced, _ in group)
+    row = group[0][1]
+    called = dict(zip((traced.folder for traced, _ in group), labels([traced for traced, _ in group]), strict=True))
     heads = list(dict.fromkeys(head for traced, _ in group for head in traced.heads))
     table = Table(
         ["model", "answer", *(f"{head}: on needles" for head in heads)],
         [
-            [called[traced.model], f"{said}: {of[name if name == OWN else 'right']}", *_shares(traced, of, name, heads)]
+            [
+                called[traced.folder],
+                f"{said}: {of[name if name == OWN else 'right']}",
+                *_shares(traced, of, name, heads),
+            ]
             for traced, of in group
             for name, said in _CALLED.items()
             if name in of["answers"]
@@ -41,7 +46,7 @@ def _part(group: Sequence[tuple[Traced, Row]]) -> Part:
     )
     views = [
         {
-            "model": called[traced.model],
+            "model": called[traced.folder],
             "heads": traced.heads,
             "answers": [
                 {"says": f"{said}: {of[name]}", **of["answers"][name]}

@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.figures import curves, scatter
 from analysis.heads import HeadScores
-from analysis.reporting.collect import Answered, Changed, Found, by_data, short_names
+from analysis.reporting.collect import Answered, Changed, Found, by_data, labels
 from analysis.reporting.differences import differences
 from analysis.reporting.findings import findings
 from analysis.reporting.head_map import head_map, highest_of
@@ -60,10 +60,13 @@ def write_report(found: Found, file: Path, title: str) -> Path:
 def _evaluations(found: Found) -> Section:
     parts = []
     for data, models in by_data(found.evaluations).items():
-        called = short_names(one.model for one in models)
+        called = labels(models)
         names = list(dict.fromkeys(name for one in models for name in one.scores))
-        rows = [[called[one.model], *(one.scores.get(name) for name in names), _rows(one)] for one in models]
-        first = {called[one.model]: next(iter(one.scores.values())) for one in models}
+        rows = [
+            [label, *(one.scores.get(name) for name in names), _rows(one)]
+            for label, one in zip(called, models, strict=True)
+        ]
+        first = {label: next(iter(one.scores.values())) for label, one in zip(called, models, strict=True)}
         figure = _drawn(bars_size(first), bars, first, names[0])
         parts.append(Part(data, figure, f"{names[0]} of each model", tables=[Table(["model", *names, "rows"], rows)]))
     says = (
