@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MARKERS = "osD^vPX"
+_NAMED = 6  # points that have their names beside them, at most
 _MEANINGS = {
     "wu": "wu: copied tokens per token of the answer",
     "wu_forced": "wu_forced: share of the answer that is copied",
@@ -104,7 +105,10 @@ def scatter(
     axes = axes_for(ax, (4, 3))
     for i, (left, right, name) in enumerate(zip(x, y, names, strict=True)):
         axes.plot(left, right, marker=_MARKERS[i % len(_MARKERS)], linestyle="none", color=COLOURS[i % len(COLOURS)])
-        axes.annotate(name, (left, right), textcoords="offset points", xytext=(4, 4), fontsize=6)
+        if len(names) <= _NAMED:
+            axes.annotate(name, (left, right), textcoords="offset points", xytext=(4, 4), fontsize=6)
+    if len(names) > _NAMED:  # beside each other, they could not be read
+        axes.legend(names, fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.margins(0.15)
     axes.set(xlabel=labels[0], ylabel=labels[1])
     return axes

@@ -20,6 +20,7 @@ from builders.shards import Build, Progress, Shard, corpus_of, examples_of, miss
 from builders.workers import write_by_processes
 from synthctx_data.errors import ConflictError
 from synthctx_data.files import Place
+from synthctx_data.log import LOG
 from synthctx_data.manifest import MANIFEST, Manifest, differing, make_manifest, read_manifest, write_manifest
 
 _SOURCES = {"corpus", "model"}  # settings that stand in a manifest as what was read
@@ -110,6 +111,7 @@ def _move_to_its_place(build: Build) -> None:
     if build.target.exists():
         build.target.rmdir()
     build.staging.rename(str(build.target))
+    LOG.info("finished %s", build.target)
 
 
 def build_in_parts(

@@ -143,7 +143,6 @@ def write_shard(build: Build, shard: Shard, progress: Progress) -> None:
     LOG.debug("writes %s: %d rows", build.staging / shard.name, shard.rows)
     with whole(build.staging / shard.name) as aside, aside.open("wb") as file:
         _write(build, shard, file, progress)
-    LOG.info("wrote %s", build.staging / shard.name)
 
 
 def shard_bytes(build: Build, shard: Shard) -> bytes:

@@ -21,6 +21,7 @@ import yaml
 from upath import UPath
 
 from synthctx_data.errors import UsageError, first_line
+from synthctx_data.log import LOG
 
 Place: TypeAlias = Path | UPath
 
@@ -49,6 +50,7 @@ def whole(file: Place) -> Iterator[Path]:
         with TemporaryDirectory(prefix="synthctx-") as folder:
             yield Path(folder, file.name)
             file.fs.put_file(str(Path(folder, file.name)), file.path)
+        LOG.info("wrote %s", file)
         return
     if file.is_symlink() or (file.exists() and not file.is_file()):
         raise UsageError(
@@ -64,6 +66,7 @@ def whole(file: Place) -> Iterator[Path]:
         with aside.open("rb") as written:
             os.fsync(written.fileno())
         aside.replace(file)
+        LOG.info("wrote %s", file)
     finally:
         aside.unlink(missing_ok=True)
 

@@ -54,8 +54,8 @@ class Floor:
 RECURRENCE = {"stands in few rows": -1, "stands in many rows": 1}  # rules that rank documents by this times their rows
 
 MEANINGS = {
-    "stands in few rows": "takes documents that stand in the fewest other examples",
-    "stands in many rows": "takes documents that stand in the most other examples",
+    "stands in few rows": "takes documents that appear in the fewest other examples",
+    "stands in many rows": "takes documents that appear in the most other examples",
     "says what others say": "takes documents with a sentence or entry that stands in other documents too",
     "worded like needles": "takes documents with a wording that needles' documents had in earlier examples",
     "shares its title": "takes documents whose title stands above several documents",

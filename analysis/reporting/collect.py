@@ -49,6 +49,18 @@ class Changed:
     differences: dict[str, dict[int, Mean]]
     about: dict[str, Any]
 
+    @property
+    def ranked_on(self) -> str:
+        """The data and the split that the heads of a knockout were ranked on."""
+        of = self.about.get("of", {})
+        data = of.get("data")
+        return f"{data['address'] if isinstance(data, dict) else data} ({of.get('split')})"
+
+    @property
+    def is_ranked_there(self) -> bool:
+        """True if the heads of a knockout were ranked on the same split of the same data."""
+        return self.ranked_on == f"{self.data} ({self.about.get('split')})"
+
 
 @dataclass(frozen=True)
 class Traced:

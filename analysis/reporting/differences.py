@@ -23,10 +23,10 @@ def differences(found: Found) -> Section:
         if told:
             parts.append(Part(data, tables=[_table(models, told, _texts(found, models[0], told))]))
     says = (
-        f"Rows on which the scores of models differ most, at most {_SHOWN} of each data set; where the scores of rows were not kept, "
-        "rows on which their answers do. They were not drawn at random. The number before an answer is its score. To see where heads "
-        "look in such a row, trace it (python analysis/trace.py --rows ID), and name the folder of the traces among those of this "
-        "report."
+        f"Rows on which the scores of models differ most, at most {_SHOWN} of each data set, with the answers of the highest and of "
+        "the lowest score. Where the scores of rows were not kept: rows to which models gave the most different answers. They were "
+        "not drawn at random. To see where heads look in such a row, trace it (python analysis/trace.py --rows ID), and name the "
+        "folder of the traces among those of this report."
     )
     return Section("differences", "Where models differ", says, parts)
 
@@ -40,15 +40,23 @@ def _spread(models: Sequence[Answered]) -> Callable[[str], float]:
 
 def _table(models: Sequence[Answered], rows: Sequence[str], texts: _Texts) -> Table:
     known = ["question", "right answers"] if texts else []
+    named = list(zip(labels(models), models, strict=True))
     return Table(
-        ["row", *known, *labels(models)],
-        [[key, *(texts.get(key, ("", "")) if texts else ()), *(_answer(one, key) for one in models)] for key in rows],
+        ["row", *known, "one answer", "another"],
+        [[key, *(texts.get(key, ("", "")) if texts else ()), *_two_answers(named, key)] for key in rows],
     )
 
 
-def _answer(one: Answered, key: str) -> str:
-    score = f"{one.rows[key][0]:.2f}: " if key in one.rows else ""
-    return f"{score}{one.answers[key].strip()}"
+def _two_answers(named: Sequence[tuple[str, Answered]], key: str) -> list[str]:
+    """The answers with the highest and the lowest score; where scores are not known, the first two that differ."""
+    if all(key in one.rows for _, one in named):
+        ranked = sorted(named, key=lambda each: -each[1].rows[key][0])
+        return [
+            f"{label}, {one.rows[key][0]:.2f}: {one.answers[key].strip()}" for label, one in (ranked[0], ranked[-1])
+        ]
+    first = named[0][1].answers[key].strip()
+    other = next(each for each in named if each[1].answers[key].strip() != first)
+    return [f"{label}: {one.answers[key].strip()}" for label, one in (named[0], other)]
 
 
 def _texts(found: Found, evaluation: Answered, rows: Sequence[str]) -> _Texts:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from analysis.reporting.collect import Answered, Changed, Found, by_data, labels, short_names
 from analysis.reporting.parts import Section
@@ -10,15 +9,16 @@ from training.answer_scores import Mean, mean
 
 _HIGHEST, _CONTROL = "highest heads", "same layers"
 _RESAMPLES = 1000
+_LEVEL = 0.05  # of p, corrected for the number of measures
 
 
 def findings(found: Found) -> Section:
     """A sentence for each result that another can be held against."""
     says = (
-        "Brackets hold 95 % intervals: how far a mean may be off, had other rows been drawn. A difference is called shown if its interval, "
-        "taken row by row, does not hold 0; or, where the scores of rows were not kept, if the intervals of the two means do not overlap. "
-        "What is not shown may still be there. Intervals say nothing of other seeds or other models, and come from random resamples, so "
-        "that two for one mean differ slightly."
+        "Brackets hold 95 % intervals: on other rows of the same kind, means would mostly lie in them. A difference is called shown "
+        "if its interval, taken row by row, does not hold 0. Where the scores of rows were not kept, it is called shown if the "
+        "intervals of the two means do not overlap. What is not shown may still be there. Intervals say nothing of other seeds or "
+        "other models. They come from random resamples: the same mean may have slightly different intervals in two places."
     )
     points = [*_scores(found), *_knockouts(found), *_patches(found), *_correlations(found)]
     return Section("found", "What was found", says, points=points)
@@ -71,7 +71,9 @@ def _knockouts(found: Found) -> Iterator[str]:
                 f" Without {most} random heads of the same layers it is {_said(controls[most])}. That the highest heads matter more "
                 f"than these is {_verdict(more, controls[most], points[most])}."
             )
-        yield said
+        yield said + (
+            " The heads were ranked on the same split, perhaps on the same rows." if one.is_ranked_there else ""
+        )
 
 
 def _patches(found: Found) -> Iterator[str]:
@@ -94,15 +96,26 @@ def _patches(found: Found) -> Iterator[str]:
 
 
 def _correlations(found: Found) -> Iterator[str]:
+    """A sentence for each comparison. p is over models; the interval of a correlation is over rows, and says nothing of other models."""
     for folder, compared in found.comparisons:
-        for measure, kinds in compared.get("correlations", {}).items():
-            one: Mapping[str, Any] = kinds.get("spearman") or {}
-            if {"value", "low", "high", "n"} <= one.keys():
-                shown = "shown" if one["low"] > 0 or one["high"] < 0 else "not shown"
-                yield (
-                    f"{folder}: over {one['n']} models, F1 goes with {measure} of the reference's heads by Spearman {one['value']:+.2f} "
-                    f"[{one['low']:+.2f}, {one['high']:+.2f}]. That they go together at all is {shown}."
-                )
+        known = {
+            measure: kinds["spearman"]
+            for measure, kinds in compared.get("correlations", {}).items()
+            if kinds.get("spearman") and "p" in kinds["spearman"]
+        }
+        if not known:
+            continue
+        shown = [
+            f"{measure} (Spearman {one['value']:+.2f})"
+            for measure, one in known.items()
+            if one.get("corrected", one["p"]) < _LEVEL
+        ]
+        models = max(one["n"] for one in known.values())
+        together = ", ".join(shown) or "none of them"
+        yield (
+            f"{folder}: {len(known)} measures say what the heads of models have in common with the reference's. F1 goes with {together} "
+            f"(over {models} models, seeds averaged; p below {_LEVEL:g}, corrected for the number of measures)."
+        )
 
 
 def _verdict(difference: Mean | None, higher: Mean, lower: Mean) -> str:

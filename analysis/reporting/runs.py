@@ -12,21 +12,21 @@ from training.run_folder import NOT_DECISIVE
 def runs(found: Found) -> Section:
     """A part for each folder of results."""
     parts = [
-        Part(str(folder), tables=[Table(["option", "value"], list(_options(run)))], note=_made(run))
+        Part(str(folder), tables=[Table(["option", "value"], [*_made(run), *_options(run)])])
         for folder, run in sorted(found.runs.items())
     ]
     says = (
-        "The command that made each result, as it was called last. Then what decided the result: options, fingerprints of data, and hashes "
-        "of weights."
+        "What made each result: the command, as it was called last, and versions (results of earlier versions of synthctx lack "
+        "both); then what decided it: options, fingerprints of data, and hashes of weights."
     )
     return Section("runs", "Runs", says, parts)
 
 
-def _made(run: dict[str, Any]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in run.get("versions", {}).items())
-    return " ".join(
-        filter(None, [f"Command: {run['command']}" if run.get("command") else "", versions and f"With {versions}."])
-    )
+def _made(run: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if run.get("command"):
+        yield "command", run["command"]
+    if run.get("versions"):
+        yield "versions", ", ".join(f"{name} {version}" for name, version in run["versions"].items())
 
 
 def _options(run: dict[str, Any]) -> Iterator[tuple[str, str]]:

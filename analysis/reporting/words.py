@@ -30,6 +30,10 @@ _WORDS = (
         "calibrate, span",
         "whether the score under an empty question is subtracted; what counts as the needle: all of it, or the sentence with its answer",
     ),
+    ("recall@10", "the share of the reference model's 10 highest heads that are among a model's 10 highest"),
+    ("recall@>=0.1", "the same for all heads with a score of 0.1 or more"),
+    ("reference", "the model that others are compared with: the one tuned on real data"),
+    ("real/2", "a model by the last parts of its folder, such as the data it was tuned on, and the seed"),
     (
         "knockout",
         "the model answers without some heads. mode zero: they put out nothing; mean: their mean; uniform: they look everywhere "

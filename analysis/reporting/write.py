@@ -23,19 +23,17 @@ from training.plots import Size, bars, bars_size, saved
 
 _HERE = Path(__file__).parent
 _TOP = 10  # heads that a table shows
-_CURVES = {name: f"random heads, {name}" for name in ("same layers", "other layers", "all layers")}
 _AXES = ("heads knocked out", "F1")
 _THRESHOLD = "recall@"  # how the names of recalls begin in a comparison
-_CONTROLS = {
-    "highest heads": "the heads with the highest scores",
-    "same layers": "control: as many random heads of the same layers",
-    "other layers": "control: as many random heads of other layers",
-    "all layers": "control: as many random heads of all layers",
-    "recipient": "the model as it is",
-    "donor": "the model whose heads are copied",
-    "intersect": "outputs of the heads that are among the highest of both",
-    "complement": "outputs of the donor's highest heads that are not among the recipient's",
-    "random": "control: outputs of as many random heads",
+_CURVES = {name: f"random heads, {name}" for name in ("same layers", "other layers", "all layers")}
+_CONDITIONS = {
+    "highest heads": "highest heads: those with the highest scores",
+    **{name: f"{label}: as many, as a control" for name, label in _CURVES.items()},
+    "recipient": "recipient: the model as it is",
+    "donor": "donor: the model whose heads are copied",
+    "intersect": "intersect: outputs of the heads that are among the highest of both",
+    "complement": "complement: outputs of the donor's highest heads that are not among the recipient's",
+    "random": "random: outputs of as many random heads, as a control",
 }
 
 
@@ -130,8 +128,8 @@ def _recall(found: Found) -> Section:
                 Part(f"{folder}: {measure}", figure, f"F1 by {measure}", tables=[table], note=_correlated(correlation))
             )
     says = (
-        "Recall is the share of the reference's heads that are among a model's. Correlations are over models; with few models they "
-        "tell little."
+        "Recall is the share of the reference's heads that are among a model's. Correlations are over models (seeds averaged): p is "
+        "for other models, the interval for other rows. With few models they tell little."
     )
     return Section("recall", "F1 against recall of heads", says, parts)
 
@@ -165,15 +163,9 @@ def _knockouts(found: Found) -> Section:
 
 def _knocked(one: Changed) -> str:
     """How heads were knocked out, and by which scores and on which rows they were chosen."""
-    of = one.about.get("of", {})
-    chosen = (
-        f"{of.get('data', {}).get('address', '?')}, {of.get('split', '?')}" if isinstance(of.get("data"), dict) else "?"
-    )
-    mine = f"{one.data}, {one.about.get('split')}"
-    same = "the same split as here, so that its rows may be the same" if chosen == mine else chosen
     return (
-        f"Heads are ranked by {one.about.get('heads', '?')}, over {same}. Mode {one.about.get('mode')}, phase {one.about.get('phase')}. "
-        f"Each control is the mean of {one.about.get('seeds', '?')} draws."
+        f"Heads are ranked by {one.about.get('heads', '?')}, over {one.ranked_on}. Mode {one.about.get('mode')}, phase "
+        f"{one.about.get('phase')}. Each control is the mean of {one.about.get('seeds', '?')} draws."
     )
 
 
@@ -198,7 +190,7 @@ def _flat(one: Changed) -> dict[str, Mean]:
 
 def _conditions(one: Changed) -> Table:
     rows = [
-        [_CONTROLS.get(name, name), number, mean, mean.rows]
+        [_CONDITIONS.get(name, name), number, mean, mean.rows]
         for name, points in one.f1.items()
         for number, mean in points.items()
     ]
