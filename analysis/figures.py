@@ -98,6 +98,13 @@ def matrix(values: NDArray[np.float64], names: Sequence[str], label: str, ax: "A
     return axes
 
 
+def scatter_size(names: Sequence[str]) -> Size:
+    """The size of a scatter of points with these names: with room for a legend, where they are many."""
+    if len(names) <= _NAMED:
+        return 4.4, 3.2
+    return 4.4 + 0.07 * max(map(len, names)), max(3.2, 0.8 + 0.13 * len(names))
+
+
 def scatter(
     x: Sequence[float], y: Sequence[float], names: Sequence[str], labels: tuple[str, str], ax: "Axes | None" = None
 ) -> "Axes":

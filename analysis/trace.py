@@ -22,7 +22,8 @@ other tokens: often on the very first one, where heads rest.
 
 The folder --output gets trace.json, which analysis/report.py draws on the
 text, and the answers. Called again, the same command traces only rows that
-were not traced yet.
+were not traced yet, and other --rows come to those in the file. Another number
+of heads (--top) begins it anew.
 """
 
 

@@ -18,7 +18,7 @@ from synthctx_data.command import processes
 from synthctx_data.errors import CorpusError, UsageError
 from synthctx_data.files import Place
 from synthctx_data.option_model import OptionModel, flag, panel
-from synthctx_data.options import Options
+from synthctx_data.options import COMMON, Options
 from synthctx_data.places import at, is_remote
 from synthctx_data.task import Task
 
@@ -129,13 +129,16 @@ def plan_named(words: Sequence[str], options: Options, where: RunOptions) -> lis
 
 def _named(task: Task, variants: Sequence[str], options: Options) -> Sequence[str]:
     if ALL not in variants:
-        return variants
+        return list(dict.fromkeys(variants))
     if len(variants) > 1:
         raise UsageError(f"VARIANTS: expected {ALL} or names of variants, got both")
     possible = task.possible(options)
     if not possible:
-        flags = " and ".join(map(flag, options.changed()))
-        raise UsageError(f"VARIANTS: expected a variant of {task.name} that reads {flags}, and there is none")
+        flags = " and ".join(map(flag, sorted(options.changed().keys() - COMMON)))
+        raise UsageError(
+            f"VARIANTS: expected a variant of {task.name} that reads {flags} and needs no other option, and there is none; name the "
+            "variants, or see synthctx list for what they need"
+        )
     return possible
 
 

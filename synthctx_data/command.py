@@ -1,7 +1,9 @@
 """Command lines: options from flags and YAML files, errors in one line, tables, and progress."""
 
 import io
+import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -37,6 +39,7 @@ PROGRESS_COLUMNS = (
 )
 SILENCE = 60  # seconds between lines of progress where there is no terminal
 _LONGEST = 1500  # characters of a message: some repeat what was given
+_WEB = re.compile(r"https?://.*", re.DOTALL)
 _called: list[str] = []  # the command line that runs
 _ended_by: list[int] = []  # signals other than that of Ctrl-C
 
@@ -113,7 +116,22 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
 
 def called() -> str:
     """The command line that runs, as a shell reads it, without secrets; empty if a program calls functions."""
-    return hidden(shlex.join(_called))
+    return shlex.join(_without_secrets(word, before) for before, word in zip(["", *_called], _called, strict=False))
+
+
+def _without_secrets(word: str, before: str) -> str:
+    """A word of a command line without keys, passwords and queries of addresses, however they are written."""
+    name, _, value = word.rpartition("=") if word.startswith("--endpoint=") else ("", "", word)
+    if name or before == "--endpoint":
+        return f"{name}={_host(value)}" if name else _host(value)
+    return hidden(_WEB.sub(lambda found: _host(found[0]), word))
+
+
+def _host(address: str) -> str:
+    """An address without what stands before its last @, and behind a question mark."""
+    scheme, mark, rest = address.partition("://")
+    rest = (rest if mark else address).rpartition("@")[2].partition("?")[0]
+    return hidden(f"{scheme}://{rest}" if mark else rest)
 
 
 def _program(name: str) -> list[str]:
@@ -208,6 +226,11 @@ def with_progress(items: Iterable[T], what: str, total: int) -> Iterator[T]:
         for item in items:
             yield item
             advance(1)
+
+
+def print_json(value: object) -> None:
+    """Prints a value as JSON in ASCII, in which no character can command a terminal."""
+    print(json.dumps(value, indent=2).replace("\x7f", "\\u007f"))
 
 
 def table(columns: Mapping[str, str], rows: Iterable[Sequence[object]], **options: Any) -> Table:

@@ -16,6 +16,8 @@ def require_page(file: Path, default: str) -> None:
     """Raises: UsageError if something else than a page of synthctx has the name of a file that is to be written."""
     if file.is_dir() or not file.name:
         raise UsageError(f"--output: expected a file such as {default}, got the folder {file}")
+    if file.exists() and not file.is_file():
+        raise UsageError(f"--output: expected a file such as {default}, got {file}, which is something else")
     try:
         with file.open(encoding="utf-8") as there:
             is_page = _MARK in there.read(_HEAD)

@@ -15,6 +15,7 @@ from builders.commands import app
 from builders.versions import versions
 from builders.writing.sample import SIZES as SAMPLE_SIZES
 from synthctx_data import __version__
+from synthctx_data.command import print_json
 from synthctx_data.dataset import find_variants, parse_address
 from tests.commands import process, synthctx
 from tests.conftest import CORPUS
@@ -136,6 +137,8 @@ def test_all_is_what_the_options_suffice_for(tmp_path: Path) -> None:
     for task in ("mdqa_synth", "summhay_synth"):
         assert {one.name for one in find_variants(parse_address(str(tmp_path / "synthctx" / task)))} == made_up
         assert f'load_dataset("synthctx/{task}", "templated_haystack")' in ran.stdout
+    ran = synthctx("build", "mdqa_synth", "symbolic_padding", "symbolic_padding", *small, cwd=tmp_path)
+    assert ran.stdout.count("2 examples") == 1
     ran = synthctx("build", "mdqa_synth", "all", *small, "--corpus", CORPUS, "--output", "mine", cwd=tmp_path)
     mine = {"real_haystack", "real_limited", "templated_haystack", "symbolic_haystack"}
     assert {one.name for one in find_variants(parse_address(str(tmp_path / "mine" / "mdqa_synth")))} == mine
@@ -153,6 +156,20 @@ def test_the_log_tells_of_workers_and_no_secrets(tmp_path: Path) -> None:
     assert "***" in said
     assert "hf_abcdefghij" not in said
     assert process(*command, "silent", cwd=tmp_path, **secret).stderr == ""
+    for address in ("http://me:pa@ss'/w\"ord@host/v1", "me:pass@host", "http://host/v1?api_key=SECRETQ123"):
+        asked = ("-m", "builders", "plan", "mdqa_synth", "llm_padding", "--model", "m", "--endpoint", address)
+        said = process(*asked, cwd=tmp_path, SYNTHCTX_LOG="info").stderr
+        assert "host" in said
+        assert not re.search("pa.?ss|SECRET|ord@", said), said
+
+
+def test_json_holds_any_text(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "".join(map(chr, [*range(0x20, 0x100), 0x1B, 0x202E, 0xD800, 0xE0001]))
+    print_json({"text": text})
+    said = capsys.readouterr().out
+    assert json.loads(said) == {"text": text}
+    assert said.isascii()
+    assert "\x1b" not in said
 
 
 def test_a_report_of_a_fault_names_versions() -> None:

@@ -14,7 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 from analysis.heads import HeadScores
-from analysis.reporting.collect import Answered, Found, short_names
+from analysis.reporting.collect import Answered, Found, collect, short_names
 from analysis.reporting.differences import differences
 from analysis.reporting.findings import findings
 from analysis.reporting.head_map import head_map, highest_of
@@ -88,9 +88,9 @@ def test_a_difference_counts_row_by_row_where_rows_are_known() -> None:
     scores = [i % 2 * 0.8 for i in range(40)]
 
     def answered(name: str, more: float, with_rows: bool) -> Answered:
-        rows = {str(i): (score + more, str(i)) for i, score in enumerate(scores)} if with_rows else {}
+        rows = {str(i): (score + more * (i % 3), str(i)) for i, score in enumerate(scores)} if with_rows else {}
         mean = Mean(0.4 + more, 0.28 + more, 0.52 + more, 40)
-        return Answered(Path(name), name, "d", "train", {"f1": mean}, {str(i): name for i in range(40)}, rows)
+        return Answered(Path(name), name, "d", "train", "made", {"f1": mean}, {str(i): name for i in range(40)}, rows)
 
     for with_rows, shown in ((True, "That it is better than low is shown."), (False, "than low is not shown.")):
         found = Found(evaluations=[answered("low", 0.0, with_rows), answered("high", 0.05, with_rows)])
@@ -98,6 +98,15 @@ def test_a_difference_counts_row_by_row_where_rows_are_known() -> None:
         assert point.startswith("On d (train): the highest is the F1 of high, 0.45 [0.33, 0.57].")
         assert point.endswith(shown)
         assert len(differences(found).parts[0].tables[0].rows) == 8
+    one_context = Found(
+        evaluations=[
+            replace(one, rows={key: (score, "") for key, (score, _) in one.rows.items()})
+            for one in (answered("low", 0.0, True), answered("high", 0.05, True))
+        ]
+    )
+    assert findings(one_context).points[0].endswith("than low is not shown.")
+    others = Found(evaluations=[answered("low", 0.0, True), replace(answered("high", 0.05, True), fingerprint="other")])
+    assert len(findings(others).points) == 2  # two data sets of one name
     twice = Found(
         evaluations=[answered("low", 0.0, True), replace(answered("low", 0.05, True), folder=Path("x/again"))]
     )
@@ -106,6 +115,47 @@ def test_a_difference_counts_row_by_row_where_rows_are_known() -> None:
     alone = Found(evaluations=[answered("low", 0.0, True)])
     assert "No other model" in findings(alone).points[0]
     assert differences(alone).parts == []
+
+
+def test_all_kept_results_of_the_project_can_be_shown_and_count_once(tmp_path: Path) -> None:
+    kept = sorted(path for path in (ROOT / "experiments").iterdir() if any(path.rglob("scores.json")))
+    assert len(kept) >= 3
+    for folder in kept:
+        ran = call(script("analysis/report.py"), folder, "--output", f"{folder.name}.html", cwd=tmp_path)
+        assert ran.returncode == 0, ran.stderr
+    part = RUN / "models" / "real" / "1"
+    once, again = collect([part]), collect([part, part / "nq_1024"])
+    assert [one.folder for one in once.evaluations] == [one.folder for one in again.evaluations]
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"answers": {"own": {"tokens": [], "attention": []}}}, "trace it again"),
+        ({"needles": []}, "trace it again"),
+        ({"question": float("nan")}, "NaN is no number"),
+        ({"message": None}, "trace it again"),
+    ],
+)
+def test_traces_of_another_form_are_told(tmp_path: Path, row: dict, says: str) -> None:
+    sound = {
+        "id": "r",
+        "question": "q",
+        "all_right": ["a"],
+        "message": "m",
+        "documents": [{"start": 0, "end": 1}],
+        "needles": [{"document": 0, "start": 0, "end": 1}],
+        "answers": {"right": {"tokens": ["a"], "attention": [[{"needles": 1, "spots": [[0, 1, 1]]}]]}},
+    }
+    (tmp_path / "run.json").write_text(json.dumps({"model": "m", "data": {"address": "d"}, "finished": True}))
+    (tmp_path / "trace.json").write_text(json.dumps({"heads": ["0-0"], "rows": [{**sound, **row}]}))
+    ran = call(script("analysis/report.py"), ".", cwd=tmp_path)
+    assert (ran.returncode, len(ran.stderr.strip().splitlines())) == (1, 1)
+    assert "trace.json: expected what synthctx wrote" in ran.stderr
+    assert says in ran.stderr
+    (tmp_path / "trace.json").write_text(json.dumps({"heads": ["0-0"], "rows": [sound]}))
+    ran = call(script("analysis/report.py"), ".", cwd=tmp_path)
+    assert "fault of synthctx" not in ran.stderr
 
 
 def test_unfinished_results_are_left_out_and_broken_ones_are_told(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.correlation import Correlation, correlate, holm, kendall, pearson, spearman
-from analysis.figures import matrix, scatter
+from analysis.figures import matrix, scatter, scatter_size
 from analysis.heads import Head, HeadScores, Scores, rank_heads
 from analysis.options import CompareOptions
 from synthctx_data.command import out, table, with_progress
@@ -285,7 +285,7 @@ def _draw(
             c = correlations[kind]["spearman"]
             title = f"Spearman {c.value:.2f}, n = {c.n}, p = {c.p:.3f} ({c.corrected:.3f} corrected)"
         x, y = [models[name][kind].value for name in both], [f1[name] for name in both]
-        with saved(output / f"f1_{kind.replace('@', '_')}", (4, 3), title) as axes:
+        with saved(output / f"f1_{kind.replace('@', '_')}", scatter_size(both), title) as axes:
             scatter(x, y, both, (f"{kind}, against {options.reference}", "F1"), axes)
 
 

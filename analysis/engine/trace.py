@@ -27,6 +27,7 @@ from training.run_folder import default_folder
 OWN, RIGHT = "own", "right"  # the answers that a row is read with
 _ROWS = 4  # that are traced if none are named
 _SPOTS = 64  # the tokens of the prompt that are kept, for each head and each token of an answer
+_PARTS = ("id", "question", "right", "all_right", "own", "message", "documents", "needles", "answers")
 _LEAST = 0.001  # of a head's attention
 Row = dict[str, Any]
 Trace = dict[str, Any]
@@ -51,19 +52,19 @@ def trace_heads(options: TraceOptions) -> Trace:
     named = [f"{layer}-{head}" for layer, head in heads]
     known = _known(output / TRACE, named)
     own = answers.answers("none")
-    done = [known[row["id"]] for row in answers.rows if row["id"] in known]
-    about = {"options": options.model_dump(), "of": scores.about}
-    with progress_bar("tracing", len(answers.rows)) as advance:
-        advance(len(done))
-        for row in answers.rows:
-            if row["id"] not in known:
-                done.append(trace_row(*answers.loaded, row, own[row["id"]], heads))
-                write_json(output / TRACE, {"about": about, "heads": named, "rows": done})  # so that a kill loses one
-                advance(1)
-    places = {row["id"]: place for place, row in enumerate(answers.rows)}
-    found = {"about": about, "heads": named, "rows": sorted(done, key=lambda one: places[one["id"]])}
-    answers.finish(TRACE, found)
-    return found
+    missing = [row for row in answers.rows if row["id"] not in known]
+    about = {"of": scores.about}
+
+    def found() -> Trace:
+        return {"about": about, "heads": named, "rows": [known[key] for key in sorted(known)]}
+
+    with progress_bar("tracing", len(missing)) as advance:
+        for row in missing:
+            known[row["id"]] = trace_row(*answers.loaded, row, own[row["id"]], heads)
+            write_json(output / TRACE, found())  # so that a kill loses one
+            advance(1)
+    answers.finish(TRACE, found())
+    return found()
 
 
 def _chosen(options: TraceOptions, rows: Iterable[Row]) -> Iterable[Row]:
@@ -89,7 +90,7 @@ def trace_row(model: Any, tokenizer: Tokenizer, row: Row, own: str, heads: Seque
     """
     right = tokens_of(tokenizer, row)
     read = {RIGHT: (row, right)}
-    if own:
+    if own.strip():
         answered = {**row, "completion": [{"role": "assistant", "content": own}]}
         try:
             read[OWN] = answered, tokens_of(tokenizer, answered)
@@ -107,7 +108,14 @@ def trace_row(model: Any, tokenizer: Tokenizer, row: Row, own: str, heads: Seque
         "own": own,
         "message": row["prompt"][0]["content"],
         "documents": [{name: one[name] for name in ("start", "end")} for one in row["documents"]],
-        "needles": row["needles"],
+        "needles": [
+            {
+                "document": needle["document"],
+                "start": min(needle["start"], needle["answer_start"]),
+                "end": max(needle["end"], needle["answer_end"]),
+            }
+            for needle in row["needles"]
+        ],  # as scores of heads count them: with the number of a document that is cited
         "answers": {
             name: _answer(tokenizer, of, question, torch.stack([looks[head] for head in heads], 1))
             for (name, (of, question)), looks in zip(read.items(), found, strict=True)
@@ -149,8 +157,9 @@ def _known(file: Path, heads: Sequence[str]) -> dict[str, Trace]:
     """The rows in a file of traces of the same heads, by id."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-        return {row["id"]: row for row in found["rows"]} if found["heads"] == heads else {}
-    except (OSError, ValueError, KeyError, TypeError):
+        rows = {row["id"]: row for row in found["rows"] if {*_PARTS} <= row.keys()}
+        return rows if found["heads"] == heads else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 

@@ -29,6 +29,7 @@ class Answered:
     model: str
     data: str
     split: str
+    fingerprint: str
     scores: dict[str, Mean]
     answers: dict[str, str]
     rows: dict[str, tuple[float, str]]
@@ -96,13 +97,15 @@ def collect(folders: Sequence[Path]) -> Found:
 
     Raises: UsageError if a folder does not exist, or nothing is found; DatasetError if a file cannot be read.
     """
-    found = Found()
+    found, seen = Found(), set()
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"expected folders of results, got {folder}, which is none")
         for name, take in _KINDS.items():
             for file in sorted(folder.rglob(name)):
-                _read(file, lambda one, take=take: take(found, one))  # type: ignore[misc]
+                if file.resolve() not in seen:  # folders may lie in each other
+                    seen.add(file.resolve())
+                    _read(file, lambda one, take=take: take(found, one))  # type: ignore[misc]
     if found.is_empty:
         said = ", ".join(map(str, folders))
         raise UsageError(
@@ -114,7 +117,7 @@ def collect(folders: Sequence[Path]) -> Found:
 def _read(file: Path, take: Callable[[Path], None]) -> None:
     try:
         take(file)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StopIteration) as error:
         raise DatasetError(f"{file}: expected what synthctx wrote: {first_line(error)}") from error
 
 
@@ -135,7 +138,8 @@ def _evaluation(found: Found, file: Path) -> None:
     answers = read_predictions(file.parent / PREDICTIONS)
     rows = _row_scores(file.parent / ROWS, next(iter(scores)))
     address, split = str(run["data"]["address"]), str(run.get("split"))
-    found.evaluations.append(Answered(file.parent, _model(run), address, split, scores, answers, rows))
+    made = str(run["data"].get("fingerprint"))
+    found.evaluations.append(Answered(file.parent, _model(run), address, split, made, scores, answers, rows))
 
 
 def _row_scores(file: Path, score: str) -> dict[str, tuple[float, str]]:
@@ -174,14 +178,19 @@ def _comparison(found: Found, file: Path) -> None:
 
 
 def _trace(found: Found, file: Path) -> None:
-    run, read = _run(found, file), json.loads(file.read_text(encoding="utf-8"))
+    run, read = _run(found, file), json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse)
     for row in read["rows"]:
-        if not (row["documents"] and row["message"] and row["answers"]):
-            raise ValueError("a row without documents, text or answers")
+        read_with = [answer["attention"] for answer in row["answers"].values()]
+        if not (row["documents"] and row["message"] and row["needles"] and row["all_right"] and all(read_with)):
+            raise ValueError("a row without documents, text, needles or answers; trace it again")
     if run is not None:
         found.traces.append(
             Traced(file.parent, _model(run), str(run["data"]["address"]), list(read["heads"]), list(read["rows"]))
         )
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
 
 
 def _model(run: dict[str, Any]) -> str:
@@ -209,11 +218,12 @@ def labels(results: Sequence[Answered | Traced]) -> list[str]:
 
 
 def by_data(evaluations: Iterable[Answered]) -> dict[str, list[Answered]]:
-    """The evaluations on each split of a data set, in order, by the names of both."""
-    sets: dict[str, list[Answered]] = {}
+    """The evaluations on each split of a data set, in order, by the names of both; by the fingerprint too where a name is of several."""
+    sets: dict[tuple[str, str], list[Answered]] = {}
     for one in evaluations:
-        sets.setdefault(f"{one.data} ({one.split})", []).append(one)
-    return sets
+        sets.setdefault((f"{one.data} ({one.split})", one.fingerprint), []).append(one)
+    times = Counter(name for name, _ in sets)
+    return {name if times[name] == 1 else f"{name}, made as {made}": group for (name, made), group in sets.items()}
 
 
 _KINDS: dict[str, Callable[[Found, Path], None]] = {

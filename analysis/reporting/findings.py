@@ -9,6 +9,7 @@ from training.answer_scores import Mean, mean
 
 _HIGHEST, _CONTROL = "highest heads", "same layers"
 _RESAMPLES = 1000
+_FEWEST = 5  # contexts that a difference row by row takes
 _LEVEL = 0.05  # of p, corrected for the number of measures
 
 
@@ -30,7 +31,8 @@ def _scores(found: Found) -> Iterator[str]:
         name = next(iter(models[0].scores))
         ranked = sorted((one for one in models if name in one.scores), key=lambda one: -one.scores[name].mean)
         best = ranked[0]
-        said = f"{_shown_name(name)} of {called[best.folder]}, {_said(best.scores[name])}"
+        first = [called[one.folder] for one in ranked if one.scores[name].mean == best.scores[name].mean]
+        said = f"{_shown_name(name)} of {' and '.join(first)}, {_said(best.scores[name])}"
         if len(ranked) == 1:
             yield f"On {data}: the {said}. No other model was evaluated there."
             continue
@@ -51,7 +53,12 @@ def _is_better(one: Answered, other: Answered, name: str) -> bool:
         return other.scores[name].high < one.scores[name].low
     rows = [(score - other.rows[key][0], context) for key, (score, context) in one.rows.items()]
     scores, contexts = zip(*rows, strict=True)
-    return mean(scores, _RESAMPLES, ("report",), contexts).low > 0
+    return len({*contexts}) >= _FEWEST and _is_above(mean(scores, _RESAMPLES, ("report",), contexts))
+
+
+def _is_above(difference: Mean) -> bool:
+    """True if a difference is shown to be above 0. An interval without width is one of a single context, which shows nothing."""
+    return difference.low > 0 and difference.low < difference.high
 
 
 def _knockouts(found: Found) -> Iterator[str]:
@@ -101,7 +108,7 @@ def _correlations(found: Found) -> Iterator[str]:
         known = {
             measure: kinds["spearman"]
             for measure, kinds in compared.get("correlations", {}).items()
-            if kinds.get("spearman") and "p" in kinds["spearman"]
+            if kinds.get("spearman") and kinds["spearman"].get("p") is not None
         }
         if not known:
             continue
@@ -113,8 +120,8 @@ def _correlations(found: Found) -> Iterator[str]:
         models = max(one["n"] for one in known.values())
         together = ", ".join(shown) or "none of them"
         yield (
-            f"{folder}: {len(known)} measures say what the heads of models have in common with the reference's. F1 goes with {together} "
-            f"(over {models} models, seeds averaged; p below {_LEVEL:g}, corrected for the number of measures)."
+            f"{folder}: {len(known)} measures say what the heads of models have in common with the reference's. That F1 goes with one is "
+            f"shown for {together} (over {models} models, seeds averaged; p below {_LEVEL:g}, corrected for the number of measures)."
         )
 
 
@@ -122,7 +129,7 @@ def _verdict(difference: Mean | None, higher: Mean, lower: Mean) -> str:
     """Whether a difference is shown, from its own interval if it is known, or else from those of the two means."""
     if difference is None:
         return "shown" if lower.high < higher.low else "not shown"
-    shown = "shown" if difference.low > 0 else "not shown"
+    shown = "shown" if _is_above(difference) else "not shown"
     return f"{shown} (by {difference.mean:.2f} [{difference.low:.2f}, {difference.high:.2f}], row by row)"
 
 

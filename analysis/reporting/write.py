@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from analysis.figures import curves, scatter
+from analysis.figures import curves, scatter, scatter_size
 from analysis.heads import HeadScores
 from analysis.reporting.collect import Answered, Changed, Found, by_data, labels
 from analysis.reporting.differences import differences
@@ -16,6 +16,7 @@ from analysis.reporting.parts import Part, Section, Table, said
 from analysis.reporting.runs import runs
 from analysis.reporting.words import words
 from synthctx_data import __version__
+from synthctx_data.errors import DatasetError
 from synthctx_data.files import whole
 from synthctx_data.pages import rendered
 from training.answer_scores import Mean
@@ -40,7 +41,7 @@ _CONDITIONS = {
 def write_report(found: Found, file: Path, title: str) -> Path:
     """The file of the report, whole or absent."""
     makers = (findings, _evaluations, _heads, _recall, _knockouts, _patches, differences, looks, runs, words)
-    sections = [section for make in makers if (section := make(found)).parts or section.points]
+    sections = [section for section in (_made(make, found) for make in makers) if section.parts or section.points]
     page = rendered(
         _HERE / "report.html.jinja",
         said=said,
@@ -53,6 +54,14 @@ def write_report(found: Found, file: Path, title: str) -> Path:
     with whole(file) as aside:
         aside.write_text(page, encoding="utf-8")
     return file
+
+
+def _made(make: Callable[[Found], Section], found: Found) -> Section:
+    try:
+        return make(found)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, StopIteration) as error:
+        name = make.__name__.strip("_")
+        raise DatasetError(f"expected results as synthctx writes them, and some are not ({name}): {error!r}") from error
 
 
 def _evaluations(found: Found) -> Section:
@@ -119,7 +128,7 @@ def _recall(found: Found) -> Section:
                 continue
             x = [compared["models"][name][measure]["value"] for name in models]
             y = [compared["f1"][name] for name in models]
-            figure = _drawn((4.4, 3.2), scatter, x, y, models, (measure, "F1"))
+            figure = _drawn(scatter_size(models), scatter, x, y, models, (measure, "F1"))
             table = Table(
                 ["model", measure, "F1"],
                 [[name, f"{a:.3f}", f"{b:.3f}"] for name, a, b in zip(models, x, y, strict=True)],
@@ -136,7 +145,7 @@ def _recall(found: Found) -> Section:
 
 def _correlated(correlation: dict[str, Any]) -> str:
     one = correlation.get("spearman")
-    if not one:
+    if not one or one.get("value") is None:
         return ""
     p = f", p {one['p']:.3f}" if one.get("p") is not None else ""
     corrected = f" ({one['corrected']:.3f} corrected)" if one.get("corrected") is not None else ""

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from builders.writing.store import Answer, AnswerStore, export, exported
-from synthctx_data.command import AsJson, command_line, out, table
+from synthctx_data.command import AsJson, command_line, out, print_json, table
 from synthctx_data.errors import DatasetError, UsageError
 from synthctx_data.files import expanded
 from synthctx_data.places import at, reached
@@ -45,7 +45,7 @@ def list_answers(
         if unit is None:
             groups = _groups(answers)
             if json:
-                out.print_json(data=groups)
+                print_json(groups)
             else:
                 out.print(_table(groups))
             return
@@ -55,7 +55,7 @@ def list_answers(
             f"--unit: no answer in {store} has a unit that begins with {unit!r}; units look like mdqa_synth/train/000007"
         )
     if json:
-        out.print_json(data=[asdict(answer) for answer in wanted])
+        print_json([asdict(answer) for answer in wanted])
         return
     for answer in wanted:
         said = f"{answer.unit}, by {answer.model} ({answer.finish_reason}, {answer.completion_tokens} tokens)"

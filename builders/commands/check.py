@@ -6,7 +6,7 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from builders.commands.tables import report
-from synthctx_data.command import AsJson, OptionsFile, out, processes, progress_bar
+from synthctx_data.command import AsJson, OptionsFile, out, print_json, processes, progress_bar
 from synthctx_data.dataset import BuiltVariant, find_variants, parse_address
 from synthctx_data.examine import Examined, examine, expected
 from synthctx_data.option_model import OptionModel
@@ -47,7 +47,7 @@ def check(
     with reached(address.place):
         found = {one.name: _check(one, options, json) for one in find_variants(address, list(variants))}
     if json:
-        out.print_json(data={name: examined.as_json() for name, examined in found.items()})
+        print_json({name: examined.as_json() for name, examined in found.items()})
     return 0 if all(examined.report.ok for examined in found.values()) else 1
 
 

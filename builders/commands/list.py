@@ -2,7 +2,7 @@
 
 from builders import TASKS
 from builders.commands.tables import grid, variants_as_json
-from synthctx_data.command import AsJson, out
+from synthctx_data.command import AsJson, out, print_json
 
 
 def list_variants(
@@ -11,7 +11,7 @@ def list_variants(
 ) -> None:
     """Prints the tasks and their variants."""
     if json:
-        out.print_json(data=variants_as_json(TASKS.values()))
+        print_json(variants_as_json(TASKS.values()))
         return
     out.print(grid(TASKS.values()))
     out.print("A real variant has at most as many examples as its corpus has questions: see --train and --validation.")

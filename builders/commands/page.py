@@ -13,7 +13,7 @@ from synthctx_data.errors import UsageError
 from synthctx_data.examine import Examined, examine, expected
 from synthctx_data.option_model import OptionModel
 from synthctx_data.pages import require_page
-from synthctx_data.places import reached
+from synthctx_data.places import is_remote, reached
 
 
 class PageOptions(OptionModel):
@@ -48,7 +48,8 @@ def page(
 ) -> None:
     """Writes the page of a data set."""
     address = parse_address(place, options.revision)
-    name = address.place.rstrip("/").rpartition("/")[2]
+    place = str(Path(address.place).resolve()) if address.is_folder and not is_remote(address.place) else address.place
+    name = place.rstrip("/").rpartition("/")[2]
     file = options.output or Path(f"{name}.html")
     require_page(file, f"{name}.html")
     with reached(address.place):
@@ -61,7 +62,7 @@ def page(
         ]
         with progress_bar("writing", len(wanted) * len(found)) as advance:
             write_page(name, shown, options.split, wanted, file, advance)
-    out.print(f"{file}: {len(wanted):,} rows of each variant; open it in a browser", soft_wrap=True)
+    out.print(f"{file}: {len(wanted):,} examples; open it in a browser", soft_wrap=True)
 
 
 def _wanted(found: list[BuiltVariant], options: PageOptions) -> list[int]:

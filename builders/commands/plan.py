@@ -13,7 +13,7 @@ from builders.forecast import Forecast, Took, forecast, taken
 from builders.planned_build import PlannedBuild, RunOptions, plan_named, require_use
 from builders.writing.options import WritingOptions
 from builders.writing.run import estimate_writing
-from synthctx_data.command import AsJson, OptionsFile, err, out, table
+from synthctx_data.command import AsJson, OptionsFile, err, out, print_json, table
 from synthctx_data.errors import WriterError
 from synthctx_data.options import Options
 from synthctx_data.places import reached
@@ -43,7 +43,7 @@ def plan(
     with reached(where.output):
         if json:
             missing = writing_tables.cost_as_json(cost, spending) if cost else []
-            out.print_json(data={"variants": _as_json(measured, where.processes), "requests": missing})
+            print_json({"variants": _as_json(measured, where.processes), "requests": missing})
             return
         for shown in _tables(measured, where.processes):
             out.print(shown)

@@ -195,6 +195,8 @@ def read_card(content: str | bytes, where: str) -> Card:
 def require_card(folder: Place) -> None:
     """Raises: DatasetError if the card of a folder has a form that cannot be brought up to date: before its variants are built."""
     _read(folder / CARD)
+    if (folder / CROISSANT).is_dir():
+        raise DatasetError(f"expected {folder / CROISSANT} to be a file, and it is a folder; remove it")
     if (folder / _LOCK).is_dir():
         raise DatasetError(f"expected {folder / _LOCK} to be a file that locks the card, and it is a folder; remove it")
 
@@ -282,9 +284,9 @@ def join(task: Task, address: str, card: Card | None, text: Card | None, part: P
 def finish(task: Task, card: Card, there: Collection[str], manifests: Mapping[str, Mapping[str, Any]]) -> Card:
     """The card with what follows from all its configs together: their licences (by their manifests), and a size category.
 
-    Parts about variants of the task that are not `there` (the names of folders) are removed.
+    Parts about variants of the task, and about mixtures, that are not `there` (the names of folders) are removed.
     """
-    gone = set(task.variants) - {*there}
+    gone = {*task.variants, *card.blocks} - {*there}
     data = {
         key: [e for name, e in card.entries(key).items() if name not in gone] for key in ("configs", "dataset_info")
     }
