@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
@@ -189,6 +190,20 @@ def test_a_card_is_a_recipe() -> None:
     )
     assert synthctx("mix", "again.yaml", "--output", "again", cwd=Path.cwd()).returncode == 0
     assert hashes(Path("synthctx/mdqa_synth/mixture")) == hashes(Path("again/mdqa_synth/mixture"))
+
+
+def test_a_mixture_that_was_removed_is_listed_no_more() -> None:
+    Path("mine.yaml").write_text(
+        "{task: mdqa_synth, name: my_mix, train: 4, validation: 0, max_tokens: 512, parts: [{weight: 1, variant: symbolic_padding}]}"
+    )
+    assert synthctx("mix", "mine.yaml", cwd=Path()).returncode == 0
+    folder = Path("synthctx/mdqa_synth")
+    listing = [folder / name for name in ("README.md", "croissant.json")]
+    assert all("my_mix" in file.read_text() for file in listing)
+    shutil.rmtree(folder / "my_mix")
+    small = ("--max-tokens", 512, "--train", 2, "--validation", 0, "--workers", 1)
+    assert synthctx("build", "mdqa_synth", "symbolic_padding", *small, cwd=Path()).returncode == 0
+    assert not any("my_mix" in file.read_text() for file in listing)
 
 
 def test_a_mixture_holds_sets_that_are_built_already_and_other_mixtures() -> None:

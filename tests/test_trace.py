@@ -24,6 +24,11 @@ def test_looks_are_what_eager_attention_computes(family: str, tokenizer, rows: l
     for row in (rows[0], rows[-1]):
         own = {**row, "completion": [{"role": "assistant", "content": row["question"][:20]}]}
         found = trace_row(model, tokenizer, row, own["completion"][0]["content"], HEADS)
+        inside, _ = characters_of(tokenizer, row)
+        for needle, span in zip(found["needles"], tokens_of(tokenizer, row).needles, strict=True):
+            first, last = inside[span[0]], inside[span[-1]]
+            assert first[0] <= needle["start"] < first[1]  # what is drawn is what is counted
+            assert last[0] < needle["end"] <= last[1]
         for name, of in ((RIGHT, row), (OWN, own)):
             tokens, (covered, texts) = tokens_of(tokenizer, of), characters_of(tokenizer, of)
             assert found["answers"][name]["tokens"] == [texts[at] for at in tokens.answer]
