@@ -30,14 +30,18 @@ def finish(
     for name in where.changed():
         if name in _NOT_READ:
             raise UsageError(f"{flag(name)}: finish writes no shard, and does not read it; leave it out")
+    unfinished: list[str] = []
     for planned in plan_named([task, *variants], options, where):
         with reached(where.output):
             missing = finish_variant(planned.build)
         if missing:
             named = ", ".join(shard.name for shard in missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
-            raise BuildError(
+            unfinished.append(
                 f"expected all shards of {planned.name} in {planned.build.staging}, and {len(missing)} of {len(planned.build.planned)} are "
                 f"missing ({named}); build the parts that they belong to again, or call synthctx build with the same options without --part"
             )
+            continue
         with reached(where.output):
             describe(planned, True, where.processes)
+    if unfinished:
+        raise BuildError("; ".join(unfinished))
