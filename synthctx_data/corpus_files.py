@@ -16,7 +16,7 @@ from typing import IO, Any, cast
 from synthctx_data.errors import CorpusError, UsageError, first_line
 from synthctx_data.files import expanded, parse_json
 from synthctx_data.hub import may_be_hub_id, read_from
-from synthctx_data.manifest import MANIFEST, read_manifest
+from synthctx_data.manifest import CROISSANT, MANIFEST, read_manifest
 from synthctx_data.office import INSTALL, SUFFIXES, can_read_office, office_text
 from synthctx_data.passages import front_matter, html_text, split_passages
 from synthctx_data.sections import first_heading, sections
@@ -114,7 +114,7 @@ def suffixes() -> str:
 def _folder_rows(folder: Path, passed: PassedOver, label: str | None) -> Rows:
     inside = sorted(path for path in _everything(folder, passed) if _is_content(path.relative_to(folder)))
     built = {path.parent for path in inside if path.name == MANIFEST and "fingerprint" in read_manifest(path.parent)}
-    cards = {variant.parent / name for variant in built for name in ("README.md", "CHANGELOG.md")}
+    cards = {variant.parent / name for variant in built for name in ("README.md", "CHANGELOG.md", CROISSANT)}
     files = []
     for path in inside:
         if not path.is_file():

@@ -13,6 +13,7 @@ from synthctx_data.files import Place, parse_json, write_text
 from synthctx_data.options import UNIFORM, fingerprint, parse_depth
 
 MANIFEST = "build.json"
+CROISSANT = "croissant.json"  # of all variants of a folder, beside their card
 DRAFT = "building.json"  # the manifest of a variant in a store, until the variant is finished
 MIXED = "mixed"  # the depth of a mixture whose parts were built with different ones
 Manifest = Mapping[str, Any]

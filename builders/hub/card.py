@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from builders.hub.card_picture import PLOT
 from builders.hub.card_section import LICENSES, Describe, citation, describe_variant, licenses_of, templates
-from builders.hub.croissant import CROISSANT, croissant
+from builders.hub.croissant import croissant
 from builders.shards import Build
 from synthctx_data import __version__
 from synthctx_data.dataset import Address, find_variants
@@ -25,7 +25,7 @@ from synthctx_data.errors import DatasetError, first_line, first_problem
 from synthctx_data.examine import survey_of
 from synthctx_data.files import Place, parse_yaml, write_json, write_text
 from synthctx_data.locks import held
-from synthctx_data.manifest import read_manifest
+from synthctx_data.manifest import CROISSANT, read_manifest
 from synthctx_data.places import listed, opened
 from synthctx_data.schema import SCHEMA
 from synthctx_data.survey import Survey

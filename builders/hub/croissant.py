@@ -14,7 +14,6 @@ from synthctx_data import CONTENT_VERSION
 from synthctx_data.schema import MEANINGS, SCHEMA
 from synthctx_data.task import Task
 
-CROISSANT = "croissant.json"
 _FORMAT = "http://mlcommons.org/croissant/1.0"
 _TERMS = (
     "citeAs column equivalentProperty extract field fileProperty fileObject fileSet format includes isLiveDataset jsonPath key md5 "
