@@ -108,10 +108,15 @@ def _rendered(tokenizer: Tokenizer, row: dict[str, Any]) -> tuple[str, NDArray[n
     return text, edges, _find(text, message.strip(), 0, row["id"]) - (len(message) - len(message.lstrip()))
 
 
+def whole_needle(needle: dict[str, int]) -> tuple[int, int]:
+    """The characters of the user's message that count as a needle: with its answer, for a citation the number above the document."""
+    return min(needle["start"], needle["answer_start"]), max(needle["end"], needle["answer_end"])
+
+
 def _characters(message: str, row: dict[str, Any], needle: dict[str, int], span: Span) -> tuple[int, int]:
     """The first character of a needle, and the one behind its last."""
     if span == "needle":
-        return min(needle["start"], needle["answer_start"]), max(needle["end"], needle["answer_end"])
+        return whole_needle(needle)
     first, last = _document(message, row, needle["document"])
     ends = [first, *(found.end() for found in SENTENCE_END.finditer(message, first, last)), last]
     start = max(end for end in ends if end <= needle["answer_start"])

@@ -121,9 +121,11 @@ def called() -> str:
 
 def _without_secrets(word: str, before: str) -> str:
     """A word of a command line without keys, passwords and queries of addresses, however they are written."""
-    name, _, value = word.rpartition("=") if word.startswith("--endpoint=") else ("", "", word)
-    if name or before == "--endpoint":
-        return f"{name}={_host(value)}" if name else _host(value)
+    flag, mark, address = word.partition("=")
+    if (flag, mark) == ("--endpoint", "="):
+        return f"{flag}={_host(address)}"
+    if before == "--endpoint":
+        return _host(word)
     return hidden(_WEB.sub(lambda found: _host(found[0]), word))
 
 

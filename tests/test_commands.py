@@ -157,10 +157,11 @@ def test_the_log_tells_of_workers_and_no_secrets(tmp_path: Path) -> None:
     assert "hf_abcdefghij" not in said
     assert process(*command, "silent", cwd=tmp_path, **secret).stderr == ""
     for address in ("http://me:pa@ss'/w\"ord@host/v1", "me:pass@host", "http://host/v1?api_key=SECRETQ123"):
-        asked = ("-m", "builders", "plan", "mdqa_synth", "llm_padding", "--model", "m", "--endpoint", address)
-        said = process(*asked, cwd=tmp_path, SYNTHCTX_LOG="info").stderr
-        assert "host" in said
-        assert not re.search("pa.?ss|SECRET|ord@", said), said
+        for flag in (("--endpoint", address), (f"--endpoint={address}",)):
+            asked = ("-m", "builders", "plan", "mdqa_synth", "llm_padding", "--model", "m", *flag)
+            said = process(*asked, cwd=tmp_path, SYNTHCTX_LOG="info").stderr
+            assert "host" in said
+            assert not re.search("pa.?ss|SECRET|ord@", said), said
 
 
 def test_json_holds_any_text(capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,6 +115,17 @@ def _of_rows(draws: Draws) -> list[float]:
     return [fmean(values) for values in zip(*draws, strict=True)]
 
 
+def highest_heads(scores: HeadScores, number: int) -> list[Head]:
+    """The `number` highest heads.
+
+    Raises: UsageError if fewer have scores.
+    """
+    heads = scores.top(number)
+    if len(heads) < number:
+        raise UsageError(f"--top: expected at most the {len(heads)} heads that have scores, got {number}")
+    return heads
+
+
 def name_of(heads: Iterable[Head]) -> str:
     """A short name for a set of heads. The same set always has the same name."""
     listed = ",".join(f"{layer}-{head}" for layer, head in sorted(heads))

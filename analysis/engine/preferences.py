@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from analysis.engine.conditions import ConditionAnswers, name_of
+from analysis.engine.conditions import ConditionAnswers, highest_heads, name_of
 from analysis.engine.knockout import without
 from analysis.heads import HeadScores
 from analysis.options import PreferencesOptions
@@ -45,9 +45,7 @@ def make_preferences(options: PreferencesOptions) -> Preferences:
     answers.
     """
     heads, output = HeadScores.load(options.heads), preferences_folder(options)
-    top = heads.top(options.top)
-    if len(top) < options.top:
-        raise UsageError(f"--top: expected at most the {len(top)} heads that have scores, got {options.top}")
+    top = highest_heads(heads, options.top)
     answers = ConditionAnswers(options, output, {})
     answers.require_shape(heads, "--heads")
     whole, ablated = "none", name_of(top)

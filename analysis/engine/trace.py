@@ -14,11 +14,11 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from analysis.attention import Call
 from analysis.attention_scores import answer_rows, needle_columns, read_rows
-from analysis.engine.conditions import ConditionAnswers
+from analysis.engine.conditions import ConditionAnswers, highest_heads
 from analysis.heads import TRACE, Head, HeadScores
 from analysis.options import TraceOptions
 from analysis.self_check import evaluating
-from analysis.spans import Tokens, characters_of, tokens_of
+from analysis.spans import Tokens, characters_of, tokens_of, whole_needle
 from synthctx_data.command import err, out, progress_bar, table
 from synthctx_data.errors import SynthctxError, UsageError, first_line
 from synthctx_data.files import write_json
@@ -44,9 +44,7 @@ def trace_heads(options: TraceOptions) -> Trace:
     Raises: UsageError if model, data, rows or scores cannot be found; ConflictError if the folder holds the answers of another run.
     """
     scores, output = HeadScores.load(options.heads), trace_folder(options)
-    heads = scores.top(options.top)
-    if len(heads) < options.top:
-        raise UsageError(f"--top: expected at most the {len(heads)} heads that have scores, got {options.top}")
+    heads = highest_heads(scores, options.top)
     answers = ConditionAnswers(options, output, {}, partial(_chosen, options))
     answers.require_shape(scores, "--heads")
     named = [f"{layer}-{head}" for layer, head in heads]
@@ -109,13 +107,9 @@ def trace_row(model: Any, tokenizer: Tokenizer, row: Row, own: str, heads: Seque
         "message": row["prompt"][0]["content"],
         "documents": [{name: one[name] for name in ("start", "end")} for one in row["documents"]],
         "needles": [
-            {
-                "document": needle["document"],
-                "start": min(needle["start"], needle["answer_start"]),
-                "end": max(needle["end"], needle["answer_end"]),
-            }
+            {"document": needle["document"], **dict(zip(("start", "end"), whole_needle(needle), strict=True))}
             for needle in row["needles"]
-        ],  # as scores of heads count them: with the number of a document that is cited
+        ],
         "answers": {
             name: _answer(tokenizer, of, question, torch.stack([looks[head] for head in heads], 1))
             for (name, (of, question)), looks in zip(read.items(), found, strict=True)
